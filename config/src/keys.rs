@@ -1,0 +1,204 @@
+//! The declaration of every key. The comment above a key is its documentation here **and** its comment in the text of
+//! `--print-config`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use crate::value::{Io, LogFormat, Poll, Profile, Value};
+
+/// A section's name and what it is about.
+#[derive(Debug, Clone, Copy)]
+pub struct SectionInfo {
+    /// Its name between the brackets.
+    pub name: &'static str,
+    /// One or more sentences, a line each.
+    pub doc: &'static [&'static str],
+}
+
+/// One key as declared.
+pub struct KeyInfo {
+    /// The section's name.
+    pub section: &'static str,
+    /// The key's name inside its section.
+    pub key: &'static str,
+    /// `section.key`.
+    pub path: &'static str,
+    /// What it does, a line each.
+    pub doc: &'static [&'static str],
+    /// What is accepted, range included.
+    pub expected: fn() -> String,
+    /// The current value in `config`, as TOML.
+    pub render: fn(&Config) -> String,
+    /// Puts a TOML value into `config`; false when the type or the range does not fit.
+    pub set_toml: fn(&mut Config, &toml::de::DeValue<'_>) -> bool,
+    /// Puts an environment variable's text into `config`; false when the type or the range does not fit.
+    pub set_text: fn(&mut Config, &str) -> bool,
+}
+
+macro_rules! expected {
+    ($type:ty) => {
+        <$type as Value>::kind()
+    };
+    ($type:ty, $low:literal, $high:literal) => {
+        format!("{} from {} to {}", <$type as Value>::kind(), stringify!($low), stringify!($high))
+    };
+}
+
+macro_rules! in_range {
+    ($type:ty, $value:expr) => {
+        true
+    };
+    ($type:ty, $value:expr, $low:literal, $high:literal) => {
+        std::ops::RangeInclusive::<$type>::new($low, $high).contains($value)
+    };
+}
+
+macro_rules! declare {
+    ($(
+        $(#[doc = $section_doc:literal])*
+        $section:ident: $Section:ident {
+            $( $(#[doc = $doc:literal])* $key:ident: $type:ty = $default:expr $(, $low:literal ..= $high:literal)?; )*
+        }
+    )*) => {
+        $(
+            $(#[doc = $section_doc])*
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $Section { $( $(#[doc = $doc])* pub $key: $type, )* }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $( $key: $default, )* }
+                }
+            }
+        )*
+
+        /// The whole configuration.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub struct Config { $( $(#[doc = $section_doc])* pub $section: $Section, )* }
+
+        /// Every section, in the order of the file.
+        pub const SECTIONS: &[SectionInfo] =
+            &[$( SectionInfo { name: stringify!($section), doc: &[$($section_doc),*] } ),*];
+
+        /// Every key, in the order of the file.
+        pub const KEYS: &[KeyInfo] = &[$($(
+            KeyInfo {
+                section: stringify!($section),
+                key: stringify!($key),
+                path: concat!(stringify!($section), ".", stringify!($key)),
+                doc: &[$($doc),*],
+                expected: || expected!($type $(, $low, $high)?),
+                render: |config| config.$section.$key.render(),
+                set_toml: |config, value| match <$type as Value>::from_toml(value) {
+                    Some(value) if in_range!($type, &value $(, $low, $high)?) => {
+                        config.$section.$key = value;
+                        true
+                    }
+                    _ => false,
+                },
+                set_text: |config, text| match <$type as Value>::from_text(text) {
+                    Some(value) if in_range!($type, &value $(, $low, $high)?) => {
+                        config.$section.$key = value;
+                        true
+                    }
+                    _ => false,
+                },
+            },
+        )*)*];
+    };
+}
+
+declare! {
+    /// Where this installation lives.
+    server: Server {
+        /// The address that every port binds to and that is printed in URLs.
+        host: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        /// The data directory: database, certificate, credentials, logs. Empty: the user's XDG data folder + /streams.
+        data: PathBuf = PathBuf::new();
+        /// "dev": self-signed certificate and plain HTTP on loopback. "production": TLS only.
+        profile: Profile = Profile::Dev;
+    }
+
+    /// One port a service.
+    ports: Ports {
+        /// UDP: QUIC, with raw MoQT and WebTransport.
+        quic: u16 = 4433, 1..=65535;
+        /// TCP: RTMP ingest.
+        rtmp: u16 = 1935, 1..=65535;
+        /// TCP: REST API, metrics and health over TLS.
+        https: u16 = 8443, 1..=65535;
+        /// TCP, 127.0.0.1 only and in the dev profile only: the same without TLS, and the player page.
+        http_dev: u16 = 8080, 1..=65535;
+    }
+
+    /// The shards.
+    engine: Engine {
+        /// Shards, one thread each. 0: one a core, two at least.
+        shards: usize = 0, 0..=64;
+        /// Packet backend: "auto" or "udp" (kernel sockets).
+        io: Io = Io::Auto;
+        /// "adaptive" sleeps when idle; "busy" gives each shard a whole core for the lowest latency.
+        poll: Poll = Poll::Adaptive;
+        /// Connections of viewers and publishers a shard accepts at the same time.
+        connections_max: usize = 20000, 1..=1000000;
+        /// A connection without any packet for so long is closed.
+        idle_timeout_ms: u64 = 30000, 1000..=600000;
+        /// Half-open handshakes a shard above which a client must prove its address first (QUIC Retry).
+        handshakes_max: usize = 1000, 1..=100000;
+        /// A drain waits at most so long for sessions to leave.
+        drain_timeout_ms: u64 = 2000, 0..=600000;
+    }
+
+    /// The relay of each shard.
+    relay: Relay {
+        /// Interop tests only: any path may publish and subscribe any namespace that does not begin with `stream`.
+        /// Refused unless server.host is a loopback address and server.profile is "dev".
+        open: bool = false;
+        /// A group older than this is reset instead of sent.
+        delivery_timeout_ms: u64 = 5000, 100..=60000;
+        /// Media kept a track for late joiners, in bytes. The open group and the newest complete one always stay.
+        cache_track_bytes_max: usize = 33554432, 65536..=1073741824;
+        /// Media kept a track for late joiners, in time.
+        cache_track_ms_max: u64 = 10000, 1000..=600000;
+        /// Media kept a shard over all tracks, in bytes, oldest group first to go.
+        cache_shard_bytes_max: usize = 536870912, 1048576..=68719476736;
+        /// Subscriptions and other open requests a session may hold.
+        session_requests_max: usize = 128, 1..=10000;
+        /// A session without an accepted request for so long is closed.
+        request_timeout_ms: u64 = 10000, 100..=600000;
+        /// Tracks a shard keeps.
+        tracks_max: usize = 16384, 1..=1000000;
+    }
+
+    /// Encoders that push to this machine.
+    ingest: Ingest {
+        /// Default of a new live input: viewers are kept so long after the encoder is gone, in seconds.
+        reconnect_window_s: u32 = 60, 0..=3600;
+        /// An encoder that has not sent its stream key so long after connecting is closed.
+        handshake_timeout_ms: u64 = 10000, 100..=600000;
+        /// An encoder that sends nothing for so long is closed.
+        idle_timeout_ms: u64 = 15000, 1000..=600000;
+        /// Encoder connections a shard accepts at the same time.
+        connections_max: usize = 256, 1..=65536;
+        /// The largest single message (one video frame) an encoder may send, in bytes.
+        message_bytes_max: usize = 8388608, 65536..=67108864;
+    }
+
+    /// The REST API.
+    api: Api {
+        /// Requests a second that one API key may make on average.
+        rate_per_s: u32 = 50, 1..=100000;
+        /// Requests that one API key may make at once.
+        burst: u32 = 200, 1..=100000;
+        /// The largest request body, in bytes.
+        body_bytes_max: usize = 65536, 1024..=16777216;
+    }
+
+    /// Logs. Stream keys and tokens never appear in them.
+    log: Log {
+        /// "error", "warn", "info", "debug", "trace", or a list such as "info,streams_engine=debug".
+        level: String = "info".into();
+        /// "text" or "json".
+        format: LogFormat = LogFormat::Text;
+    }
+}

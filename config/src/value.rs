@@ -1,0 +1,176 @@
+//! The types a key may have: how each is read from TOML and from an environment variable, and how it is written back.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use toml::de::DeValue;
+
+/// A type that a key of `streams.toml` may have.
+pub trait Value: Sized {
+    /// What a reader is told to write, without the range: "a whole number", "one of adaptive, busy".
+    fn kind() -> String;
+    /// From a TOML value; `None` when it is of another type.
+    fn from_toml(value: &DeValue<'_>) -> Option<Self>;
+    /// From an environment variable's text.
+    fn from_text(text: &str) -> Option<Self>;
+    /// As a TOML value.
+    fn render(&self) -> String;
+}
+
+macro_rules! whole_number {
+    ($($type:ty),*) => {$(
+        impl Value for $type {
+            fn kind() -> String {
+                "a whole number".into()
+            }
+            fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+                let number = value.as_integer()?;
+                <$type>::from_str_radix(number.as_str(), number.radix()).ok()
+            }
+            fn from_text(text: &str) -> Option<Self> {
+                text.trim().parse().ok()
+            }
+            fn render(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+whole_number!(u16, u32, u64, usize);
+
+impl Value for bool {
+    fn kind() -> String {
+        "true or false".into()
+    }
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        value.as_bool()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        match text.trim() {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        }
+    }
+    fn render(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for String {
+    fn kind() -> String {
+        "a string".into()
+    }
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+    fn render(&self) -> String {
+        toml::Value::String(self.clone()).to_string()
+    }
+}
+
+impl Value for PathBuf {
+    fn kind() -> String {
+        "a path".into()
+    }
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        value.as_str().map(PathBuf::from)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        Some(PathBuf::from(text))
+    }
+    fn render(&self) -> String {
+        self.to_string_lossy().into_owned().render()
+    }
+}
+
+impl Value for IpAddr {
+    fn kind() -> String {
+        "an IP address such as \"127.0.0.1\" or \"::1\"".into()
+    }
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        Self::from_text(value.as_str()?)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        text.trim().parse().ok()
+    }
+    fn render(&self) -> String {
+        self.to_string().render()
+    }
+}
+
+macro_rules! choice {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_meta])* $variant),+ }
+
+        impl $name {
+            /// The word of the file and of the command line.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl Value for $name {
+            fn kind() -> String {
+                concat!("one of" $(, " \"", $text, "\"")+).into()
+            }
+            fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+                Self::from_text(value.as_str()?)
+            }
+            fn from_text(text: &str) -> Option<Self> {
+                match text.trim() { $($text => Some($name::$variant),)+ _ => None }
+            }
+            fn render(&self) -> String {
+                format!("\"{}\"", self.as_str())
+            }
+        }
+    };
+}
+
+choice! {
+    /// What the installation is for.
+    Profile {
+        /// A laptop or a test machine: self-signed certificate, plain HTTP on loopback.
+        Dev = "dev",
+        /// A POP: TLS only, certificates come from the operator.
+        Production = "production",
+    }
+}
+choice! {
+    /// The packet backend.
+    Io {
+        /// The best one this machine can run.
+        Auto = "auto",
+        /// Kernel UDP sockets, one a shard.
+        Udp = "udp",
+    }
+}
+choice! {
+    /// How a shard waits.
+    Poll {
+        /// Sleeps when idle and is woken by the first packet: a laptop stays cool.
+        Adaptive = "adaptive",
+        /// Never sleeps: a core a shard, lowest latency.
+        Busy = "busy",
+    }
+}
+choice! {
+    /// The shape of a log line.
+    LogFormat {
+        /// For a person.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
