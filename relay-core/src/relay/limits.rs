@@ -1,0 +1,75 @@
+//! Bounds and timings of one shard's relay.
+
+use std::time::Duration;
+
+/// Configuration of a [`super::Relay`]. Every bound is per shard unless it says otherwise.
+#[derive(Clone, Debug)]
+pub struct RelayConfig {
+    /// Any path may publish and subscribe any namespace except those whose first field is `stream`.
+    pub open: bool,
+    /// Sessions in all; further ones are closed with EXCESSIVE_LOAD.
+    pub sessions_max: usize,
+    /// Requests (request streams open at once) a session.
+    pub requests_max: usize,
+    /// Requests a session may have made in its life; each costs an id that has to be remembered while out of order.
+    pub request_ids_ahead_max: usize,
+    /// Receiving streams a session may have open at once (data and request streams).
+    pub streams_max: usize,
+    /// Bytes held a session while incomplete: streams before SETUP, control messages not whole yet.
+    pub receive_buffer_len_max: usize,
+    /// Bytes of control and request messages waiting for the peer to read them; more closes the session.
+    pub send_buffer_len_max: usize,
+    /// One object from a publisher; a larger one closes that session.
+    pub object_len_max: usize,
+    /// Tracks a shard keeps.
+    pub tracks_max: usize,
+    /// Namespaces a session may announce, and prefixes it may watch.
+    pub namespaces_per_session_max: usize,
+    /// Cached bytes a track; the open group and the newest complete one stay whatever their size.
+    pub cache_track_len_max: usize,
+    /// Cached bytes in all; oldest groups of the largest track go first.
+    pub cache_len_max: usize,
+    /// Complete groups older than this are dropped.
+    pub cache_age_max: Duration,
+    /// How long an object may wait for a slow subscriber before its stream is reset (MoQT-18 §7.3).
+    pub delivery_timeout: Duration,
+    /// No accepted request for this long after the session opened: closed.
+    pub first_request_timeout: Duration,
+    /// How long an upstream publisher may take to answer a request.
+    pub upstream_timeout: Duration,
+    /// The longest a SUBSCRIBE for a missing track is held (RENDEZVOUS_TIMEOUT, MoQT-18 §10.2).
+    pub rendezvous_timeout_max: Duration,
+    /// A track without subscribers keeps its upstream subscription for this long.
+    pub linger: Duration,
+    /// Seed of the relay's own choices (track aliases), printed by simulations.
+    pub seed: u64,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self {
+            open: false,
+            sessions_max: 65_536,
+            requests_max: 256,
+            request_ids_ahead_max: 512,
+            // Four tracks of a publisher with a stream a group, and room for streams that arrive out of order.
+            streams_max: 1_024,
+            // Largest control message (65,535 bytes) four times over.
+            receive_buffer_len_max: 256 * 1024,
+            send_buffer_len_max: 1024 * 1024,
+            object_len_max: 8 * 1024 * 1024,
+            tracks_max: 8_192,
+            namespaces_per_session_max: 64,
+            // About 15 s of 16 Mbit/s video.
+            cache_track_len_max: 32 * 1024 * 1024,
+            cache_len_max: 512 * 1024 * 1024,
+            cache_age_max: Duration::from_secs(30),
+            delivery_timeout: Duration::from_secs(3),
+            first_request_timeout: Duration::from_secs(10),
+            upstream_timeout: Duration::from_secs(5),
+            rendezvous_timeout_max: Duration::from_secs(30),
+            linger: Duration::from_secs(5),
+            seed: 0,
+        }
+    }
+}

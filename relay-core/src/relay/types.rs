@@ -1,0 +1,81 @@
+//! The nouns of the relay's public surface.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::wire::Draft;
+
+/// The engine's name for one MoQT session; unique for the life of a [`super::Relay`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// One open local track, given by [`super::Relay::track_open`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrackId(pub u64);
+
+/// What carries a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Raw QUIC, ALPN `moqt-NN`; the path comes in SETUP.
+    Quic,
+    /// WebTransport over HTTP/3; the path comes in CONNECT and is forbidden in SETUP.
+    WebTransport,
+}
+
+/// What the engine knows of a session when its transport is up.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// Negotiated draft.
+    pub draft: Draft,
+    /// What carries the session.
+    pub transport: Transport,
+    /// `path?query` of the CONNECT request; `None` on raw QUIC.
+    pub path: Option<String>,
+    /// The peer's address, for logs and events.
+    pub peer: SocketAddr,
+}
+
+/// How a local track is sent and kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackConfig {
+    /// Publisher priority, 0 is the most urgent (MoQT-18 §7.2).
+    pub publisher_priority: u8,
+    /// The newest object is never evicted (`.catalog`, `catalog`, `*.init`).
+    pub pinned: bool,
+}
+
+/// One object as it crosses from shard to shard.
+///
+/// `payload` is opaque to the engine: bare media for tracks of the local ingest, with a small header in front for tracks
+/// that came from a MoQT publisher (the link id tells the relay which). `object == u64::MAX` with an empty payload and
+/// `end_of_group` says that the group ended without naming its last object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedObject {
+    /// Group id.
+    pub group: u64,
+    /// Object id in the group.
+    pub object: u64,
+    /// The bytes to hand to [`super::Relay::remote_object`] on the other shard.
+    pub payload: Bytes,
+    /// No further object follows in the group.
+    pub end_of_group: bool,
+}
+
+/// What a [`super::Relay::pump`] left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pumped {
+    /// The session has more to send than the transport took; pump it again when the transport made progress.
+    pub more: bool,
+}
+
+/// What a session may do; decided by its path (`/playback/<id>`, `/publish/<id>`, anything else in open mode).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// May subscribe inside one namespace.
+    Playback,
+    /// May publish inside one namespace.
+    Publish,
+    /// May publish and subscribe anything whose namespace does not begin with `stream`.
+    Open,
+}
