@@ -1,0 +1,117 @@
+//! Object names and sizes of both workspaces.
+
+use super::Counter;
+use crate::WorkspaceBuilder;
+
+/// Names of objects, so that no two places spell them.
+pub mod names {
+    /// Workspace kind and run-folder name of what control writes.
+    pub const CONTROL: &str = "control";
+    /// Workspace kind and run-folder name of what the engine writes.
+    pub const SHARDS: &str = "shards";
+    /// Table of `InputEntry`.
+    pub const INPUTS: &str = "inputs";
+    /// Table of `ResourceEntry`.
+    pub const RESOURCES: &str = "resources";
+    /// Table of `SigningKeyEntry`.
+    pub const SIGNING_KEYS: &str = "signing_keys";
+    /// Table of `Tunables`.
+    pub const TUNABLES: &str = "tunables";
+    /// Words of `Home`, by input entry index.
+    pub const HOMES: &str = "homes";
+    /// Cnc of control.
+    pub const CONTROL_CNC: &str = "control";
+
+    /// Cnc and counters of a shard.
+    pub fn shard(shard: usize) -> String {
+        format!("shard.{shard}")
+    }
+    /// Commands to a shard: link in `control`, consumer's fseq in `shards`.
+    pub fn cmd(shard: usize) -> String {
+        format!("cmd.{shard}")
+    }
+    /// Events of a shard: link in `shards`, consumer's fseq in `control`.
+    pub fn events(shard: usize) -> String {
+        format!("events.{shard}")
+    }
+    /// Received datagrams of a shard.
+    pub fn rx(shard: usize) -> String {
+        format!("rx.{shard}")
+    }
+    /// Objects of tracks at home on a shard.
+    pub fn media(shard: usize) -> String {
+        format!("media.{shard}")
+    }
+    /// Reliable messages from one shard to another: link and fseq.
+    pub fn ask(from: usize, to: usize) -> String {
+        format!("ask.{from}.{to}")
+    }
+    /// Table of `TrackEntry` written by a shard.
+    pub fn tracks(shard: usize) -> String {
+        format!("tracks.{shard}")
+    }
+    /// Table of `RuntimeEntry` written by a shard.
+    pub fn runtime(shard: usize) -> String {
+        format!("runtime.{shard}")
+    }
+}
+
+/// Frag size of links that carry objects: the largest whole number of chunks under the 64 KiB of a frag's length field.
+const OBJECT_FRAG_LEN_MAX: usize = 65_472;
+/// Frag size of links that carry documents; a table entry's length, so most messages are one frag.
+const DOCUMENT_FRAG_LEN_MAX: usize = 2_048;
+
+/// Sizes of the workspace `shards` that depend on the machine. All in bytes, powers of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardsSizes {
+    /// Payload ring of each `rx.<i>`.
+    pub rx_len: usize,
+    /// Largest received datagram (or coalesced batch) in one frag, at most 65535.
+    pub rx_frag_len_max: usize,
+    /// Payload ring of each `media.<i>`: what all tracks of a shard publish while another shard may be descheduled.
+    pub media_len: usize,
+    /// Payload ring of each `ask.<i>.<j>`.
+    pub ask_len: usize,
+}
+
+impl Default for ShardsSizes {
+    fn default() -> Self {
+        // 4096 datagrams of 2 KiB; 32 MiB is more than a second of 200 Mbit/s; 8 MiB holds a group's replay of most tracks.
+        ShardsSizes { rx_len: 8 << 20, rx_frag_len_max: 2_048, media_len: 32 << 20, ask_len: 8 << 20 }
+    }
+}
+
+/// The workspace that control writes and the engine maps read-only.
+pub fn control_workspace(shards: usize) -> WorkspaceBuilder {
+    let mut builder = WorkspaceBuilder::new(names::CONTROL)
+        .cnc(names::CONTROL_CNC)
+        .table(names::INPUTS, 4_096, 1_024)
+        .table(names::RESOURCES, 8_192, 512)
+        .table(names::SIGNING_KEYS, 1_024, 2_048)
+        .table(names::TUNABLES, 1, 1_024);
+    for shard in 0..shards {
+        builder = builder.link(&names::cmd(shard), 256, 512 << 10, DOCUMENT_FRAG_LEN_MAX).fseq(&names::events(shard));
+    }
+    builder
+}
+
+/// The workspace that the engine writes and control maps read-only.
+pub fn shards_workspace(shards: usize, sizes: ShardsSizes) -> WorkspaceBuilder {
+    let mut builder = WorkspaceBuilder::new(names::SHARDS).words(names::HOMES, 4_096);
+    for shard in 0..shards {
+        builder = builder
+            .cnc(&names::shard(shard))
+            .counters(&names::shard(shard), Counter::COUNT)
+            .fseq(&names::cmd(shard))
+            .link(&names::rx(shard), 4_096, sizes.rx_len, sizes.rx_frag_len_max)
+            .link(&names::media(shard), 16_384, sizes.media_len, OBJECT_FRAG_LEN_MAX)
+            .link(&names::events(shard), 1_024, 2 << 20, DOCUMENT_FRAG_LEN_MAX)
+            .table(&names::tracks(shard), 1_024, 1_024)
+            .table(&names::runtime(shard), 1_024, 2_048);
+        for other in (0..shards).filter(|other| *other != shard) {
+            let ask = names::ask(shard, other);
+            builder = builder.link(&ask, 1_024, sizes.ask_len, OBJECT_FRAG_LEN_MAX).fseq(&ask);
+        }
+    }
+    builder
+}

@@ -1,0 +1,97 @@
+//! Messages between control and the shards.
+
+use serde::{Deserialize, Serialize};
+
+/// `sig` of every command and event message.
+pub const MESSAGE_SIG: u64 = 1;
+
+/// Control to shard, links `cmd.<i>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cmd")]
+#[non_exhaustive]
+pub enum Command {
+    /// Cut the input's encoder now.
+    DisconnectInput {
+        /// `lv_…`
+        input: String,
+        /// Told to the encoder and logged.
+        reason: String,
+    },
+    /// Cut every session whose token was signed by this key.
+    RevokeKey {
+        /// Key id.
+        kid: String,
+    },
+    /// Cut one session.
+    KickSession {
+        /// Session id as in `SessionOpened`.
+        session: u64,
+    },
+    /// Read certificate and key again.
+    ReloadCertificate,
+    /// Accept nothing new, tell the sessions, end when they are gone or the deadline has passed.
+    Drain {
+        /// Unix time in milliseconds.
+        deadline_ms: u64,
+    },
+}
+
+/// Shard to control, links `events.<i>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event")]
+#[non_exhaustive]
+pub enum Event {
+    /// A session passed its set-up.
+    SessionOpened {
+        /// Engine-wide session id.
+        session: u64,
+        /// Shard that owns it.
+        shard: usize,
+        /// `playback`, `publish` or `open`.
+        kind: String,
+        /// Id in the path.
+        resource: String,
+        /// Address and port.
+        peer: String,
+    },
+    /// A session ended.
+    SessionClosed {
+        /// Engine-wide session id.
+        session: u64,
+        /// Shard that owned it.
+        shard: usize,
+        /// Why.
+        reason: String,
+    },
+    /// An input has an encoder.
+    IngestUp {
+        /// `lv_…`
+        input: String,
+        /// Home shard.
+        shard: usize,
+        /// `rtmp`, `srt`, `whip` or `moqt`.
+        protocol: String,
+        /// Address and port.
+        peer: String,
+    },
+    /// An input lost its encoder.
+    IngestDown {
+        /// `lv_…`
+        input: String,
+        /// Home shard.
+        shard: usize,
+        /// Why.
+        reason: String,
+    },
+    /// An encoder was turned away.
+    IngestRefused {
+        /// `lv_…`, when the key named one.
+        input: Option<String>,
+        /// Shard that turned it away.
+        shard: usize,
+        /// Why.
+        reason: String,
+        /// Address and port.
+        peer: String,
+    },
+}
