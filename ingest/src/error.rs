@@ -1,0 +1,91 @@
+//! What can go wrong with an encoder's bytes.
+
+use rtmp_runtime::RtmpError;
+use scuffle_flv::error::FlvError;
+
+/// Why an ingest session was refused or ended. The message is meant for the operator and, where the protocol can carry it, for
+/// the person at the encoder. After an error the session is over: write the reply bytes, then close the connection.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Handshake, chunk stream or command was not RTMP, or broke one of its bounds.
+    #[error("not acceptable as RTMP: {0}")]
+    Rtmp(#[from] RtmpError),
+    /// The client sent much and never published.
+    #[error("{len} bytes came before publish, the limit is {len_max}; this is no encoder")]
+    BeforePublish {
+        /// Bytes received so far.
+        len: usize,
+        /// The limit in bytes.
+        len_max: usize,
+    },
+    /// More media than the bound came while the stream key was still being checked.
+    #[error("{len} bytes came while the stream key was being checked, the limit is {len_max}; connect again")]
+    Held {
+        /// Bytes held back.
+        len: usize,
+        /// The limit in bytes.
+        len_max: usize,
+    },
+    /// Replies were provoked beyond any need of an encoder.
+    #[error("replies of {len} bytes were asked for, the limit is {len_max}; this is no encoder")]
+    Replies {
+        /// Bytes of replies so far.
+        len: usize,
+        /// The limit in bytes.
+        len_max: usize,
+    },
+    /// Too many events wait to be polled.
+    #[error("{len} media messages wait in one read, the limit is {len_max}; send larger messages")]
+    Events {
+        /// Events waiting.
+        len: usize,
+        /// The limit.
+        len_max: usize,
+    },
+    /// The stream key is longer than any key this server gives out.
+    #[error("stream key of {len} bytes exceeds the limit of {len_max}")]
+    StreamKey {
+        /// Length of the key in bytes.
+        len: usize,
+        /// The limit in bytes.
+        len_max: usize,
+    },
+    /// A video codec this server does not take.
+    #[error("video codec {codec} is not supported; send H.264")]
+    VideoCodec {
+        /// The codec's name, with its FourCC or number.
+        codec: String,
+    },
+    /// An audio codec this server does not take.
+    #[error("audio codec {codec} is not supported; send AAC")]
+    AudioCodec {
+        /// The codec's name, with its FourCC or number.
+        codec: String,
+    },
+    /// A sequence header that cannot be used.
+    #[error("{what} is malformed: {reason}")]
+    Config {
+        /// Which header: `AVC sequence header` or `AAC sequence header`.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A media tag cut short or otherwise not FLV.
+    #[error("media tag is malformed: {0}")]
+    Flv(#[from] FlvError),
+    /// An init segment or chunk could not be written.
+    #[error("CMAF could not be written: {0}")]
+    Cmaf(#[from] mp4_atom::Error),
+    /// The stream key check said no.
+    #[error("publish was rejected: {reason}")]
+    Rejected {
+        /// What the client was told.
+        reason: String,
+    },
+    /// `accept` or `reject` without a publish request that waits for it.
+    #[error("no publish request is waiting for an answer")]
+    NotWaiting,
+    /// Data after the end of the session.
+    #[error("the session is over")]
+    Closed,
+}

@@ -1,0 +1,26 @@
+//! From an encoder's bytes to CMAF chunks, without a socket or a clock: bytes and the time go in, events and objects come out.
+//!
+//! ```text
+//!   TCP bytes --> rtmp::RtmpSession --> AccessUnit (raw times) --> Normaliser --> AccessUnit (broadcast time)
+//!                      |    ^                                                        |
+//!            replies <-+    +-- accept() / reject()                                  v
+//!                                                                                Packager
+//!                                                                                    |
+//!       tracks, init segments, moof+mdat objects, group ends, catalogs <-- poll_output()
+//! ```
+//!
+//! One [`RtmpSession`] lives as long as one TCP connection; [`Normaliser`] and [`Packager`] live as long as the broadcast and
+//! go on over reconnects of the encoder ([`Normaliser::reconnect`], [`Packager::reconnect`]).
+
+mod cmaf;
+mod error;
+mod media;
+mod normaliser;
+mod packager;
+pub mod rtmp;
+
+pub use error::IngestError;
+pub use media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaKind, StreamMetadata};
+pub use normaliser::{Dropped, Normaliser, NormaliserConfig, NormaliserCounters};
+pub use packager::{Output, Packager, PackagerConfig, PackagerCounters};
+pub use rtmp::{RtmpEvent, RtmpLimits, RtmpSession};

@@ -1,0 +1,114 @@
+//! The same tracks as an MSF catalog (draft-ietf-moq-msf-01) with CMAF packaging (CMSF).
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::model::{Catalog, CatalogError, CatalogTrack, TrackKind};
+
+/// Version string of the MSF draft that the document follows.
+const MSF_VERSION: &str = "draft-01";
+/// Tracks with the same number are meant to be rendered together.
+const RENDER_GROUP: u32 = 1;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MsfCatalog<'a> {
+    version: &'static str,
+    generated_at: u64,
+    tracks: Vec<MsfTrack<'a>>,
+    init_data_list: Vec<MsfInitData<'a>>,
+}
+
+#[derive(Serialize)]
+struct MsfInitData<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    data: &'a str,
+}
+
+/// One track. Field names are MSF's: `samplerate` and `channelConfig` differ from the model's.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MsfTrack<'a> {
+    name: &'a str,
+    packaging: &'static str,
+    role: TrackKind,
+    is_live: bool,
+    render_group: u32,
+    codec: &'a str,
+    mime_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alt_group: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timescale: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bitrate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    framerate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samplerate: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel_config: Option<String>,
+    /// MSF draft-01's way to name the init segment …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_ref: Option<&'a str>,
+    /// … and draft-00's, which older players know alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_data: Option<&'a str>,
+}
+
+impl<'a> MsfTrack<'a> {
+    fn new(track: &'a CatalogTrack, live: bool) -> Self {
+        let mime_type = match track.kind {
+            TrackKind::Video => "video/mp4",
+            TrackKind::Audio => "audio/mp4",
+        };
+        Self {
+            name: &track.name,
+            packaging: "cmaf",
+            role: track.kind,
+            is_live: live,
+            render_group: RENDER_GROUP,
+            codec: &track.codec,
+            mime_type,
+            alt_group: track.alt_group,
+            timescale: track.timescale,
+            bitrate: track.bitrate,
+            framerate: track.framerate,
+            width: track.width,
+            height: track.height,
+            samplerate: track.sample_rate,
+            channel_config: track.channels.map(|channels| channels.to_string()),
+            init_ref: track.init.is_some().then_some(track.name.as_str()),
+            init_data: track.init.as_deref(),
+        }
+    }
+}
+
+impl Catalog {
+    /// The MSF `catalog` document, made at `generated_at_ms` (Unix time). Init segments stand in `initDataList` (with
+    /// `initRef`) and in `initData` too, since players of either draft read only one of them.
+    ///
+    /// # Errors
+    /// [`CatalogError::Json`], as [`Catalog::to_json`].
+    pub fn to_msf_json(&self, generated_at_ms: u64) -> Result<Bytes, CatalogError> {
+        let document = MsfCatalog {
+            version: MSF_VERSION,
+            generated_at: generated_at_ms,
+            tracks: self.tracks.iter().map(|track| MsfTrack::new(track, self.live)).collect(),
+            init_data_list: self
+                .tracks
+                .iter()
+                .filter_map(|track| {
+                    let data = track.init.as_deref()?;
+                    Some(MsfInitData { id: &track.name, r#type: "inline", data })
+                })
+                .collect(),
+        };
+        Ok(Bytes::from(serde_json::to_vec(&document)?))
+    }
+}
