@@ -1,0 +1,19 @@
+/** Session close codes of MoQT-18 (IANA "Session Termination Error Codes") that this client can raise. */
+export const SessionCode = {
+  NoError: 0x0,
+  InternalError: 0x1,
+  ProtocolViolation: 0x3,
+  KeyValueFormatting: 0x6,
+} as const;
+export type SessionCode = (typeof SessionCode)[keyof typeof SessionCode];
+
+/** Bytes that break the draft's rules: the session that sent them has to be closed with `code`. */
+export class WireError extends Error {
+  override readonly name = "WireError";
+  readonly code: SessionCode;
+
+  constructor(message: string, code: SessionCode = SessionCode.ProtocolViolation) {
+    super(message);
+    this.code = code;
+  }
+}
