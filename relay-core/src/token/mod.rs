@@ -1,0 +1,1 @@
+//! Playback tokens: signed claims that let a viewer watch one resource for a while.
