@@ -89,6 +89,9 @@ pub enum AuthFault {
     /// The key was revoked.
     #[error("the token's key (kid) is revoked")]
     RevokedKid,
+    /// The directory's entry of the key holds no key of its algorithm.
+    #[error("the token's key (kid) cannot be used")]
+    UnusableKey,
     /// The header's `alg` is not the key's.
     #[error("the token's alg is not the one of its key")]
     WrongAlgorithm,

@@ -82,11 +82,7 @@ impl AuthToken {
         let mut cursor = Cursor::new(data);
         let token = match cursor.vi64()? {
             0 => Self::Delete { alias: cursor.vi64()? },
-            1 => Self::Register {
-                alias: cursor.vi64()?,
-                token_type: cursor.vi64()?,
-                value: copied(cursor.rest()),
-            },
+            1 => Self::Register { alias: cursor.vi64()?, token_type: cursor.vi64()?, value: copied(cursor.rest()) },
             2 => Self::UseAlias { alias: cursor.vi64()? },
             3 => Self::UseValue { token_type: cursor.vi64()?, value: copied(cursor.rest()) },
             _ => return Err(Malformed::key_value("AUTHORIZATION_TOKEN", "alias type above 3").into()),

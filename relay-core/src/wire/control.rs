@@ -42,7 +42,8 @@ impl ControlMessage {
         self.encode_body(draft, out)?;
         let len = out.len() - body_at;
         let limit = BODY_LEN_MAX;
-        let length = u16::try_from(len).map_err(|_| Error::TooLarge { what: "control message in bytes", len, limit })?;
+        let length =
+            u16::try_from(len).map_err(|_| Error::TooLarge { what: "control message in bytes", len, limit })?;
         out[length_at..body_at].copy_from_slice(&length.to_be_bytes());
         Ok(())
     }
@@ -256,7 +257,10 @@ fn decode_goaway(cursor: &mut Cursor<'_>) -> Result<Goaway, DecodeError> {
 fn encode_request_error(message: &RequestError, out: &mut Vec<u8>) -> Result<(), Error> {
     let redirects = message.code == RequestErrorCode::Redirect;
     if redirects != message.redirect.is_some() {
-        return Err(Error::Invalid { what: "REQUEST_ERROR", reason: "a redirect goes with code REDIRECT and no other" });
+        return Err(Error::Invalid {
+            what: "REQUEST_ERROR",
+            reason: "a redirect goes with code REDIRECT and no other",
+        });
     }
     vi64::encode(message.code.to_u64(), out);
     // MoQT-18 §10.6.2: the interval plus one, for 0 means "do not retry".
