@@ -23,4 +23,4 @@ pub use error::IngestError;
 pub use media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaKind, StreamMetadata};
 pub use normaliser::{Dropped, Normaliser, NormaliserConfig, NormaliserCounters};
 pub use packager::{Output, Packager, PackagerConfig, PackagerCounters};
-pub use rtmp::{RtmpEvent, RtmpLimits, RtmpSession};
+pub use rtmp::{RtmpCounters, RtmpEvent, RtmpLimits, RtmpSession};

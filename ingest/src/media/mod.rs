@@ -2,6 +2,7 @@
 
 mod aac;
 mod avc;
+mod bits;
 
 use std::sync::Arc;
 
