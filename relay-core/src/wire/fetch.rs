@@ -160,8 +160,9 @@ impl FetchWriter {
     /// # Errors
     /// The place does not follow the one before in the stream's order; nothing was written.
     pub fn end_of_range(&mut self, range: MissingRange, last: Location, out: &mut impl BufMut) -> Result<(), Error> {
-        // MoQT-18 §11.4.4.2: Group ID is present, and its delta cannot say "the same group".
-        let group_delta = self.group_delta(last.group)?.ok_or_else(out_of_order)?;
+        if self.prior.location.is_some_and(|prior| !self.follows(prior, last)) {
+            return Err(out_of_order());
+        }
         vi64::encode(
             match range {
                 MissingRange::NonExistent => END_OF_NON_EXISTENT_RANGE,
@@ -169,10 +170,19 @@ impl FetchWriter {
             },
             out,
         );
-        vi64::encode(group_delta, out);
-        vi64::encode(last.object, out);
+        // MoQT-18 §11.4.4.2 names "the Group ID and Object ID fields", not deltas: a range may end within the group it
+        // began in, which no group delta could say.
+        last.encode(out);
         self.prior.location = Some(last);
         Ok(())
+    }
+
+    fn follows(&self, prior: Location, next: Location) -> bool {
+        match self.order {
+            GroupOrder::Ascending => prior < next,
+            GroupOrder::Descending if next.group == prior.group => prior.object < next.object,
+            GroupOrder::Descending => next.group < prior.group,
+        }
     }
 
     fn deltas(&self, location: Location) -> Result<(Option<u64>, Option<u64>), Error> {
@@ -321,17 +331,11 @@ impl FetchReader {
         let mut cursor = Cursor::new(&self.buffer);
         let flags = cursor.vi64()?;
         match flags {
-            END_OF_NON_EXISTENT_RANGE => self.end_of_range(MissingRange::NonExistent, &mut cursor),
-            END_OF_UNKNOWN_RANGE => self.end_of_range(MissingRange::Unknown, &mut cursor),
+            END_OF_NON_EXISTENT_RANGE => end_of_range(MissingRange::NonExistent, &mut cursor),
+            END_OF_UNKNOWN_RANGE => end_of_range(MissingRange::Unknown, &mut cursor),
             FLAGS_END.. => Err(Malformed::violation(WHAT, "unknown serialization flags").into()),
             _ => self.object_head(flags, &mut cursor).map(Front::Object),
         }
-    }
-
-    fn end_of_range(&self, range: MissingRange, cursor: &mut Cursor<'_>) -> Result<Front, DecodeError> {
-        let group = self.group(Some(cursor.vi64()?))?;
-        let last = Location::new(group, cursor.vi64()?);
-        Ok(Front::EndOfRange(range, last, cursor.position()))
     }
 
     fn object_head(&self, flags: u64, cursor: &mut Cursor<'_>) -> Result<Head, DecodeError> {
@@ -392,4 +396,9 @@ impl FetchReader {
             None => prior.checked_add(1).ok_or(TOO_LARGE),
         }
     }
+}
+
+fn end_of_range(range: MissingRange, cursor: &mut Cursor<'_>) -> Result<Front, DecodeError> {
+    let last = Location::decode(cursor)?;
+    Ok(Front::EndOfRange(range, last, cursor.position()))
 }
