@@ -32,7 +32,10 @@ pub fn create_run_dir(run_dir: &Path) -> Result<(), RingsError> {
             if found.is_dir() && (found.uid() == own || found.uid() == 0) {
                 Ok(())
             } else {
-                Err(io(Error::new(ErrorKind::PermissionDenied, "it is there and neither root's nor this user's folder")))
+                Err(io(Error::new(
+                    ErrorKind::PermissionDenied,
+                    "it is there and neither root's nor this user's folder",
+                )))
             }
         }
         Err(error) => Err(io(error)),

@@ -1,0 +1,131 @@
+//! A link: one mcache and one dcache, one writer, any number of readers that the writer does not know.
+
+use crate::dcache::{self, Dcache};
+use crate::mcache::{CTL_EOM, CTL_SOM, FragMeta, Mcache};
+use crate::payload::Source;
+
+/// Both rings of a link and the limits that follow from them.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) mcache: Mcache,
+    pub(crate) dcache: Dcache,
+    /// Most frags of one message: so many that a whole message stays readable in a ring that is written no further, with as
+    /// much again free for the reader's delay.
+    pub(crate) frags_max: u64,
+}
+
+impl Link {
+    pub(crate) fn new(mcache: Mcache, dcache: Dcache) -> Link {
+        let by_bytes = dcache.data_len() / 2 / dcache::round_up(dcache.frag_len_max());
+        let frags_max = by_bytes.min(mcache.depth() / 2);
+        Link { mcache, dcache, frags_max }
+    }
+
+    /// Longest message, bytes.
+    pub(crate) fn message_len_max(&self) -> usize {
+        usize::try_from(self.frags_max * self.dcache.frag_len_max()).unwrap_or(usize::MAX)
+    }
+
+    /// Frags of a message of `len` bytes; an empty one is one frag.
+    pub(crate) fn frags(&self, len: usize) -> u64 {
+        (len as u64).div_ceil(self.dcache.frag_len_max()).max(1)
+    }
+}
+
+/// Writer of an unreliable link: never waits, never fails; a reader that is too slow loses.
+///
+/// One at a time writes a link. A writer that takes over from a dead one goes on behind its last frag; a message that the
+/// dead one left without its end is discarded and counted by the readers.
+#[derive(Debug)]
+pub struct LinkWriter {
+    link: Link,
+    seq: u64,
+    /// Absolute byte position in the dcache.
+    position: u64,
+    now_us: Option<u32>,
+    refused: u64,
+}
+
+impl LinkWriter {
+    pub(crate) fn new(link: Link) -> LinkWriter {
+        let (seq, position) = (link.mcache.recover_position(), link.dcache.recover_position());
+        LinkWriter { link, seq, position, now_us: None, refused: 0 }
+    }
+
+    /// Sets the time of publication (`tspub_us`) of what follows. Told once a turn, as reading the clock costs more than
+    /// publishing; until it is told for the first time, `tspub_us` is `tsorig_us`.
+    #[inline]
+    pub fn set_now_us(&mut self, now_us: u32) {
+        self.now_us = Some(now_us);
+    }
+
+    /// Publishes one message and gives the sequence number after it. One longer than `message_len_max()` is dropped and
+    /// counted in `refused()`.
+    #[inline]
+    pub fn publish(&mut self, sig: u64, tsorig_us: u32, payload: &[u8]) -> u64 {
+        self.publish_parts(sig, tsorig_us, &[payload])
+    }
+
+    /// The same for a message that lies in several places.
+    #[inline]
+    pub fn publish_parts(&mut self, sig: u64, tsorig_us: u32, parts: &[&[u8]]) -> u64 {
+        let len = parts.iter().fold(0usize, |len, part| len.saturating_add(part.len()));
+        if len as u64 <= self.link.dcache.frag_len_max() {
+            self.frag(sig, tsorig_us, CTL_SOM | CTL_EOM, len, &mut Source::new(parts));
+        } else if len > self.message_len_max() {
+            self.refused += 1;
+        } else {
+            self.frags(sig, tsorig_us, len, &mut Source::new(parts));
+        }
+        self.seq
+    }
+
+    /// Number of the next frag. A message takes as many numbers as it has frags.
+    #[inline]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Longest message, bytes: half of what both rings hold.
+    pub fn message_len_max(&self) -> usize {
+        self.link.message_len_max()
+    }
+
+    /// Messages dropped for being longer than that.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Absolute byte position in the dcache.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn frags(&mut self, sig: u64, tsorig_us: u32, len: usize, source: &mut Source<'_>) {
+        let (mut left, mut ctl) = (len, CTL_SOM);
+        while left > 0 {
+            let now = left.min(self.link.dcache.frag_len_max() as usize);
+            left -= now;
+            self.frag(sig, tsorig_us, if left == 0 { ctl | CTL_EOM } else { ctl }, now, source);
+            ctl = 0;
+        }
+    }
+
+    #[inline]
+    fn frag(&mut self, sig: u64, tsorig_us: u32, ctl: u16, len: usize, source: &mut Source<'_>) {
+        let mut chunk = dcache::chunk_number(self.position);
+        if len > 0 {
+            let place = self.link.dcache.place(self.position, len as u64);
+            self.link.dcache.write(place, len, source);
+            chunk = dcache::chunk_number(place.0);
+            self.position = place.1;
+        }
+        let tspub_us = self.now_us.unwrap_or(tsorig_us);
+        self.link.mcache.publish(&FragMeta { seq: self.seq, sig, chunk, sz: len as u16, ctl, tsorig_us, tspub_us });
+        self.seq = self.seq.wrapping_add(1);
+    }
+}

@@ -1,0 +1,225 @@
+//! Reading a link: copy out, then check that what was copied was still there.
+
+use crate::dcache::Lost;
+use crate::link::Link;
+use crate::mcache::{CTL_EOM, CTL_SOM, FragMeta, Line};
+use crate::sync::{Ordering, fence};
+
+/// What a poll found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Polled {
+    /// Nothing more is there.
+    Empty,
+    /// `out` holds one whole message.
+    Message {
+        /// As published.
+        sig: u64,
+        /// Number of its first frag.
+        seq: u64,
+        /// As published: microseconds when the message's cause arose.
+        tsorig_us: u32,
+        /// Microseconds when its first frag was published.
+        tspub_us: u32,
+    },
+    /// One frag was passed by: not wanted, the rest of a message that was lost, or malformed.
+    Skipped,
+    /// The writer was faster: `lost` frags will not be seen; the position is now the writer's.
+    Overrun {
+        /// Frags between the old position and the new one, and those of the message that was being put together.
+        lost: u64,
+    },
+}
+
+/// What a reader has counted since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReaderStats {
+    /// Messages delivered.
+    pub messages: u64,
+    /// Frags passed by because they were not wanted.
+    pub unwanted: u64,
+    /// Overruns.
+    pub overruns: u64,
+    /// Frags lost by overruns.
+    pub lost_frags: u64,
+    /// Messages discarded for want of a beginning or an end.
+    pub broken_messages: u64,
+    /// Frags whose metadata pointed astray: the writer is damaged or hostile.
+    pub malformed_frags: u64,
+}
+
+/// What happens with the frags that follow the last first frag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Assembly {
+    /// A first frag is expected; others belong to a message whose beginning was not seen.
+    Idle,
+    /// The frags of an unwanted message, or the rest of a broken one, pass by.
+    Passing,
+    /// A message is being put together.
+    Open { first: FragMeta, frags: u64 },
+}
+
+/// Reader of an unreliable link with a position of its own that nobody else sees. It starts at what is published next.
+#[derive(Debug)]
+pub struct LinkReader {
+    link: Link,
+    seq: u64,
+    assembly: Assembly,
+    /// Payload of the message being put together.
+    partial: Vec<u8>,
+    stats: ReaderStats,
+}
+
+impl LinkReader {
+    pub(crate) fn new(link: Link, seq: u64) -> LinkReader {
+        LinkReader { link, seq, assembly: Assembly::Passing, partial: Vec::new(), stats: ReaderStats::default() }
+    }
+
+    /// Takes the next message whose `sig` is wanted into `out`, which is cleared whenever something is put in. A frag that is
+    /// not wanted costs no look at its payload and is one `Skipped`. Works off at most the frags of one message.
+    #[inline]
+    pub fn poll(&mut self, mut wanted: impl FnMut(u64) -> bool, out: &mut Vec<u8>) -> Polled {
+        loop {
+            let meta = match self.link.mcache.read(self.seq) {
+                Line::Ready(meta) => meta,
+                Line::NotYet => return Polled::Empty,
+                Line::Overrun => return self.overrun(),
+            };
+            if let Some(polled) = self.take(&meta, &mut wanted, out) {
+                return polled;
+            }
+        }
+    }
+
+    /// Number of the next frag this reader wants.
+    #[inline]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// What this reader has counted.
+    pub fn stats(&self) -> ReaderStats {
+        self.stats
+    }
+
+    /// Number of the first frag that has not been delivered or given up: a message being put together is not.
+    #[inline]
+    pub(crate) fn settled(&self) -> u64 {
+        if let Assembly::Open { first, .. } = self.assembly { first.seq } else { self.seq }
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Uses up one frag; `None`: more frags of the same message are needed.
+    #[inline]
+    fn take(&mut self, meta: &FragMeta, wanted: &mut impl FnMut(u64) -> bool, out: &mut Vec<u8>) -> Option<Polled> {
+        if meta.ctl & CTL_SOM != 0 {
+            if let Assembly::Open { .. } = self.assembly {
+                self.stats.broken_messages += 1;
+            }
+            self.assembly = Assembly::Idle;
+            if !wanted(meta.sig) {
+                return Some(self.pass_by(meta, Assembly::Passing, |stats| stats.unwanted += 1));
+            }
+            if meta.ctl & CTL_EOM != 0 {
+                return Some(self.whole(meta, out));
+            }
+            self.partial.clear();
+            return self.part(meta, *meta, 1, out);
+        }
+        match self.assembly {
+            Assembly::Open { first, frags } => self.part(meta, first, frags + 1, out),
+            Assembly::Passing => Some(self.pass_by(meta, Assembly::Passing, |_| ())),
+            Assembly::Idle => Some(self.pass_by(meta, Assembly::Passing, |stats| stats.broken_messages += 1)),
+        }
+    }
+
+    /// A message of one frag goes straight to the caller.
+    #[inline]
+    fn whole(&mut self, meta: &FragMeta, out: &mut Vec<u8>) -> Polled {
+        out.clear();
+        match self.copy(meta, out) {
+            Ok(()) => self.deliver(meta, meta),
+            Err(lost) => self.lose(meta, lost),
+        }
+    }
+
+    /// Adds frag number `frags` of the message that began with `first`.
+    fn part(&mut self, meta: &FragMeta, first: FragMeta, frags: u64, out: &mut Vec<u8>) -> Option<Polled> {
+        if frags > self.link.frags_max {
+            return Some(self.lose(meta, Lost::Malformed));
+        }
+        let mut partial = std::mem::take(&mut self.partial);
+        let copied = self.copy(meta, &mut partial);
+        self.partial = partial;
+        if let Err(lost) = copied {
+            self.assembly = Assembly::Open { first, frags: frags - 1 };
+            return Some(self.lose(meta, lost));
+        }
+        if meta.ctl & CTL_EOM == 0 {
+            self.assembly = Assembly::Open { first, frags };
+            self.seq = self.seq.wrapping_add(1);
+            return None;
+        }
+        out.clear();
+        std::mem::swap(out, &mut self.partial);
+        Some(self.deliver(meta, &first))
+    }
+
+    #[inline]
+    fn copy(&self, meta: &FragMeta, into: &mut Vec<u8>) -> Result<(), Lost> {
+        let kept = into.len();
+        if meta.sz > 0 {
+            self.link.dcache.read(meta.chunk, meta.sz, into)?;
+        } else {
+            fence(Ordering::Acquire);
+        }
+        if self.link.mcache.still_there(meta.seq) {
+            return Ok(());
+        }
+        into.truncate(kept);
+        Err(Lost::Overrun)
+    }
+
+    #[inline]
+    fn deliver(&mut self, last: &FragMeta, first: &FragMeta) -> Polled {
+        self.seq = last.seq.wrapping_add(1);
+        self.assembly = Assembly::Idle;
+        self.stats.messages += 1;
+        Polled::Message { sig: first.sig, seq: first.seq, tsorig_us: first.tsorig_us, tspub_us: first.tspub_us }
+    }
+
+    fn pass_by(&mut self, meta: &FragMeta, rest: Assembly, count: impl FnOnce(&mut ReaderStats)) -> Polled {
+        count(&mut self.stats);
+        self.assembly = if meta.ctl & CTL_EOM != 0 { Assembly::Idle } else { rest };
+        self.seq = meta.seq.wrapping_add(1);
+        Polled::Skipped
+    }
+
+    fn lose(&mut self, meta: &FragMeta, lost: Lost) -> Polled {
+        match lost {
+            Lost::Overrun => self.overrun(),
+            Lost::Malformed => self.pass_by(meta, Assembly::Passing, |stats| stats.malformed_frags += 1),
+        }
+    }
+
+    /// Moves to the writer's position: whatever is older may be overwritten next.
+    fn overrun(&mut self) -> Polled {
+        let next = self.seq.wrapping_add(1);
+        let told = self.link.mcache.position();
+        // A position that does not lie ahead cannot be true; one frag is given up, so that there is progress.
+        let ahead = told.wrapping_sub(next).cast_signed() > 0;
+        let to = if ahead { told } else { next };
+        let mut lost = to.wrapping_sub(self.seq);
+        if let Assembly::Open { frags, .. } = self.assembly {
+            lost = lost.saturating_add(frags);
+            self.stats.broken_messages += 1;
+        }
+        self.assembly = Assembly::Passing;
+        self.seq = to;
+        self.stats.overruns += 1;
+        self.stats.lost_frags = self.stats.lost_frags.saturating_add(lost);
+        Polled::Overrun { lost }
+    }
+}
