@@ -62,7 +62,6 @@ export class MoqSession {
 
   /** Sends SETUP and begins to listen. */
   start(): void {
-    this.#transport.ready.catch(() => undefined);
     this.#transport.closed.then(
       (info: CloseInfo) => this.#end({ kind: "closed", code: info.closeCode ?? 0, reason: info.reason ?? "" }),
       (error: unknown) => this.#end({ kind: "lost", message: String(error) }),
@@ -130,11 +129,14 @@ export class MoqSession {
       kind: "setup",
       options: [{ type: SetupOption.Implementation, value: utf8(IMPLEMENTATION) }],
     });
+    // Browsers open no stream before this; a failure to connect is told by `closed` too.
+    await this.#transport.ready;
     const stream = await this.#transport.createUnidirectionalStream();
     await stream.getWriter().write(setup);
   }
 
   async #request(message: Message, open: RequestStream[], follow: (answers: AsyncGenerator<Message>) => Promise<void>): Promise<void> {
+    await this.#transport.ready;
     const stream = new RequestStream(await this.#transport.createBidirectionalStream());
     open.push(stream);
     void stream.send(message);

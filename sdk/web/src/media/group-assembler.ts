@@ -1,0 +1,197 @@
+import type { StreamObject } from "../wire/data-events.ts";
+
+/** Bounds of what is held while it cannot be played yet. */
+export interface AssemblerLimits {
+  /** How long the current group may keep a newer, ready one waiting, milliseconds; a fifth when no stream of it is open. */
+  readonly patienceMs: number;
+  readonly groupsMax: number;
+  readonly bytesMax: number;
+}
+
+export const ASSEMBLER_LIMITS: AssemblerLimits = {
+  // Longer than a lost packet's repair on most paths, shorter than anyone's patience with a frozen picture.
+  patienceMs: 250,
+  groupsMax: 16,
+  bytesMax: 32 * 1024 * 1024,
+};
+
+/** What leaves the assembler: objects of a group in order, without a gap from its first one. */
+export interface Delivery extends StreamObject {
+  /** First object of its group. */
+  readonly first: boolean;
+}
+
+interface Group {
+  readonly id: number;
+  /** Objects not delivered yet. */
+  readonly held: Map<number, Uint8Array>;
+  heldBytes: number;
+  /** Next object to deliver. */
+  next: number;
+  /** Every object that will come has come: its stream ended. */
+  complete: boolean;
+  /** Open data streams, so that more is known to come. */
+  openStreams: number;
+  /** When its first object was there. */
+  readySince: number | undefined;
+}
+
+/**
+ * Puts the objects of one track in order. They come on several streams at once: the joining fetch, the rest of that
+ * group by the subscription, the next groups. Duplicates go; a group that cannot go on is left for the newest one.
+ */
+export class GroupAssembler {
+  readonly #limits: AssemblerLimits;
+  readonly #groups = new Map<number, Group>();
+  #current: number | undefined;
+  #fetching: boolean;
+  /** Objects that came twice. */
+  duplicates = 0;
+  /** Groups of which something was not delivered. */
+  groupsDropped = 0;
+
+  /** `fetching`: a joining fetch is under way, and brings the first group. */
+  constructor(fetching: boolean, limits: AssemblerLimits = ASSEMBLER_LIMITS) {
+    this.#fetching = fetching;
+    this.#limits = limits;
+  }
+
+  object(now: number, { group, object, payload }: StreamObject): void {
+    const into = this.#group(group);
+    if (into === undefined) {
+      return;
+    }
+    if (object < into.next || into.held.has(object)) {
+      this.duplicates += 1;
+      return;
+    }
+    into.held.set(object, payload);
+    into.heldBytes += payload.length;
+    if (object === 0) {
+      into.readySince = now;
+    }
+    this.#enforceLimits();
+  }
+
+  streamOpened(group: number): void {
+    const into = this.#group(group);
+    if (into !== undefined) {
+      into.openStreams += 1;
+    }
+  }
+
+  /** `complete`: by FIN, so nothing of the group is missing after what came. */
+  streamClosed(group: number, complete: boolean): void {
+    const into = this.#groups.get(group);
+    if (into !== undefined) {
+      into.openStreams = Math.max(0, into.openStreams - 1);
+      into.complete ||= complete;
+    }
+  }
+
+  fetchEnded(): void {
+    this.#fetching = false;
+  }
+
+  /** Everything that can be played at `now`, in order. */
+  poll(now: number): Delivery[] {
+    const out: Delivery[] = [];
+    for (;;) {
+      const group = this.#currentGroup();
+      if (group === undefined) {
+        return out;
+      }
+      this.#drain(group, out);
+      const next = this.#successor(now, group);
+      if (next === undefined) {
+        return out;
+      }
+      this.#leaveFor(group, next);
+    }
+  }
+
+  #group(id: number): Group | undefined {
+    if (this.#current !== undefined && id < this.#current) {
+      return undefined;
+    }
+    let group = this.#groups.get(id);
+    if (group === undefined) {
+      group = { id, held: new Map(), heldBytes: 0, next: 0, complete: false, openStreams: 0, readySince: undefined };
+      this.#groups.set(id, group);
+    }
+    return group;
+  }
+
+  #currentGroup(): Group | undefined {
+    if (this.#current === undefined) {
+      // The oldest group is the one joined; it is only left by the same rule as any other.
+      const ids = [...this.#groups.keys()];
+      if (ids.length === 0) {
+        return undefined;
+      }
+      return this.#groups.get(Math.min(...ids));
+    }
+    return this.#groups.get(this.#current);
+  }
+
+  #drain(group: Group, out: Delivery[]): void {
+    for (let payload = group.held.get(group.next); payload !== undefined; payload = group.held.get(group.next)) {
+      out.push({ group: group.id, object: group.next, payload, first: group.next === 0 });
+      group.held.delete(group.next);
+      group.heldBytes -= payload.length;
+      group.next += 1;
+      this.#current = group.id;
+    }
+  }
+
+  /** The group to go on with instead of `group`, if it is time to. */
+  #successor(now: number, group: Group): Group | undefined {
+    const ready = [...this.#groups.values()]
+      .filter(({ id, readySince }) => id > group.id && readySince !== undefined)
+      .sort((a, b) => a.id - b.id);
+    const following = ready[0];
+    const newest = ready.at(-1);
+    if (following === undefined || newest === undefined) {
+      return undefined;
+    }
+    if (this.#isFinished(group)) {
+      return following;
+    }
+    // Behind: what is missing did not come in time, and playing goes on at the newest place there is.
+    const hopeless = group.next === 0 && !this.#fetching;
+    // With no stream open the group most likely ended at the joining fetch; its next stream has this long to show up.
+    const patienceMs = group.openStreams > 0 || this.#fetching ? this.#limits.patienceMs : this.#limits.patienceMs / 5;
+    const waited = now - (following.readySince ?? now) >= patienceMs;
+    return hopeless || waited ? newest : undefined;
+  }
+
+  #isFinished(group: Group): boolean {
+    return group.complete && !this.#fetching && group.held.size === 0 && group.next > 0;
+  }
+
+  #leaveFor(group: Group, next: Group): void {
+    if (!this.#isFinished(group)) {
+      this.groupsDropped += 1;
+    }
+    for (const id of [...this.#groups.keys()]) {
+      if (id < next.id) {
+        this.groupsDropped += id === group.id ? 0 : 1;
+        this.#groups.delete(id);
+      }
+    }
+    this.#current = next.id;
+  }
+
+  /** Oldest groups go first, but never the newest one that can be started. */
+  #enforceLimits(): void {
+    const size = () => [...this.#groups.values()].reduce((sum, group) => sum + group.heldBytes, 0);
+    while (this.#groups.size > this.#limits.groupsMax || (size() > this.#limits.bytesMax && this.#groups.size > 1)) {
+      const oldest = Math.min(...this.#groups.keys());
+      this.#groups.delete(oldest);
+      this.groupsDropped += 1;
+      if (this.#current === undefined || this.#current <= oldest) {
+        this.#current = Math.min(...this.#groups.keys());
+      }
+    }
+  }
+}

@@ -1,0 +1,350 @@
+import { type Catalog, CatalogError, type CatalogTrack, type Selection, parseCatalog, selectTracks } from "../media/catalog.ts";
+import { Playback, type PlaybackEvents } from "../media/playback.ts";
+import { TrackFeed } from "../media/track-feed.ts";
+import { MoqSession, type SessionEnd } from "../session/session.ts";
+import type { TrackHandlers } from "../session/subscription.ts";
+import type { Transport } from "../session/transport.ts";
+import { DoneStatus, type PublishDone, type RequestError, RequestErrorCode } from "../wire/messages.ts";
+import { type Namespace, sameNamespace } from "../wire/names.ts";
+import { debug } from "./debug.ts";
+import type { ViewerError } from "./types.ts";
+
+const CATALOG_TRACK = ".catalog";
+
+/** A handshake that takes longer is given up and tried anew. */
+const CONNECT_MS_MAX = 3000;
+/** How often to ask again for a broadcast that has not begun. */
+const RETRY_MS = 1000;
+/** Silence after which the server is asked whether it is there, and how long it may take to answer. */
+const SILENCE_MS = 1200;
+const PROBE_MS_MAX = 1500;
+const WATCH_EVERY_MS = 300;
+
+/** Lower goes first (MoQT-18 §8): without catalog and init nothing plays, and a hole in sound is worse than a late picture. */
+const PRIORITY = { catalog: 0, init: 0, audio: 16, video: 32 } as const;
+
+export interface AttemptEvents extends PlaybackEvents {
+  /** The server answered. */
+  connected(): void;
+  /** Nobody broadcasts yet. */
+  waiting(): void;
+  /** The catalog is there, media is on its way. */
+  joining(selection: Selection): void;
+  /** Over for good. */
+  fatal(error: ViewerError): void;
+  /** The connection is of no use any more; another one may be. `atOnce`: nothing is wrong with the server. */
+  lost(message: string, atOnce: boolean): void;
+}
+
+/** One connection: session, catalog, tracks. It reports its end once, by `fatal` or `lost`, and is then to be closed. */
+export class Attempt {
+  readonly #events: AttemptEvents;
+  readonly #session: MoqSession;
+  readonly #transport: Transport;
+  readonly #rendition: string | undefined;
+  readonly #newPlayback: (events: PlaybackEvents) => Playback;
+  readonly #feeds = new Map<CatalogTrack["kind"], TrackFeed>();
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  #namespace: Namespace | undefined;
+  /** A subscription to the catalog is open or under way. */
+  #catalogAsked = false;
+  #selection: Selection | undefined;
+  #playback: Playback | undefined;
+  #ready = false;
+  #over = false;
+  #tracksEnded = 0;
+  #heard = { bytes: 0, at: performance.now() };
+  #probing = false;
+
+  constructor(
+    transport: Transport,
+    rendition: string | undefined,
+    newPlayback: (events: PlaybackEvents) => Playback,
+    events: AttemptEvents,
+  ) {
+    this.#transport = transport;
+    this.#rendition = rendition;
+    this.#newPlayback = newPlayback;
+    this.#events = events;
+    this.#session = new MoqSession(transport, {
+      namespace: (namespace) => this.#onNamespace(namespace),
+      goaway: ({ timeoutMs }) => this.#lost(`the server is going away within ${timeoutMs} ms`, true),
+      ended: (end) => this.#onSessionEnd(end),
+    });
+  }
+
+  /** `hint`: the namespace the server will most likely announce. */
+  start(hint: Namespace | undefined): void {
+    this.#session.start();
+    this.#after(CONNECT_MS_MAX, () => this.#connectTimedOut());
+    this.#transport.ready.then(
+      () => this.#onReady(),
+      (error: unknown) => this.#lost(`no connection: ${String(error)}`, false),
+    );
+    if (hint !== undefined) {
+      this.#useNamespace(hint);
+    }
+  }
+
+  close(): void {
+    this.#over = true;
+    for (const timer of this.#timers) {
+      clearTimeout(timer);
+    }
+    this.#session.close();
+  }
+
+  get playback(): Playback | undefined {
+    return this.#playback;
+  }
+
+  get bytesReceived(): number {
+    return this.#session.bytesReceived;
+  }
+
+  get groupsDropped(): number {
+    return [...this.#feeds.values()].reduce((sum, feed) => sum + feed.groupsDropped, 0);
+  }
+
+  /** What only time brings: groups given up waiting for. */
+  poll(): void {
+    for (const feed of this.#feeds.values()) {
+      feed.poll(performance.now());
+    }
+  }
+
+  #onReady(): void {
+    debug("connected");
+    this.#ready = true;
+    this.#heard.at = performance.now();
+    this.#events.connected();
+    this.#after(WATCH_EVERY_MS, () => this.#watch());
+  }
+
+  #connectTimedOut(): void {
+    if (!this.#ready) {
+      this.#lost(`no connection within ${CONNECT_MS_MAX} ms`, false);
+    }
+  }
+
+  #onNamespace(namespace: Namespace): void {
+    debug("namespace announced", namespace.join("/"));
+    this.#useNamespace(namespace);
+  }
+
+  #useNamespace(namespace: Namespace): void {
+    if (this.#namespace === undefined || !sameNamespace(this.#namespace, namespace)) {
+      this.#namespace = namespace;
+      this.#catalogAsked = false;
+    }
+    this.#openCatalog();
+  }
+
+  #openCatalog(): void {
+    const namespace = this.#namespace;
+    if (this.#over || this.#catalogAsked || namespace === undefined) {
+      return;
+    }
+    this.#catalogAsked = true;
+    const current = (): boolean => !this.#over && this.#namespace === namespace;
+    this.#session.subscribe(namespace, CATALOG_TRACK, true, { subscriberPriority: PRIORITY.catalog }, {
+      object: ({ payload }) => (current() ? this.#onCatalog(payload) : undefined),
+      refused: (error) => (current() ? this.#onCatalogRefused(error) : undefined),
+      done: (done) => (current() ? this.#onDone(done, true) : undefined),
+    });
+  }
+
+  #onCatalogRefused(error: RequestError): void {
+    debug("catalog refused", error.code, error.reason);
+    if (error.code === RequestErrorCode.DoesNotExist) {
+      this.#catalogAsked = false;
+      this.#events.waiting();
+      this.#after(RETRY_MS, () => this.#openCatalog());
+    } else {
+      this.#onRefused(error);
+    }
+  }
+
+  #onRefused(error: RequestError): void {
+    switch (error.code) {
+      case RequestErrorCode.Unauthorized:
+      case RequestErrorCode.MalformedAuthToken:
+      case RequestErrorCode.ExpiredAuthToken:
+        this.#fatal({ kind: "auth", message: error.reason });
+        break;
+      default:
+        this.#lost(`refused with code 0x${error.code.toString(16)}: ${error.reason}`, false);
+    }
+  }
+
+  #onCatalog(payload: Uint8Array): void {
+    try {
+      this.#applyCatalog(parseCatalog(payload));
+    } catch (error) {
+      if (!(error instanceof CatalogError)) {
+        throw error;
+      }
+      this.#fatal({ kind: "unsupported", message: error.message });
+    }
+  }
+
+  #applyCatalog(catalog: Catalog): void {
+    const selection = selectTracks(catalog, this.#rendition, (mime) => MediaSource.isTypeSupported(mime));
+    const chosen = tracksOf(selection);
+    debug("catalog", catalog.tracks.map(({ name, codec }) => `${name} ${codec}`));
+    if (this.#selection !== undefined) {
+      this.#updateTracks(this.#selection, selection);
+    } else if (chosen.length > 0) {
+      this.#selection = selection;
+      this.#join(selection);
+    } else if (catalog.tracks.length > 0) {
+      const codecs = catalog.tracks.map(({ codec }) => codec).join(", ");
+      this.#fatal({ kind: "unsupported", message: `this browser plays none of ${codecs}` });
+    } else {
+      this.#events.waiting();
+    }
+  }
+
+  /** A newer catalog: the same tracks may have new init segments; other tracks need a new media source. */
+  #updateTracks(before: Selection, now: Selection): void {
+    if (before.video?.name !== now.video?.name || before.audio?.name !== now.audio?.name) {
+      this.#lost("the broadcast's tracks changed", true);
+      return;
+    }
+    for (const track of tracksOf(now)) {
+      this.#feeds.get(track.kind)?.describe(track);
+    }
+  }
+
+  #join(selection: Selection): void {
+    this.#events.joining(selection);
+    const playback = this.#newPlayback(this.#events);
+    this.#playback = playback;
+    const tracks = tracksOf(selection);
+    playback.setTracks(selection, () => [...this.#feeds.values()].every((feed) => feed.joined));
+    for (const track of tracks) {
+      this.#feeds.set(track.kind, new TrackFeed(track, true, playback.sink(track.kind)));
+    }
+    for (const track of tracks) {
+      this.#subscribeTrack(track);
+    }
+  }
+
+  #subscribeTrack(track: CatalogTrack): void {
+    const namespace = this.#namespace ?? [];
+    const feed = this.#feeds.get(track.kind);
+    if (feed === undefined) {
+      return;
+    }
+    const parameters = { subscriberPriority: PRIORITY[track.kind] };
+    this.#session.subscribe(namespace, track.name, true, parameters, this.#mediaHandlers(feed));
+    if (track.initTrack !== undefined) {
+      // With an init in the catalog only later ones are of use; without, the newest has to be fetched.
+      const handlers = this.#initHandlers(feed);
+      this.#session.subscribe(namespace, track.initTrack, track.init === undefined, { subscriberPriority: PRIORITY.init }, handlers);
+    }
+  }
+
+  #mediaHandlers(feed: TrackFeed): TrackHandlers {
+    const now = () => performance.now();
+    return {
+      object: (object) => this.#unlessOver(() => feed.object(now(), object)),
+      groupOpened: (group) => feed.streamOpened(group),
+      groupClosed: (group, complete) => this.#unlessOver(() => feed.streamClosed(now(), group, complete)),
+      fetched: (complete) => {
+        debug("joining fetch over", complete);
+        this.#unlessOver(() => feed.fetchEnded(now()));
+      },
+      refused: (error) => this.#unlessOver(() => this.#onRefused(error)),
+      done: (done) => this.#unlessOver(() => this.#onDone(done, false)),
+    };
+  }
+
+  #initHandlers(feed: TrackFeed): TrackHandlers {
+    return {
+      object: ({ group, payload }) => this.#unlessOver(() => feed.addInit(group, payload)),
+      // Inits also come in catalogs: to go without this track is no failure.
+      refused: (error) => debug("init track refused", error.code, error.reason),
+      done: (done) => debug("init track done", done.status),
+    };
+  }
+
+  #onDone(done: PublishDone, catalog: boolean): void {
+    debug("track done", done.status, done.reason);
+    if (done.status === DoneStatus.TrackEnded) {
+      this.#tracksEnded += catalog ? 0 : 1;
+      if (catalog || this.#tracksEnded === this.#feeds.size) {
+        this.#fatal({ kind: "ended", message: done.reason === "" ? "the broadcast is over" : done.reason });
+      }
+    } else if (done.status === DoneStatus.Unauthorized || done.status === DoneStatus.Expired) {
+      this.#fatal({ kind: "auth", message: done.reason });
+    } else {
+      this.#lost(`subscription over with status 0x${done.status.toString(16)}: ${done.reason}`, false);
+    }
+  }
+
+  #onSessionEnd(end: SessionEnd): void {
+    debug("session over", end);
+    if (end.kind === "closed" && end.reason.startsWith("auth_failed")) {
+      this.#fatal({ kind: "auth", message: end.reason });
+    } else if (end.kind === "closed") {
+      this.#lost(`closed by the server with code ${end.code}: ${end.reason}`, false);
+    } else {
+      this.#lost(end.message, false);
+    }
+  }
+
+  /** A dead server sends nothing, not even the end of its connections: silence is answered by a question. */
+  #watch(): void {
+    this.#after(WATCH_EVERY_MS, () => this.#watch());
+    const now = performance.now();
+    if (this.#session.bytesReceived !== this.#heard.bytes) {
+      this.#heard = { bytes: this.#session.bytesReceived, at: now };
+    } else if (!this.#probing && now - this.#heard.at > SILENCE_MS && this.#namespace !== undefined) {
+      void this.#probe(this.#namespace);
+    }
+  }
+
+  async #probe(namespace: Namespace): Promise<void> {
+    this.#probing = true;
+    const late = this.#after(PROBE_MS_MAX, () => this.#lost(`no answer within ${PROBE_MS_MAX} ms`, false));
+    // A session that ends meanwhile tells so by itself.
+    await this.#session.probe(namespace, CATALOG_TRACK).catch(() => undefined);
+    clearTimeout(late);
+    this.#heard.at = performance.now();
+    this.#probing = false;
+  }
+
+  #after(ms: number, then: () => void): ReturnType<typeof setTimeout> {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#unlessOver(then);
+    }, ms);
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  #unlessOver(then: () => void): void {
+    if (!this.#over) {
+      then();
+    }
+  }
+
+  #fatal(error: ViewerError): void {
+    if (!this.#over) {
+      this.#over = true;
+      this.#events.fatal(error);
+    }
+  }
+
+  #lost(message: string, atOnce: boolean): void {
+    if (!this.#over) {
+      this.#over = true;
+      this.#events.lost(message, atOnce);
+    }
+  }
+}
+
+function tracksOf({ video, audio }: Selection): CatalogTrack[] {
+  return [video, audio].filter((track) => track !== undefined);
+}
