@@ -1,0 +1,245 @@
+//! `/v1/live-inputs`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use streams_rings::schema::Command;
+
+use super::extract::{Listing, Strict, data};
+use super::{App, Caller, Problem, idempotency};
+use crate::ids::{self, STREAM_KEY_PREFIX};
+use crate::store::{LiveInput, StreamKey};
+use crate::{Error, clock};
+
+/// Kinds of ingest an input can be made for.
+const INGEST_KINDS: [&str; 5] = ["rtmp", "srt", "whip", "fmp4", "any"];
+/// Longest name, in characters.
+const NAME_LEN_MAX: usize = 200;
+/// Longest `meta`, in bytes of JSON.
+const META_LEN_MAX: usize = 4096;
+/// Longest reconnect window, in seconds.
+const RECONNECT_WINDOW_S_MAX: u32 = 3600;
+/// Longest grace of an old key, in seconds: a week.
+const GRACE_S_MAX: u64 = 7 * 24 * 3600;
+/// Keys an input may have at once, those in grace included.
+const KEYS_MAX: usize = crate::program::KEYS_OF_INPUT_MAX;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    name: String,
+    #[serde(default = "Create::usual_ingest")]
+    ingest: String,
+    reconnect_window_s: Option<u32>,
+    #[serde(default)]
+    meta: Map<String, Value>,
+}
+
+impl Create {
+    fn usual_ingest() -> String {
+        "any".to_owned()
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        let length = self.name.trim().chars().count();
+        if !(1..=NAME_LEN_MAX).contains(&length) || self.name.chars().any(char::is_control) {
+            return Err(Problem::invalid(format!("name must have 1 to {NAME_LEN_MAX} printable characters")));
+        }
+        if !INGEST_KINDS.contains(&self.ingest.as_str()) {
+            let kinds = INGEST_KINDS.join(", ");
+            return Err(Problem::invalid(format!("ingest is `{}`; it must be one of {kinds}", self.ingest)));
+        }
+        if let Some(window) = self.reconnect_window_s.filter(|window| *window > RECONNECT_WINDOW_S_MAX) {
+            let limit = RECONNECT_WINDOW_S_MAX;
+            return Err(Problem::invalid(format!("reconnect_window_s is {window}; at most {limit} is possible")));
+        }
+        Ok(())
+    }
+}
+
+pub async fn create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Strict<Create>,
+) -> Result<Response, Problem> {
+    caller.needs("live:write")?;
+    body.value.check()?;
+    let make = async {
+        let meta = Value::Object(body.value.meta.clone()).to_string();
+        if meta.len() > META_LEN_MAX {
+            return Err(Problem::invalid(format!("meta has {} bytes; at most {META_LEN_MAX} are kept", meta.len())));
+        }
+        let (now_ms, id) = (clock::unix_ms(), ids::new_id("lv"));
+        let (secret, key) = new_stream_key(now_ms)?;
+        let passphrase = ids::new_secret("")?;
+        let input = LiveInput {
+            srt_passphrase_sealed: app.vault.seal(&id, passphrase.as_bytes())?,
+            id,
+            org: caller.org.clone(),
+            name: body.value.name.trim().to_owned(),
+            ingest: body.value.ingest.clone(),
+            enabled: true,
+            reconnect_window_s: body.value.reconnect_window_s.unwrap_or(app.config.ingest.reconnect_window_s),
+            meta,
+            created_at: now_ms,
+            updated_at: now_ms,
+            keys: vec![key],
+        };
+        app.store.add_live_input(&input).await?;
+        if let Err(error) = app.program.put_input(&input) {
+            app.store.delete_live_input(&input.org, &input.id).await?;
+            return Err(error.into());
+        }
+        let mut shown = show(&app, &input, Some(&secret));
+        shown["srt_passphrase"] = passphrase.into();
+        Ok((201, json!({ "data": shown })))
+    };
+    idempotency::once(&app, &caller, &headers, ("/v1/live-inputs", &body.bytes), make).await
+}
+
+pub async fn list(State(app): State<Arc<App>>, caller: Caller, listing: Listing) -> Result<Response, Problem> {
+    caller.needs("live:read")?;
+    let rows = app.store.live_inputs(&caller.org, listing.page()).await?;
+    Ok(listing.answer(rows, |input| &input.id, |input| show(&app, input, None)))
+}
+
+pub async fn read(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    caller.needs("live:read")?;
+    let input = find(&app, &caller, &id).await?;
+    Ok(data(200, &show(&app, &input, None)))
+}
+
+pub async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    caller.needs("live:write")?;
+    find(&app, &caller, &id).await?;
+    app.store.delete_live_input(&caller.org, &id).await?;
+    app.program.remove_input(&id)?;
+    cut(&app, &id, "the input was deleted")?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    #[serde(default)]
+    grace_seconds: u64,
+}
+
+pub async fn rotate(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Strict<Rotate>,
+) -> Result<Response, Problem> {
+    caller.needs("live:write")?;
+    let grace_s = body.value.grace_seconds;
+    if grace_s > GRACE_S_MAX {
+        return Err(Problem::invalid(format!("grace_seconds is {grace_s}; at most {GRACE_S_MAX} is possible")));
+    }
+    let path = format!("/v1/live-inputs/{id}/rotate-stream-key");
+    let rotated = async {
+        let input = find(&app, &caller, &id).await?;
+        let now_ms = clock::unix_ms();
+        let in_force = input.keys.iter().filter(|key| key.expires_at.is_none_or(|end| end > now_ms)).count();
+        if grace_s > 0 && in_force >= KEYS_MAX {
+            let detail = format!("{in_force} keys are in force already; rotate with grace_seconds 0 to end them");
+            return Err(Problem::limit_reached(detail));
+        }
+        let (secret, key) = new_stream_key(now_ms)?;
+        let end_ms = now_ms.saturating_add(i64::try_from(grace_s * 1000).unwrap_or(i64::MAX));
+        app.store.rotate_stream_key(&id, &key, end_ms).await?;
+        let input = find(&app, &caller, &id).await?;
+        app.program.put_input(&input)?;
+        if grace_s == 0 {
+            cut(&app, &id, "the stream key was rotated")?;
+        }
+        Ok((200, json!({ "data": show(&app, &input, Some(&secret)) })))
+    };
+    idempotency::once(&app, &caller, &headers, (&path, &body.bytes), rotated).await
+}
+
+pub async fn enable(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    set_enabled(&app, &caller, &id, true).await
+}
+
+pub async fn disable(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let response = set_enabled(&app, &caller, &id, false).await?;
+    cut(&app, &id, "the input was disabled")?;
+    Ok(response)
+}
+
+/// Cuts the encoder; it may come back with the same key.
+pub async fn disconnect(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    caller.needs("live:write")?;
+    let input = find(&app, &caller, &id).await?;
+    cut(&app, &id, "disconnected by the operator")?;
+    Ok(data(202, &show(&app, &input, None)))
+}
+
+async fn set_enabled(app: &App, caller: &Caller, id: &str, enabled: bool) -> Result<Response, Problem> {
+    caller.needs("live:write")?;
+    find(app, caller, id).await?;
+    app.store.enable_live_input(&caller.org, id, enabled, clock::unix_ms()).await?;
+    let input = find(app, caller, id).await?;
+    app.program.put_input(&input)?;
+    Ok(data(200, &show(app, &input, None)))
+}
+
+/// The caller's input, or 404.
+pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<LiveInput, Problem> {
+    let unknown = || Problem::not_found(format!("there is no live input {id}"));
+    if !ids::is_id("lv", id) {
+        return Err(unknown());
+    }
+    app.store.live_input(&caller.org, id).await?.ok_or_else(unknown)
+}
+
+fn cut(app: &App, id: &str, reason: &str) -> Result<(), Error> {
+    app.program.send(&Command::DisconnectInput { input: id.to_owned(), reason: reason.to_owned() })
+}
+
+fn new_stream_key(now_ms: i64) -> Result<(String, StreamKey), Error> {
+    let secret = ids::new_secret(STREAM_KEY_PREFIX)?;
+    let key = StreamKey { sha256: ids::sha256_hex(secret.as_bytes()), created_at: now_ms, expires_at: None };
+    Ok((secret, key))
+}
+
+/// The resource as callers see it. `secret` is its new stream key, told once.
+fn show(app: &App, input: &LiveInput, secret: Option<&str>) -> Value {
+    let runtime = app.program.runtime(&input.id);
+    let status = match &runtime {
+        _ if !input.enabled => "disabled",
+        Some(runtime) if runtime.state == "active" => "active",
+        Some(runtime) if runtime.state == "reconnecting" => "reconnecting",
+        _ => "idle",
+    };
+    let mut shown = json!({
+        "id": input.id,
+        "name": input.name,
+        "ingest": input.ingest,
+        "status": status,
+        "namespace": app.endpoints.namespace(&input.org, &input.id),
+        "reconnect_window_s": input.reconnect_window_s,
+        "meta": serde_json::from_str::<Value>(&input.meta).unwrap_or_default(),
+        "urls": app.endpoints.ingest_urls(&input.id, secret),
+        "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| !protocol.is_empty()),
+        "tracks": runtime.as_ref().map(|runtime| &runtime.tracks),
+        "last_error": runtime.as_ref().and_then(|runtime| runtime.last_error.as_ref()),
+        "created_at": clock::rfc3339(input.created_at),
+        "updated_at": clock::rfc3339(input.updated_at),
+    });
+    if let Some(secret) = secret {
+        shown["stream_key"] = secret.into();
+    }
+    shown
+}

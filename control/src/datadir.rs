@@ -1,0 +1,166 @@
+//! The data directory: where each file of it lies, its lock, and how its secrets are written.
+//!
+//! ```text
+//! DIR/                    0700
+//!   streams.db            the database
+//!   secret.key            0600  seals what the database must keep readable
+//!   credentials.toml      0600  api, api_key
+//!   streams.toml          optional configuration
+//!   tls/cert.pem key.pem  the certificate served now; tls/next/ the one that follows
+//!   log/control.log engine.log
+//!   up.lock control.lock  held by `streams up` and by the control process
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, ids};
+
+/// A data directory that exists.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// Makes the directory (mode 0700) and its folders where they are missing, and proves that it can be written.
+    pub fn create(root: &Path) -> Result<Self, Error> {
+        let not_writable = |source| Error::DataDirNotWritable { path: root.to_owned(), source };
+        for folder in [root.to_owned(), root.join("tls"), root.join("log")] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(not_writable)?;
+        }
+        let root = root.canonicalize().map_err(not_writable)?;
+        let probe = root.join(format!(".probe.{}", std::process::id()));
+        File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(not_writable)?;
+        Ok(Self { root })
+    }
+
+    /// The directory as it is, or would be; nothing is made.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.canonicalize().unwrap_or_else(|_| root.to_owned()) }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The SQLite database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("streams.db")
+    }
+
+    /// The key that seals private keys inside the database.
+    pub fn secret_key(&self) -> PathBuf {
+        self.root.join("secret.key")
+    }
+
+    /// API address and API key of this installation.
+    pub fn credentials(&self) -> PathBuf {
+        self.root.join("credentials.toml")
+    }
+
+    /// The configuration that is read when none is named.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("streams.toml")
+    }
+
+    /// Certificate and key.
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    /// A log file by name.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.root.join("log").join(name)
+    }
+
+    /// The folder in shared memory that belongs to this directory.
+    pub fn run_dir(&self) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        streams_rings::schema::run_dir(&ids::sha256_hex(self.root.as_os_str().as_bytes()))
+    }
+
+    /// Holds the directory for `holder` until the answer is dropped; `name` is the lock file.
+    pub fn lock(&self, name: &str, holder: &'static str) -> Result<DirLock, Error> {
+        let path = self.root.join(name);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(Error::file("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid).map_err(Error::file("read", &path))?;
+                return Err(Error::DataDirTaken { holder, pid: pid.trim().to_owned(), path: self.root.clone() });
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::File { action: "lock", path, source }),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(Error::file("write", &path))?;
+        Ok(DirLock { _file: file })
+    }
+}
+
+/// Held while a process owns a data directory; the kernel lets go of it when the process dies.
+#[derive(Debug)]
+pub struct DirLock {
+    _file: File,
+}
+
+/// Writes a file in one step (a reader sees the old one or the new one, whole), with mode 0600.
+pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let fresh = path.with_extension(format!("new.{}", std::process::id()));
+    let written = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&fresh)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&fresh, path));
+    written.map_err(Error::file("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn a_new_directory_is_private_and_a_second_lock_names_the_holder() {
+        let scratch = Scratch::new();
+        let dir = DataDir::create(&scratch.path().join("data")).unwrap();
+        assert_eq!(fs::metadata(dir.root()).unwrap().permissions().mode() & 0o777, 0o700);
+        let held = dir.lock("up.lock", "`streams up`").unwrap();
+        let error = dir.lock("up.lock", "`streams up`").unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()) && error.contains("--data"), "{error}");
+        drop(held);
+        dir.lock("up.lock", "`streams up`").unwrap();
+    }
+
+    #[test]
+    fn secrets_are_readable_by_the_owner_alone() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("secret");
+        write_private(&path, b"x").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let error = DataDir::create(Path::new("/proc/streams")).unwrap_err().to_string();
+        assert!(error.contains("/proc/streams") && error.contains("--data"), "{error}");
+    }
+}

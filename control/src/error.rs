@@ -1,0 +1,219 @@
+//! Everything that can go wrong in control and in the `streams` command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The one error type of this crate. Messages say what was wrong, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] streams_config::ConfigError),
+    /// There is no place for a data directory.
+    #[error("no data directory: neither HOME nor XDG_DATA_HOME is set; name one with --data DIR")]
+    NoDataDir,
+    /// A file operation failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// A verb: `create`, `read`, `write`, `lock`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The data directory cannot be written.
+    #[error("the data directory {} is not writable ({source}); choose another with --data DIR, or change its owner", path.display())]
+    DataDirNotWritable {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Another process holds the data directory.
+    #[error("{holder} already runs on the data directory {} (pid {pid}); stop it first, or choose another with --data DIR", path.display())]
+    DataDirTaken {
+        /// What holds it: "`streams up`".
+        holder: &'static str,
+        /// Its process id, as it wrote it into the lock file.
+        pid: String,
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A port cannot be bound.
+    #[error(
+        "cannot listen on {protocol} {address}: {source}; stop what uses it, or set {key} in streams.toml to another port"
+    )]
+    Port {
+        /// `TCP` or `UDP`.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// The configuration key that changes it.
+        key: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The database cannot be brought to this build's tables.
+    #[error("the database cannot be brought up to date: {0}; is it of a newer build?")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// Shared memory failed.
+    #[error(transparent)]
+    Rings(#[from] streams_rings::RingsError),
+    /// A document of shared memory failed.
+    #[error(transparent)]
+    Document(#[from] streams_rings::schema::DocumentError),
+    /// A table of shared memory has no room.
+    #[error("the table `{table}` is full ({entries} entries); delete what is no longer used")]
+    TableFull {
+        /// Its name.
+        table: &'static str,
+        /// Its size.
+        entries: usize,
+    },
+    /// The cryptographic library refused.
+    #[error("cannot {action}: the cryptographic library refused")]
+    Crypto {
+        /// What was tried.
+        action: &'static str,
+    },
+    /// Something sealed cannot be opened with this data directory's key file.
+    #[error("a sealed value of the database does not open with the key file {}; put back the file that belongs to this database", path.display())]
+    Sealed {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// A public key that was handed in cannot be used.
+    #[error("the public key is refused: {reason}")]
+    PublicKey {
+        /// Why, and what is accepted.
+        reason: &'static str,
+    },
+    /// A token could not be signed.
+    #[error("cannot sign a token: {0}")]
+    Token(#[from] jsonwebtoken::errors::Error),
+    /// A certificate could not be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// A certificate or key cannot be used for TLS.
+    #[error("the certificate {} cannot be used: {reason}", path.display())]
+    Tls {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A server stopped by itself.
+    #[error("the server on {address} stopped: {source}")]
+    Server {
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A program of this installation could not be started.
+    #[error("cannot start {}: {source}; it is expected next to `streams`", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A signal could not be sent or a process not watched.
+    #[error("cannot {action} process {pid}: {source}")]
+    Process {
+        /// A verb: `signal`, `watch`.
+        action: &'static str,
+        /// The process.
+        pid: u32,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Control ended before it was ready.
+    #[error("control did not start ({status}); its reason stands above, more in {}", log.display())]
+    ControlFailed {
+        /// How it ended.
+        status: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// Control ended while serving.
+    #[error("control stopped ({status}); {engine}. Run `streams up` again to attach to it; more in {}", log.display())]
+    ControlGone {
+        /// How it ended.
+        status: String,
+        /// What the engine does meanwhile.
+        engine: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// The engine does not become ready.
+    #[error("the engine did not become ready: {reason}; more in {}", log.display())]
+    EngineFailed {
+        /// What was seen.
+        reason: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// A command line that asks for something impossible.
+    #[error("{0}")]
+    Usage(String),
+    /// There are no credentials to call the API with.
+    #[error("no credentials in {}: run `streams up` on this data directory first, or give --api URL and --api-key KEY", path.display())]
+    NoCredentials {
+        /// The file looked for.
+        path: PathBuf,
+    },
+    /// The API refused.
+    #[error("{detail}")]
+    Api {
+        /// HTTP status.
+        status: u16,
+        /// Problem type.
+        kind: String,
+        /// For a person.
+        detail: String,
+    },
+    /// The API cannot be reached.
+    #[error("cannot reach {url}: {reason}; is `streams up` running?")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The API answered something this build cannot read.
+    #[error("{url} answered something unexpected: {reason}; is it a Streams server of the same version?")]
+    Answer {
+        /// Where.
+        url: String,
+        /// What.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// A closure for `map_err` on file operations.
+    pub fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::File { action, path, source }
+    }
+
+    /// The exit code of the command: 1 failed, 2 bad usage, 3 not found, 4 refused (auth), 5 unreachable.
+    pub fn exit_code(&self) -> ExitCode {
+        let code = match self {
+            Error::Usage(_) | Error::Config(_) | Error::NoDataDir => 2,
+            Error::Api { status: 404, .. } => 3,
+            Error::Api { status: 401 | 403, .. } => 4,
+            Error::Api { status: 400 | 422, .. } => 2,
+            Error::Unreachable { .. } | Error::NoCredentials { .. } => 5,
+            _ => 1,
+        };
+        ExitCode::from(code)
+    }
+}

@@ -1,0 +1,32 @@
+//! The control process and the `streams` command.
+//!
+//! ```text
+//!  streams live create ──HTTPS──▶ api ──▶ store (SQLite)                 control process
+//!                                  └────▶ program ──tables, commands──▶ shared memory ──▶ shards
+//!                                         program ◀─runtime, counters, events── shared memory ◀── shards
+//!  browser ──▶ web (player page, certificate hashes)      prometheus ──▶ metrics
+//!
+//!  streams up = launcher: starts control and engine side by side, watches both
+//! ```
+//!
+//! No media byte passes through here, and the shards go on when this process dies: the tables stay in shared memory
+//! and the next control process writes every entry again ([`program`]).
+
+pub mod api;
+pub mod clock;
+pub mod credentials;
+pub mod datadir;
+pub mod endpoints;
+mod error;
+pub mod ids;
+pub mod keys;
+pub mod metrics;
+pub mod program;
+pub mod redact;
+pub mod store;
+#[cfg(test)]
+mod testing;
+pub mod tls;
+pub mod web;
+
+pub use error::Error;

@@ -1,0 +1,177 @@
+//! Control's side of shared memory.
+//!
+//! ```text
+//! store ──▶ Tables ──▶ control.<gen>: inputs, resources, signing_keys, tunables ──▶ shards
+//!           Commands ─▶ control.<gen>: cmd.<i> ──────────────────────────────────▶ shard i
+//!           EngineView ◀── shards.<gen>: cnc, counters, runtime.<i>, events.<i> ◀── shards
+//! ```
+//!
+//! The workspace `control` outlives this process: a new one joins it and writes every entry again, in place, so that a
+//! running engine never sees a hole. The workspace `shards` belongs to the engine and may be replaced at any time by a
+//! new generation; [`Program::tick`] notices that and joins the new one.
+
+mod commands;
+mod engine_view;
+mod slots;
+mod tables;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use streams_rings::schema::{self, Command, Event, RuntimeEntry, names};
+use streams_rings::{Access, Cnc, Signal, Workspace, now_ns};
+
+use self::commands::Commands;
+use self::engine_view::EngineView;
+pub use self::engine_view::{EngineState, HEARTBEAT_FRESH, ShardState, peek};
+pub use self::tables::KEYS_OF_INPUT_MAX;
+use self::tables::Tables;
+use crate::Error;
+use crate::store::{LiveInput, SigningKey};
+
+/// Events taken in one [`Program::tick`]: a flood of them must not keep the tables waiting.
+const EVENTS_A_TICK: usize = 256;
+
+/// What fills the tables at start.
+pub struct Contents {
+    /// Every live input.
+    pub inputs: Vec<LiveInput>,
+    /// Every signing key.
+    pub signing_keys: Vec<SigningKey>,
+}
+
+/// Control's side of shared memory; every operation is short and takes one lock.
+pub struct Program {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    run_dir: PathBuf,
+    control: Workspace,
+    cnc: Cnc,
+    tables: Tables,
+    commands: Commands,
+    engine: Option<EngineView>,
+}
+
+impl Program {
+    /// Joins the `control` workspace of `run_dir`, or makes one for `shards` shards where there is none that fits, and
+    /// writes every entry. One process at a time may do this: the caller holds the data directory's lock.
+    pub fn open(run_dir: &Path, shards: usize, contents: &Contents) -> Result<Self, Error> {
+        schema::create_run_dir(run_dir)?;
+        let control = match joined(run_dir, shards) {
+            Some(control) => control,
+            None => created(run_dir, shards)?,
+        };
+        let cnc = control.cnc(names::CONTROL_CNC)?;
+        cnc.set_pid(std::process::id());
+        let mut tables = Tables::join(&control)?;
+        tables.fill(contents)?;
+        let inner =
+            Inner { run_dir: run_dir.to_owned(), cnc, tables, commands: Commands::new(), engine: None, control };
+        let program = Self { inner: Mutex::new(inner) };
+        program.tick(|_| ());
+        program.lock().cnc.set_signal(Signal::Run);
+        Ok(program)
+    }
+
+    /// Shows that control lives, follows a restarted engine, hands over waiting commands and takes the shards' events.
+    pub fn tick(&self, mut event: impl FnMut(Event)) {
+        let mut inner = self.lock();
+        inner.cnc.heartbeat(now_ns());
+        inner.follow_engine();
+        let Inner { commands, engine, .. } = &mut *inner;
+        commands.flush();
+        if let Some(engine) = engine {
+            engine.events(EVENTS_A_TICK, &mut event);
+        }
+    }
+
+    /// Writes a live input and its playback resource.
+    pub fn put_input(&self, input: &LiveInput) -> Result<(), Error> {
+        self.lock().tables.put_input(input)
+    }
+
+    /// Removes a live input and its playback resource.
+    pub fn remove_input(&self, id: &str) -> Result<(), Error> {
+        self.lock().tables.remove_input(id)
+    }
+
+    /// Writes a signing key.
+    pub fn put_signing_key(&self, key: &SigningKey) -> Result<(), Error> {
+        self.lock().tables.put_signing_key(key)
+    }
+
+    /// Sends a command to every shard. Without an engine there is nobody to tell: the next one reads the tables.
+    pub fn send(&self, command: &Command) -> Result<(), Error> {
+        self.lock().commands.send(command)
+    }
+
+    /// The running input as its home shard sees it; `None` without an encoder or a living engine.
+    pub fn runtime(&self, input: &str) -> Option<RuntimeEntry> {
+        let mut inner = self.lock();
+        inner.follow_engine();
+        inner.engine.as_mut().filter(|engine| engine.state().alive())?.runtime(input)
+    }
+
+    /// What the engine is doing.
+    pub fn engine(&self) -> EngineState {
+        let mut inner = self.lock();
+        inner.follow_engine();
+        inner.engine.as_ref().map(EngineView::state).unwrap_or_default()
+    }
+
+    /// Every counter of every shard, by shard and by `Counter` index.
+    pub fn counters(&self) -> Vec<Vec<u64>> {
+        self.lock().engine.as_ref().map(EngineView::counters).unwrap_or_default()
+    }
+
+    /// Tells the shards that control is gone on purpose.
+    pub fn close(&self) {
+        self.lock().cnc.set_signal(Signal::Halt);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves at worst one table entry unwritten; the tables must stay in service.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Joins the engine's current generation when it is not the one that is joined.
+    fn follow_engine(&mut self) {
+        let current = schema::current_path(&self.run_dir, names::SHARDS);
+        let Ok(target) = std::fs::read_link(&current) else {
+            return;
+        };
+        if self.engine.as_ref().is_some_and(|engine| engine.generation() == target) {
+            return;
+        }
+        // The engine may be replacing it this very moment: the next tick tries again.
+        match EngineView::join(&current, target, &self.control) {
+            Ok(engine) => {
+                self.commands.aim(&self.control, engine.workspace(), engine.shards());
+                tracing::info!(shards = engine.shards(), "joined the engine's workspace");
+                self.engine = Some(engine);
+            }
+            Err(error) => tracing::debug!(%error, "the engine's workspace cannot be joined yet"),
+        }
+    }
+}
+
+/// The existing workspace, when it is readable and has room for all shards.
+fn joined(run_dir: &Path, shards: usize) -> Option<Workspace> {
+    let control = Workspace::join(schema::current_path(run_dir, names::CONTROL), Access::ReadWrite).ok()?;
+    let last = shards.saturating_sub(1);
+    control.fseq(&names::events(last)).ok()?;
+    Tables::join(&control).ok()?;
+    Some(control)
+}
+
+fn created(run_dir: &Path, shards: usize) -> Result<Workspace, Error> {
+    let generation = schema::next_generation(run_dir, names::CONTROL)?;
+    let path = schema::generation_path(run_dir, names::CONTROL, generation);
+    let control = schema::control_workspace(shards).create(&path)?;
+    schema::switch_current(run_dir, names::CONTROL, generation)?;
+    Ok(control)
+}

@@ -1,0 +1,111 @@
+//! Rows of the store as documents of the tables.
+
+use streams_rings::schema::{InputEntry, KeyHash, ResourceEntry, SigningKeyEntry, Tunables, names};
+use streams_rings::{Table, Workspace, schema};
+
+use super::Contents;
+use super::slots::{Keyed, Slots};
+use crate::Error;
+use crate::store::{LiveInput, SigningKey};
+
+/// Stream keys of an input that the table holds: the newest, and those still in grace. An entry has 1 KiB.
+pub const KEYS_OF_INPUT_MAX: usize = 4;
+
+impl Keyed for InputEntry {
+    const TABLE: &'static str = names::INPUTS;
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Keyed for ResourceEntry {
+    const TABLE: &'static str = names::RESOURCES;
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Keyed for SigningKeyEntry {
+    const TABLE: &'static str = names::SIGNING_KEYS;
+    fn id(&self) -> &str {
+        &self.kid
+    }
+}
+
+/// The tables that control writes.
+pub struct Tables {
+    inputs: Slots<InputEntry>,
+    resources: Slots<ResourceEntry>,
+    signing_keys: Slots<SigningKeyEntry>,
+    tunables: Table,
+}
+
+impl Tables {
+    /// The tables of a `control` workspace, with what they hold.
+    pub fn join(control: &Workspace) -> Result<Self, Error> {
+        Ok(Self {
+            inputs: Slots::new(control.table(names::INPUTS)?),
+            resources: Slots::new(control.table(names::RESOURCES)?),
+            signing_keys: Slots::new(control.table(names::SIGNING_KEYS)?),
+            tunables: control.table(names::TUNABLES)?,
+        })
+    }
+
+    /// Writes everything again; keys first, so that a token never meets a resource without them.
+    pub fn fill(&mut self, contents: &Contents) -> Result<(), Error> {
+        let keys: Vec<_> = contents.signing_keys.iter().map(signing_key_entry).collect();
+        let resources: Vec<_> = contents.inputs.iter().map(resource_entry).collect();
+        let inputs: Vec<_> = contents.inputs.iter().map(input_entry).collect();
+        self.signing_keys.fill(&keys)?;
+        self.resources.fill(&resources)?;
+        self.inputs.fill(&inputs)?;
+        Ok(self.tunables.write(0, &schema::encode(&Tunables::default())?)?)
+    }
+
+    /// Writes a live input and its playback resource.
+    pub fn put_input(&mut self, input: &LiveInput) -> Result<(), Error> {
+        self.resources.put(&resource_entry(input))?;
+        self.inputs.put(&input_entry(input))
+    }
+
+    /// Removes both.
+    pub fn remove_input(&mut self, id: &str) -> Result<(), Error> {
+        self.inputs.remove(id)?;
+        self.resources.remove(id)
+    }
+
+    /// Writes a signing key.
+    pub fn put_signing_key(&mut self, key: &SigningKey) -> Result<(), Error> {
+        self.signing_keys.put(&signing_key_entry(key))
+    }
+}
+
+fn input_entry(input: &LiveInput) -> InputEntry {
+    let hash = |key: &crate::store::StreamKey| KeyHash {
+        sha256: key.sha256.clone(),
+        expires_at_ms: key.expires_at.map(|ms| u64::try_from(ms).unwrap_or(0)),
+    };
+    InputEntry {
+        id: input.id.clone(),
+        org: input.org.clone(),
+        ingest: input.ingest.clone(),
+        enabled: input.enabled,
+        key_hashes: input.keys.iter().take(KEYS_OF_INPUT_MAX).map(hash).collect(),
+        reconnect_window_s: input.reconnect_window_s,
+    }
+}
+
+/// A disabled input takes no encoder; what it has sent may still be watched, so its resource stays.
+fn resource_entry(input: &LiveInput) -> ResourceEntry {
+    ResourceEntry { id: input.id.clone(), canonical: input.id.clone(), org: input.org.clone(), enabled: true }
+}
+
+fn signing_key_entry(key: &SigningKey) -> SigningKeyEntry {
+    SigningKeyEntry {
+        kid: key.id.clone(),
+        org: key.org.clone(),
+        alg: key.alg.clone(),
+        public_key_pem: key.public_key_pem.clone(),
+        revoked: key.revoked_at.is_some(),
+    }
+}

@@ -1,0 +1,334 @@
+//! The embedded store: SQLite in the data directory.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use super::{ApiKey, Begun, Later, LiveInput, Page, SigningKey, Store, StoredAnswer, StreamKey};
+use crate::Error;
+
+/// Connections: one writer at a time is SQLite's nature, a few readers beside it are plenty for an API.
+const CONNECTIONS_MAX: u32 = 4;
+/// How long a writer waits for another one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer is kept for its idempotency key.
+const ANSWER_KEPT_MS: i64 = 24 * 3600 * 1000;
+/// A reserved request that did not finish within this died with its process.
+const AT_WORK_MS: i64 = 60 * 1000;
+
+/// A store in one file.
+#[derive(Clone)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the database, makes it when it is missing, and brings its tables up to date.
+    pub async fn open(path: &Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX).connect_with(options).await?;
+        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    async fn with_keys(&self, mut inputs: Vec<LiveInput>) -> Result<Vec<LiveInput>, Error> {
+        for input in &mut inputs {
+            input.keys = sqlx::query_as(
+                "SELECT sha256, created_at, expires_at FROM stream_keys WHERE input = $1 ORDER BY created_at DESC, sha256",
+            )
+            .bind(&input.id)
+            .fetch_all(&self.pool)
+            .await?;
+        }
+        Ok(inputs)
+    }
+}
+
+impl Store for SqliteStore {
+    fn ping(&self) -> Later<'_, ()> {
+        Box::pin(async {
+            sqlx::query("SELECT 1").execute(&self.pool).await?;
+            Ok(())
+        })
+    }
+
+    fn first_org(&self) -> Later<'_, Option<String>> {
+        Box::pin(async {
+            let row = sqlx::query_scalar("SELECT id FROM orgs ORDER BY id LIMIT 1").fetch_optional(&self.pool);
+            Ok(row.await?)
+        })
+    }
+
+    fn add_org<'a>(&'a self, id: &'a str, now_ms: i64) -> Later<'a, ()> {
+        Box::pin(async move {
+            let insert = sqlx::query("INSERT INTO orgs (id, created_at) VALUES ($1, $2)").bind(id).bind(now_ms);
+            insert.execute(&self.pool).await?;
+            Ok(())
+        })
+    }
+
+    fn add_api_key<'a>(&'a self, key: &'a ApiKey) -> Later<'a, ()> {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO api_keys (id, org, sha256, scopes, created_at) VALUES ($1, $2, $3, $4, $5)")
+                .bind(&key.id)
+                .bind(&key.org)
+                .bind(&key.sha256)
+                .bind(&key.scopes)
+                .bind(key.created_at)
+                .execute(&self.pool)
+                .await?;
+            Ok(())
+        })
+    }
+
+    fn api_key<'a>(&'a self, sha256: &'a str) -> Later<'a, Option<ApiKey>> {
+        Box::pin(async move {
+            let select = sqlx::query_as(
+                "SELECT id, org, sha256, scopes, created_at FROM api_keys WHERE sha256 = $1 AND revoked_at IS NULL",
+            );
+            Ok(select.bind(sha256).fetch_optional(&self.pool).await?)
+        })
+    }
+
+    fn add_live_input<'a>(&'a self, input: &'a LiveInput) -> Later<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin().await?;
+            sqlx::query(
+                "INSERT INTO live_inputs (id, org, name, ingest, enabled, reconnect_window_s, meta, srt_passphrase_sealed, \
+                 created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            )
+            .bind(&input.id)
+            .bind(&input.org)
+            .bind(&input.name)
+            .bind(&input.ingest)
+            .bind(input.enabled)
+            .bind(input.reconnect_window_s)
+            .bind(&input.meta)
+            .bind(&input.srt_passphrase_sealed)
+            .bind(input.created_at)
+            .bind(input.updated_at)
+            .execute(&mut *transaction)
+            .await?;
+            for key in &input.keys {
+                add_stream_key(&mut transaction, &input.id, key).await?;
+            }
+            transaction.commit().await?;
+            Ok(())
+        })
+    }
+
+    fn live_input<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, Option<LiveInput>> {
+        Box::pin(async move {
+            let select = sqlx::query_as("SELECT * FROM live_inputs WHERE org = $1 AND id = $2").bind(org).bind(id);
+            let found = select.fetch_all(&self.pool).await?;
+            Ok(self.with_keys(found).await?.pop())
+        })
+    }
+
+    fn live_inputs<'a>(&'a self, org: &'a str, page: Page<'a>) -> Later<'a, Vec<LiveInput>> {
+        Box::pin(async move {
+            let select = sqlx::query_as(
+                "SELECT * FROM live_inputs WHERE org = $1 AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+            );
+            let found = select.bind(org).bind(page.before).bind(page.limit).fetch_all(&self.pool).await?;
+            self.with_keys(found).await
+        })
+    }
+
+    fn all_live_inputs(&self) -> Later<'_, Vec<LiveInput>> {
+        Box::pin(async {
+            let mut inputs: Vec<LiveInput> =
+                sqlx::query_as("SELECT * FROM live_inputs ORDER BY id").fetch_all(&self.pool).await?;
+            let keys: Vec<KeyOfInput> = sqlx::query_as(
+                "SELECT input, sha256, created_at, expires_at FROM stream_keys ORDER BY created_at DESC, sha256",
+            )
+            .fetch_all(&self.pool)
+            .await?;
+            let mut by_input: HashMap<String, Vec<StreamKey>> = HashMap::new();
+            for row in keys {
+                by_input.entry(row.input).or_default().push(row.key);
+            }
+            for input in &mut inputs {
+                input.keys = by_input.remove(&input.id).unwrap_or_default();
+            }
+            Ok(inputs)
+        })
+    }
+
+    fn enable_live_input<'a>(&'a self, org: &'a str, id: &'a str, enabled: bool, now_ms: i64) -> Later<'a, bool> {
+        Box::pin(async move {
+            let update = sqlx::query("UPDATE live_inputs SET enabled = $3, updated_at = $4 WHERE org = $1 AND id = $2")
+                .bind(org)
+                .bind(id)
+                .bind(enabled)
+                .bind(now_ms);
+            Ok(update.execute(&self.pool).await?.rows_affected() > 0)
+        })
+    }
+
+    fn rotate_stream_key<'a>(&'a self, id: &'a str, key: &'a StreamKey, others_end_ms: i64) -> Later<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin().await?;
+            sqlx::query(
+                "UPDATE stream_keys SET expires_at = $2 WHERE input = $1 AND (expires_at IS NULL OR expires_at > $2)",
+            )
+            .bind(id)
+            .bind(others_end_ms)
+            .execute(&mut *transaction)
+            .await?;
+            sqlx::query("DELETE FROM stream_keys WHERE input = $1 AND expires_at <= $2")
+                .bind(id)
+                .bind(key.created_at)
+                .execute(&mut *transaction)
+                .await?;
+            add_stream_key(&mut transaction, id, key).await?;
+            sqlx::query("UPDATE live_inputs SET updated_at = $2 WHERE id = $1")
+                .bind(id)
+                .bind(key.created_at)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(())
+        })
+    }
+
+    fn delete_live_input<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, bool> {
+        Box::pin(async move {
+            let delete = sqlx::query("DELETE FROM live_inputs WHERE org = $1 AND id = $2").bind(org).bind(id);
+            Ok(delete.execute(&self.pool).await?.rows_affected() > 0)
+        })
+    }
+
+    fn add_signing_key<'a>(&'a self, key: &'a SigningKey) -> Later<'a, ()> {
+        Box::pin(async move {
+            sqlx::query(
+                "INSERT INTO signing_keys (id, org, alg, public_key_pem, custody, private_sealed, created_at, revoked_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(&key.id)
+            .bind(&key.org)
+            .bind(&key.alg)
+            .bind(&key.public_key_pem)
+            .bind(&key.custody)
+            .bind(&key.private_sealed)
+            .bind(key.created_at)
+            .bind(key.revoked_at)
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        })
+    }
+
+    fn signing_key<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, Option<SigningKey>> {
+        Box::pin(async move {
+            let select = sqlx::query_as("SELECT * FROM signing_keys WHERE org = $1 AND id = $2").bind(org).bind(id);
+            Ok(select.fetch_optional(&self.pool).await?)
+        })
+    }
+
+    fn signing_keys<'a>(&'a self, org: &'a str, page: Page<'a>) -> Later<'a, Vec<SigningKey>> {
+        Box::pin(async move {
+            let select = sqlx::query_as(
+                "SELECT * FROM signing_keys WHERE org = $1 AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+            );
+            Ok(select.bind(org).bind(page.before).bind(page.limit).fetch_all(&self.pool).await?)
+        })
+    }
+
+    fn all_signing_keys(&self) -> Later<'_, Vec<SigningKey>> {
+        Box::pin(async { Ok(sqlx::query_as("SELECT * FROM signing_keys ORDER BY id").fetch_all(&self.pool).await?) })
+    }
+
+    fn server_key<'a>(&'a self, org: &'a str) -> Later<'a, Option<SigningKey>> {
+        Box::pin(async move {
+            let select = sqlx::query_as(
+                "SELECT * FROM signing_keys WHERE org = $1 AND custody = 'server' AND revoked_at IS NULL ORDER BY id DESC LIMIT 1",
+            );
+            Ok(select.bind(org).fetch_optional(&self.pool).await?)
+        })
+    }
+
+    fn revoke_signing_key<'a>(&'a self, org: &'a str, id: &'a str, now_ms: i64) -> Later<'a, bool> {
+        Box::pin(async move {
+            let update = sqlx::query(
+                "UPDATE signing_keys SET revoked_at = $3 WHERE org = $1 AND id = $2 AND revoked_at IS NULL",
+            );
+            Ok(update.bind(org).bind(id).bind(now_ms).execute(&self.pool).await?.rows_affected() > 0)
+        })
+    }
+
+    fn begin_request<'a>(&'a self, org: &'a str, key: &'a str, fingerprint: &'a str, now_ms: i64) -> Later<'a, Begun> {
+        Box::pin(async move {
+            sqlx::query("DELETE FROM idempotency WHERE created_at < $1 OR (status IS NULL AND created_at < $2)")
+                .bind(now_ms - ANSWER_KEPT_MS)
+                .bind(now_ms - AT_WORK_MS)
+                .execute(&self.pool)
+                .await?;
+            let insert = sqlx::query(
+                "INSERT INTO idempotency (org, request_key, fingerprint, created_at) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (org, request_key) DO NOTHING",
+            );
+            let inserted = insert.bind(org).bind(key).bind(fingerprint).bind(now_ms).execute(&self.pool).await?;
+            if inserted.rows_affected() > 0 {
+                return Ok(Begun::First);
+            }
+            let select = sqlx::query_as(
+                "SELECT fingerprint, status, body_sealed FROM idempotency WHERE org = $1 AND request_key = $2",
+            );
+            let found: Option<(String, Option<u16>, Option<String>)> =
+                select.bind(org).bind(key).fetch_optional(&self.pool).await?;
+            Ok(match found {
+                Some((first, ..)) if first != fingerprint => Begun::Other,
+                Some((_, Some(status), Some(body_sealed))) => Begun::Answered(StoredAnswer { status, body_sealed }),
+                _ => Begun::AtWork,
+            })
+        })
+    }
+
+    fn finish_request<'a>(&'a self, org: &'a str, key: &'a str, answer: &'a StoredAnswer) -> Later<'a, ()> {
+        Box::pin(async move {
+            sqlx::query("UPDATE idempotency SET status = $3, body_sealed = $4 WHERE org = $1 AND request_key = $2")
+                .bind(org)
+                .bind(key)
+                .bind(answer.status)
+                .bind(&answer.body_sealed)
+                .execute(&self.pool)
+                .await?;
+            Ok(())
+        })
+    }
+
+    fn abandon_request<'a>(&'a self, org: &'a str, key: &'a str) -> Later<'a, ()> {
+        Box::pin(async move {
+            let delete = sqlx::query("DELETE FROM idempotency WHERE org = $1 AND request_key = $2 AND status IS NULL");
+            delete.bind(org).bind(key).execute(&self.pool).await?;
+            Ok(())
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct KeyOfInput {
+    input: String,
+    #[sqlx(flatten)]
+    key: StreamKey,
+}
+
+async fn add_stream_key(connection: &mut sqlx::SqliteConnection, input: &str, key: &StreamKey) -> Result<(), Error> {
+    sqlx::query("INSERT INTO stream_keys (sha256, input, created_at, expires_at) VALUES ($1, $2, $3, $4)")
+        .bind(&key.sha256)
+        .bind(input)
+        .bind(key.created_at)
+        .bind(key.expires_at)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The player page: static files of the web SDK's build, and what a page must know about this installation.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+
+use crate::api::{App, Problem, not_found};
+
+/// Where the build is looked for, upward from the program and from the current folder.
+const BUILD: &str = "sdk/web/dist";
+/// The page behind `/watch/<id>`.
+const WATCH_PAGE: &str = "watch.html";
+
+/// The folder of the built page; it may be missing.
+#[derive(Debug, Clone)]
+pub struct WebRoot {
+    folder: Option<PathBuf>,
+}
+
+impl WebRoot {
+    /// `named` (flag or `STREAMS_WEB_DIR`), or the first `sdk/web/dist` upward from the program or the current folder.
+    pub fn find(named: Option<&Path>) -> Self {
+        let starts = [std::env::current_exe().ok(), std::env::current_dir().ok()];
+        let found = || {
+            let mut folders = starts.iter().flatten().flat_map(|start| start.ancestors().map(|up| up.join(BUILD)));
+            folders.find(|folder| folder.join(WATCH_PAGE).is_file())
+        };
+        Self { folder: named.map(Path::to_owned).or_else(found).and_then(|folder| folder.canonicalize().ok()) }
+    }
+
+    /// The file at a URL path; `None` when there is none, or it would lie outside of the folder.
+    async fn read(&self, path: &str) -> Option<(PathBuf, Vec<u8>)> {
+        let relative = Path::new(path.trim_start_matches('/'));
+        if !relative.components().all(|component| matches!(component, Component::Normal(_))) {
+            return None;
+        }
+        let folder = self.folder.as_ref()?;
+        let file = folder.join(relative).canonicalize().ok().filter(|file| file.starts_with(folder))?;
+        Some((file.clone(), tokio::fs::read(file).await.ok()?))
+    }
+}
+
+/// The routes of the page and its files.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new().route("/watch/{id}", get(watch)).route("/watch-config.json", get(config)).fallback(file)
+}
+
+/// The same page for every id: it reads id and token from its own address.
+async fn watch(State(app): State<Arc<App>>) -> Response {
+    let Some((_, page)) = app.web.read(WATCH_PAGE).await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, Html(missing_page())).into_response();
+    };
+    let policy = content_security_policy(&app);
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        // The address holds a token: nobody keeps the page, and no other site is told the address.
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, page).into_response()
+}
+
+/// Scripts and styles of this origin only; WebTransport to the shards; media from memory.
+fn content_security_policy(app: &App) -> HeaderValue {
+    let text = format!(
+        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+         media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self' {}; base-uri 'none'; form-action 'none'; \
+         object-src 'none'",
+        app.endpoints.webtransport()
+    );
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("default-src 'self'"))
+}
+
+/// Where to connect, and the certificates to expect there.
+async fn config(State(app): State<Arc<App>>) -> Response {
+    let body = json!({
+        "webtransport_base": app.endpoints.webtransport(),
+        "certificate_hashes": app.certificates.hashes(),
+    });
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body.to_string())
+        .into_response()
+}
+
+async fn file(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+    let path = request.uri().path().to_owned();
+    let wanted = request.method() == axum::http::Method::GET || request.method() == axum::http::Method::HEAD;
+    let Some((file, content)) = (if wanted { app.web.read(&path).await } else { None }) else {
+        return Err(not_found(request).await);
+    };
+    // The build puts a hash of the content into the names under assets/.
+    let cache = if path.starts_with("/assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let headers = [
+        (header::CONTENT_TYPE, content_type(&file)),
+        (header::CACHE_CONTROL, cache),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, content).into_response())
+}
+
+fn content_type(file: &Path) -> &'static str {
+    match file.extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
+        "html" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "json" | "map" => "application/json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "wasm" => "application/wasm",
+        _ => "application/octet-stream",
+    }
+}
+
+fn missing_page() -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Player not built</title>\
+         <body style=\"font: 16px/1.5 system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem\">\
+         <h1>The player page is not built</h1>\
+         <p>This server found no <code>{BUILD}/{WATCH_PAGE}</code>. Build it with \
+         <code>npm ci &amp;&amp; npm run build</code> in <code>sdk/web</code>, or name the folder of a build with \
+         <code>--web-dir</code> or <code>STREAMS_WEB_DIR</code>, and start again.</p></body></html>"
+    )
+}
