@@ -70,6 +70,9 @@ fn read_fetch(order: GroupOrder, data: &[u8], piece_lens: &[usize]) -> (Vec<Fetc
 }
 
 proptest! {
+    // A failure prints its seed and the smallest case; nothing is written into the checkout.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_number_comes_back_in_its_shortest_form(value: u64) {
         let mut out = Vec::new();

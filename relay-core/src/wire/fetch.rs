@@ -173,6 +173,8 @@ impl FetchWriter {
         // MoQT-18 §11.4.4.2 names "the Group ID and Object ID fields", not deltas: a range may end within the group it
         // began in, which no group delta could say.
         last.encode(out);
+        // Object Payload Length is not among the fields that the section calls absent.
+        vi64::encode(0, out);
         self.prior.location = Some(last);
         Ok(())
     }
@@ -400,5 +402,8 @@ impl FetchReader {
 
 fn end_of_range(range: MissingRange, cursor: &mut Cursor<'_>) -> Result<Front, DecodeError> {
     let last = Location::decode(cursor)?;
+    if cursor.vi64()? != 0 {
+        return Err(Malformed::violation(WHAT, "an end of range with a payload").into());
+    }
     Ok(Front::EndOfRange(range, last, cursor.position()))
 }
