@@ -73,6 +73,9 @@ pub enum IngestError {
     /// A media tag cut short or otherwise not FLV.
     #[error("media tag is malformed: {0}")]
     Flv(#[from] FlvError),
+    /// A catalog could not be written.
+    #[error(transparent)]
+    Catalog(#[from] streams_relay_core::catalog::CatalogError),
     /// An init segment or chunk could not be written.
     #[error("CMAF could not be written: {0}")]
     Cmaf(#[from] mp4_atom::Error),

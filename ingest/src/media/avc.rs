@@ -1,6 +1,7 @@
 //! H.264: the configuration record, the sequence parameter set in it, and NAL units.
 
 use bytes::Bytes;
+use mp4_atom::{Atom as _, Avcc};
 
 use crate::IngestError;
 
@@ -14,6 +15,7 @@ const FRAMERATE_MAX: f64 = 480.0;
 #[derive(Debug, Clone, PartialEq)]
 pub struct AvcConfig {
     record: Bytes,
+    avcc: Avcc,
     codec: String,
     nal_length_size: usize,
     width: u32,
@@ -35,14 +37,23 @@ impl AvcConfig {
             return Err(IngestError::Config { what: WHAT, reason: "its picture size is out of range" });
         };
         let framerate = sps.frame_rate().filter(|rate| (1.0..=FRAMERATE_MAX).contains(rate));
+        // What stands behind the parameter sets is only defined for the high profiles; encoders put odd bytes there too.
+        let avcc = Avcc::decode_body(&mut record.as_ref())
+            .or_else(|_| Avcc::decode_body(&mut record.get(..parts.sets_end).unwrap_or_default()))
+            .map_err(|_| IngestError::Config { what: WHAT, reason: "its parameter sets cannot be read" })?;
         let [profile, compatibility, level] = parts.profile;
         let codec = format!("avc1.{profile:02X}{compatibility:02X}{level:02X}");
-        Ok(Self { codec, nal_length_size: parts.nal_length_size, width, height, framerate, record })
+        Ok(Self { codec, avcc, nal_length_size: parts.nal_length_size, width, height, framerate, record })
     }
 
     /// The record, byte for byte as it came.
     pub fn record(&self) -> &Bytes {
         &self.record
+    }
+
+    /// The record as a box: its parameter sets byte for byte.
+    pub(crate) fn avcc(&self) -> &Avcc {
+        &self.avcc
     }
 
     /// `avc1.PPCCLL`.
@@ -101,6 +112,8 @@ struct RecordParts<'a> {
     profile: [u8; 3],
     nal_length_size: usize,
     sps: &'a [u8],
+    /// Where the parameter sets end in the record.
+    sets_end: usize,
 }
 
 impl<'a> RecordParts<'a> {
@@ -109,9 +122,10 @@ impl<'a> RecordParts<'a> {
         let [1, profile, compatibility, level, length_size, sps_count, rest @ ..] = record else { return None };
         let (sps, rest) = parameter_sets(rest, sps_count & 0x1f)?;
         let (pps_count, rest) = rest.split_first()?;
-        parameter_sets(rest, *pps_count)?;
+        let (_, rest) = parameter_sets(rest, *pps_count)?;
+        let sets_end = record.len().saturating_sub(rest.len());
         let nal_length_size = usize::from(length_size & 0b11) + 1;
-        Some(Self { profile: [*profile, *compatibility, *level], nal_length_size, sps })
+        Some(Self { profile: [*profile, *compatibility, *level], nal_length_size, sps, sets_end })
     }
 }
 

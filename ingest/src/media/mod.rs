@@ -38,6 +38,12 @@ impl CodecConfig {
         }
     }
 
+    /// True when two units need the same decoder set-up. Units of one connection share the `Arc`, so that this is a comparison of
+    /// pointers nearly always.
+    pub(crate) fn same(a: &Arc<Self>, b: &Arc<Self>) -> bool {
+        Arc::ptr_eq(a, b) || a == b
+    }
+
     /// RFC 6381 codec string.
     pub fn codec(&self) -> &str {
         match self {

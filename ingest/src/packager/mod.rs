@@ -1,117 +1,130 @@
 //! Access units in broadcast time to CMAF tracks: groups, objects, init segments and the catalog.
+//!
+//! **Groups.** A video group starts at every IDR; one object is one frame. Audio flushes its open object at the IDR and goes on in
+//! the group of the same id. Without video, audio makes groups of two seconds. Ids come from one sequence for all tracks.
+//!
+//! **Start.** Until the first IDR, video is dropped (counted) and audio waits: for half a second when nothing is known of a video,
+//! for ten when the encoder announced one or video frames are coming, not at all when the encoder announced that it sends none.
+//! After that the broadcast starts with sound alone, and a later IDR brings the video in.
+//!
+//! **Catalog.** It is published as soon as every expected track is there (a track that the encoder's metadata rules out is not
+//! expected), and after half a second with those that are. The wait runs on media time and on the server's clock, whichever is
+//! first. With an encoder that interleaves as usual that is at the first audio frame after the first IDR, some ten milliseconds.
+//! A later track, a changed sequence header, or a bitrate measured because the encoder told none makes a new catalog.
+
+mod audio;
+mod catalog;
+mod groups;
+mod output;
+mod video;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use bytes::Bytes;
-use streams_relay_core::catalog::Catalog;
+use audio::{AudioTrack, Placed};
+use catalog::CatalogState;
+use groups::GroupIds;
+pub use output::{Output, PackagerConfig, PackagerCounters};
+use output::{PRIORITY_AUDIO, PRIORITY_CATALOG, PRIORITY_INIT, PRIORITY_VIDEO};
+use video::VideoTrack;
 
-use crate::{AccessUnit, StreamMetadata};
+use crate::{AacConfig, AccessUnit, AvcConfig, CodecConfig, IngestError, StreamMetadata};
 
-/// What a packager starts with.
-#[derive(Debug, Clone, Default)]
-pub struct PackagerConfig {
-    /// No group id below this is used: one more than the last id of the input's earlier life, 0 when there was none.
-    pub first_group_min: u64,
-}
+/// How long a track that is only possible may delay what is there.
+const WAIT_US_MAX: i64 = 500_000;
+/// How long audio waits for the IDR of a video that is known to come: the longest usual distance between key frames.
+const WAIT_IDR_US_MAX: i64 = 10_000_000;
+/// Audio frames held while waiting, newest kept: about a second at 48 kHz.
+const WAITING_AUDIO_MAX: usize = 48;
+/// Length of a group without video, and the silence of video after which audio makes its own groups again.
+const AUDIO_GROUP_US: i64 = 2_000_000;
+const US_PER_MS: i64 = 1000;
 
-/// What the packager did, since its start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PackagerCounters {
-    /// Video frames packaged.
-    pub video_frames: u64,
-    /// Audio frames packaged.
-    pub audio_frames: u64,
-}
-
-/// What [`Packager::poll_output`] gives, to be carried out in order.
-#[derive(Debug, Clone)]
-pub enum Output {
-    /// A track begins; comes once for each name, before anything else of it.
-    Track {
-        /// Track name.
-        name: Arc<str>,
-        /// Publisher priority, 0 is highest.
-        priority: u8,
-        /// The newest object must always be kept (`.catalog`, `catalog`, `*.init`).
-        pinned: bool,
-    },
-    /// An init segment (`ftyp` + `moov`): object 0 of a group of its own that ends with it.
-    Init {
-        /// Track name, `<rendition>.init`.
-        track: Arc<str>,
-        /// The first media group it applies to.
-        group: u64,
-        /// The segment.
-        payload: Bytes,
-    },
-    /// One object of a media track (`moof` + `mdat`).
-    Object {
-        /// Track name.
-        track: Arc<str>,
-        /// Group id.
-        group: u64,
-        /// Object id, from 0 without a gap.
-        object: u64,
-        /// The chunk.
-        payload: Bytes,
-        /// True when it is known that the group ends with this object; otherwise [`Output::GroupEnd`] tells later.
-        end_of_group: bool,
-    },
-    /// No object follows in this group.
-    GroupEnd {
-        /// Track name.
-        track: Arc<str>,
-        /// Group id.
-        group: u64,
-    },
-    /// A new full catalog: object 0 of group `group` of `.catalog` and of `catalog`, ending the group.
-    Catalog {
-        /// Group id on both tracks.
-        group: u64,
-        /// The model.
-        catalog: Catalog,
-        /// Payload for `.catalog`.
-        json: Bytes,
-        /// Payload for `catalog` (MSF).
-        msf_json: Bytes,
-    },
-    /// A unit could not be packaged; the broadcast goes on.
-    Refused {
-        /// Why.
-        reason: String,
-    },
+/// When the encoder's present connection began.
+#[derive(Debug, Clone, Copy)]
+struct Began {
+    dts_us: i64,
+    unix_ms: u64,
 }
 
 /// Packages one broadcast, over all connections of its encoder.
 #[derive(Debug)]
 pub struct Packager {
-    config: PackagerConfig,
+    ids: GroupIds,
+    video: Option<VideoTrack>,
+    audio: Option<AudioTrack>,
+    catalog: CatalogState,
+    hints: StreamMetadata,
+    /// Since the start or the last reconnect.
+    began: Option<Began>,
+    /// Video units came since then, whether usable or not.
+    video_seen: bool,
+    /// The group that audio goes to, and the time it began; `None` while audio waits.
+    audio_group: Option<(u64, i64)>,
+    waiting_audio: VecDeque<AccessUnit>,
     outputs: VecDeque<Output>,
+    counters: PackagerCounters,
 }
 
 impl Packager {
     /// A packager with no track yet.
     pub fn new(config: PackagerConfig) -> Self {
-        Self { config, outputs: VecDeque::new() }
+        Self {
+            ids: GroupIds::new(config.first_group_min),
+            video: None,
+            audio: None,
+            catalog: CatalogState::new(config.first_group_min),
+            hints: StreamMetadata::default(),
+            began: None,
+            video_seen: false,
+            audio_group: None,
+            waiting_audio: VecDeque::new(),
+            outputs: VecDeque::new(),
+            counters: PackagerCounters::default(),
+        }
     }
 
     /// Takes the encoder's hints: which kinds of media to expect, frame rate and bitrates for the catalog.
     pub fn metadata(&mut self, metadata: &StreamMetadata) {
-        let _ = (metadata, &self.config);
+        self.hints = metadata.clone();
     }
 
     /// Packages one normalised unit that arrived at `unix_ms`. Poll the outputs afterwards.
     pub fn push(&mut self, unix_ms: u64, unit: AccessUnit) {
-        let _ = (unix_ms, unit);
+        let began = *self.began.get_or_insert(Began { dts_us: unit.dts_us, unix_ms });
+        let waited_us = waited_us(began, &unit, unix_ms);
+        let config = unit.config.clone();
+        let pushed = match config.as_ref() {
+            CodecConfig::Avc(avc) => self.push_video(unix_ms, avc, &unit),
+            CodecConfig::Aac(aac) => self.push_audio(unix_ms, waited_us, aac, unit),
+        };
+        self.refuse(pushed);
+        self.catalog.bitrates(&self.hints, self.video.as_ref(), self.audio.as_ref());
+        if self.catalog.is_stale() && (self.catalog.is_published() || self.is_complete() || waited_us >= WAIT_US_MAX) {
+            let published =
+                self.catalog.publish(unix_ms, &self.hints, self.video.as_ref(), self.audio.as_ref(), &mut self.outputs);
+            self.counters.catalogs = self.counters.catalogs.saturating_add(1);
+            self.refuse(published);
+        }
     }
 
-    /// A new connection of the encoder: open chunks and groups are closed, the next group starts at its first IDR. Group ids and
-    /// media time go on.
-    pub fn reconnect(&mut self) {}
+    /// A new connection of the encoder: open chunks and groups are closed, the next group starts at its first IDR. Tracks, group
+    /// ids and media time go on; hints are forgotten until [`Packager::metadata`] comes again.
+    pub fn reconnect(&mut self) {
+        self.finish();
+        self.hints = StreamMetadata::default();
+        self.began = None;
+        self.video_seen = false;
+    }
 
-    /// The broadcast ended: flushes the open audio chunk and ends the open groups.
-    pub fn finish(&mut self) {}
+    /// The encoder is gone: writes the open audio chunk and ends the open groups.
+    pub fn finish(&mut self) {
+        self.end_audio_group();
+        self.audio_group = None;
+        self.waiting_audio.clear();
+        if let Some(video) = &mut self.video {
+            video.end_group(&mut self.outputs);
+        }
+    }
 
     /// The next output, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -120,11 +133,188 @@ impl Packager {
 
     /// The highest group id used so far, to be kept over restarts of the engine.
     pub fn last_group(&self) -> Option<u64> {
-        None
+        self.ids.last()
     }
 
     /// What was done so far.
     pub fn counters(&self) -> PackagerCounters {
-        PackagerCounters::default()
+        self.counters
     }
+
+    fn refuse(&mut self, result: Result<(), IngestError>) {
+        if let Err(error) = result {
+            self.counters.refused = self.counters.refused.saturating_add(1);
+            self.outputs.push_back(Output::Refused { reason: error.to_string() });
+        }
+    }
+
+    /// Every track that may be expected is there.
+    fn is_complete(&self) -> bool {
+        let video = self.video.is_some() || (self.hints.has_video == Some(false) && !self.video_seen);
+        let audio = self.audio.is_some() || self.hints.has_audio == Some(false);
+        video && audio
+    }
+
+    fn push_video(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), IngestError> {
+        self.video_seen = true;
+        if unit.key {
+            self.start_video_group(unix_ms, avc, unit)?;
+        }
+        let usable = |video: &&mut VideoTrack| video.is_open() && CodecConfig::same(&video.config, &unit.config);
+        let Some(video) = self.video.as_mut().filter(usable) else {
+            self.counters.waiting_for_idr = self.counters.waiting_for_idr.saturating_add(1);
+            return Ok(());
+        };
+        video.frame(unit, &mut self.outputs)?;
+        self.counters.video_frames = self.counters.video_frames.saturating_add(1);
+        if unit.key { self.release_audio(unix_ms, unit.dts_us) } else { Ok(()) }
+    }
+
+    fn start_video_group(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), IngestError> {
+        self.end_audio_group();
+        let group = self.next_group(unix_ms);
+        match &mut self.video {
+            Some(video) => {
+                video.end_group(&mut self.outputs);
+                if !CodecConfig::same(&video.config, &unit.config) {
+                    video.reconfigure(avc, &unit.config, group, &mut self.outputs)?;
+                    self.counters.inits = self.counters.inits.saturating_add(1);
+                    self.catalog.mark_stale();
+                }
+            }
+            None => {
+                let framerate = avc.framerate().or(self.hints.framerate);
+                self.video = Some(VideoTrack::new(avc, unit, group, framerate, &mut self.outputs)?);
+                self.counters.inits = self.counters.inits.saturating_add(1);
+                self.catalog.mark_stale();
+            }
+        }
+        if let Some(video) = &mut self.video {
+            video.start_group(group);
+        }
+        self.start_audio_group(group, unit.dts_us);
+        Ok(())
+    }
+
+    fn push_audio(
+        &mut self,
+        unix_ms: u64,
+        waited_us: i64,
+        aac: &AacConfig,
+        unit: AccessUnit,
+    ) -> Result<(), IngestError> {
+        if self.audio_group.is_none() {
+            let wait_us = match (self.video_seen, self.hints.has_video) {
+                (false, Some(false)) => 0,
+                (true, _) | (_, Some(true)) => WAIT_IDR_US_MAX,
+                (false, None) => WAIT_US_MAX,
+            };
+            if waited_us < wait_us {
+                self.hold_audio(unit);
+                return Ok(());
+            }
+            let group = self.next_group(unix_ms);
+            let from_us = self.waiting_audio.front().map_or(unit.dts_us, |first| first.dts_us);
+            self.start_audio_group(group, from_us);
+            self.release_audio(unix_ms, from_us)?;
+        }
+        self.roll_audio_group(unix_ms, &unit);
+        self.audio_frame(unix_ms, aac, &unit)
+    }
+
+    fn hold_audio(&mut self, unit: AccessUnit) {
+        if self.waiting_audio.len() >= WAITING_AUDIO_MAX {
+            self.waiting_audio.pop_front();
+            self.counters.before_first_idr = self.counters.before_first_idr.saturating_add(1);
+        }
+        self.waiting_audio.push_back(unit);
+    }
+
+    /// Packages the audio that waited, from `from_us` on.
+    fn release_audio(&mut self, unix_ms: u64, from_us: i64) -> Result<(), IngestError> {
+        while let Some(unit) = self.waiting_audio.pop_front() {
+            if unit.dts_us < from_us {
+                self.counters.before_first_idr = self.counters.before_first_idr.saturating_add(1);
+                continue;
+            }
+            let config = unit.config.clone();
+            if let CodecConfig::Aac(aac) = config.as_ref() {
+                self.audio_frame(unix_ms, aac, &unit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Without video, or once it has fallen silent, audio begins a group every two seconds.
+    fn roll_audio_group(&mut self, unix_ms: u64, unit: &AccessUnit) {
+        let Some((_, began_us)) = self.audio_group else { return };
+        let video_alive = self
+            .video
+            .as_ref()
+            .is_some_and(|video| video.is_open() && unit.dts_us.saturating_sub(video.last_dts_us) < AUDIO_GROUP_US);
+        if !video_alive && unit.dts_us.saturating_sub(began_us) >= AUDIO_GROUP_US {
+            self.end_audio_group();
+            let group = self.next_group(unix_ms);
+            self.start_audio_group(group, unit.dts_us);
+        }
+    }
+
+    fn audio_frame(&mut self, unix_ms: u64, aac: &AacConfig, unit: &AccessUnit) -> Result<(), IngestError> {
+        let Some((group, _)) = self.audio_group else { return Ok(()) };
+        match &self.audio {
+            None => {
+                self.audio = Some(AudioTrack::new(aac, unit, group, &mut self.outputs)?);
+                self.counters.inits = self.counters.inits.saturating_add(1);
+                self.catalog.mark_stale();
+            }
+            Some(audio) if !CodecConfig::same(&audio.config, &unit.config) => {
+                // An init segment applies from the start of a group, so the sound after the change needs one of its own.
+                self.end_audio_group();
+                let group = self.next_group(unix_ms);
+                self.start_audio_group(group, unit.dts_us);
+                if let Some(audio) = &mut self.audio {
+                    audio.reconfigure(aac, &unit.config, group, &mut self.outputs)?;
+                }
+                self.counters.inits = self.counters.inits.saturating_add(1);
+                self.catalog.mark_stale();
+            }
+            Some(_) => {}
+        }
+        let Some(audio) = &mut self.audio else { return Ok(()) };
+        let counter = match audio.frame(unit, &mut self.outputs)? {
+            Placed::Counted => &mut self.counters.audio_frames,
+            Placed::Anchored => {
+                self.counters.audio_frames = self.counters.audio_frames.saturating_add(1);
+                &mut self.counters.audio_anchored
+            }
+            Placed::Dropped => &mut self.counters.audio_ahead,
+        };
+        *counter = counter.saturating_add(1);
+        Ok(())
+    }
+
+    fn next_group(&mut self, unix_ms: u64) -> u64 {
+        self.counters.groups = self.counters.groups.saturating_add(1);
+        self.ids.next(unix_ms)
+    }
+
+    fn start_audio_group(&mut self, group: u64, began_us: i64) {
+        self.audio_group = Some((group, began_us));
+        if let Some(audio) = &mut self.audio {
+            audio.start_group(group);
+        }
+    }
+
+    fn end_audio_group(&mut self) {
+        let Some(audio) = &mut self.audio else { return };
+        let flushed = audio.flush(&mut self.outputs);
+        audio.end_group(&mut self.outputs);
+        self.refuse(flushed);
+    }
+}
+
+/// Time since the connection began, by the media or by the server's clock, whichever is longer.
+fn waited_us(began: Began, unit: &AccessUnit, unix_ms: u64) -> i64 {
+    let by_clock_ms = i64::try_from(unix_ms.saturating_sub(began.unix_ms)).unwrap_or(i64::MAX);
+    unit.dts_us.saturating_sub(began.dts_us).max(by_clock_ms.saturating_mul(US_PER_MS))
 }

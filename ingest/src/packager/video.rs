@@ -1,0 +1,158 @@
+//! The video rendition: one object a frame, one group a closed GOP.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Output, PRIORITY_INIT, PRIORITY_VIDEO};
+use crate::cmaf::{
+    SAMPLE_FLAGS_DELTA, SAMPLE_FLAGS_SYNC, Sample, VIDEO_TIMESCALE, VIDEO_TRACK_ID, write_chunk, write_video_init,
+};
+use crate::{AccessUnit, AvcConfig, CodecConfig, IngestError};
+
+/// Before two frames have shown a frame duration and when the source tells no frame rate: 30 a second.
+const DURATION_DEFAULT: u32 = VIDEO_TIMESCALE / 30;
+/// A larger step is a gap and no frame duration.
+const DURATION_MAX: u64 = VIDEO_TIMESCALE as u64;
+
+/// The track of the one video rendition that a source has.
+#[derive(Debug)]
+pub struct VideoTrack {
+    pub name: Arc<str>,
+    pub init_name: Arc<str>,
+    pub config: Arc<CodecConfig>,
+    pub init: Bytes,
+    /// First group that `init` applies to.
+    pub init_group: u64,
+    group: Option<u64>,
+    next_object: u64,
+    last_tfdt: Option<u64>,
+    duration: u32,
+    sequence: u32,
+    pub first_dts_us: i64,
+    pub last_dts_us: i64,
+    /// Coded bytes so far.
+    pub data_len: u64,
+}
+
+impl VideoTrack {
+    /// A track named after the height of its first picture, which begins with group `group`.
+    ///
+    /// # Errors
+    /// [`IngestError::Cmaf`] when the init segment cannot be written.
+    pub fn new(
+        avc: &AvcConfig,
+        unit: &AccessUnit,
+        group: u64,
+        framerate: Option<f64>,
+        outputs: &mut VecDeque<Output>,
+    ) -> Result<Self, IngestError> {
+        let name: Arc<str> = format!("video/{}p", avc.height()).into();
+        let init_name: Arc<str> = format!("{name}.init").into();
+        let init = write_video_init(avc)?;
+        outputs.push_back(Output::Track { name: Arc::clone(&init_name), priority: PRIORITY_INIT, pinned: true });
+        outputs.push_back(Output::Track { name: Arc::clone(&name), priority: PRIORITY_VIDEO, pinned: false });
+        outputs.push_back(Output::Init { track: Arc::clone(&init_name), group, payload: init.clone() });
+        let duration =
+            framerate.map(|rate| (f64::from(VIDEO_TIMESCALE) / rate) as u32).filter(|duration| *duration > 0);
+        Ok(Self {
+            name,
+            init_name,
+            config: Arc::clone(&unit.config),
+            init,
+            init_group: group,
+            group: None,
+            next_object: 0,
+            last_tfdt: None,
+            duration: duration.unwrap_or(DURATION_DEFAULT),
+            sequence: 0,
+            first_dts_us: unit.dts_us,
+            last_dts_us: unit.dts_us,
+            data_len: 0,
+        })
+    }
+
+    /// Takes another configuration into use from group `group` on.
+    ///
+    /// # Errors
+    /// [`IngestError::Cmaf`] when the init segment cannot be written.
+    pub fn reconfigure(
+        &mut self,
+        avc: &AvcConfig,
+        config: &Arc<CodecConfig>,
+        group: u64,
+        outputs: &mut VecDeque<Output>,
+    ) -> Result<(), IngestError> {
+        self.init = write_video_init(avc)?;
+        self.init_group = group;
+        self.config = Arc::clone(config);
+        outputs.push_back(Output::Init { track: Arc::clone(&self.init_name), group, payload: self.init.clone() });
+        Ok(())
+    }
+
+    /// True while a group is open: a frame that is no IDR can be packaged.
+    pub fn is_open(&self) -> bool {
+        self.group.is_some()
+    }
+
+    pub fn start_group(&mut self, group: u64) {
+        self.group = Some(group);
+        self.next_object = 0;
+    }
+
+    pub fn end_group(&mut self, outputs: &mut VecDeque<Output>) {
+        if let Some(group) = self.group.take() {
+            outputs.push_back(Output::GroupEnd { track: Arc::clone(&self.name), group });
+        }
+    }
+
+    /// Packages one frame into the open group. Its duration is the step its predecessor made: the next frame's time corrects
+    /// it, since every chunk says its own decoding time.
+    ///
+    /// # Errors
+    /// [`IngestError::Cmaf`] when the chunk cannot be written.
+    pub fn frame(&mut self, unit: &AccessUnit, outputs: &mut VecDeque<Output>) -> Result<(), IngestError> {
+        let Some(group) = self.group else { return Ok(()) };
+        let wanted = ticks(unit.dts_us);
+        let tfdt = match self.last_tfdt {
+            Some(last) => {
+                let tfdt = wanted.max(last.saturating_add(1));
+                let step = tfdt.saturating_sub(last);
+                if step <= DURATION_MAX {
+                    self.duration = u32::try_from(step).unwrap_or(self.duration);
+                }
+                tfdt
+            }
+            None => wanted,
+        };
+        let composition =
+            i64::try_from(ticks(unit.pts_us)).unwrap_or(0).saturating_sub(i64::try_from(tfdt).unwrap_or(0));
+        let sample = Sample {
+            duration: self.duration,
+            flags: if unit.key { SAMPLE_FLAGS_SYNC } else { SAMPLE_FLAGS_DELTA },
+            composition: i32::try_from(composition).unwrap_or(0),
+            data: unit.data.clone(),
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        let payload = write_chunk(VIDEO_TRACK_ID, self.sequence, tfdt, &[sample])?;
+        let object = self.next_object;
+        outputs.push_back(Output::Object {
+            track: Arc::clone(&self.name),
+            group,
+            object,
+            payload,
+            end_of_group: false,
+        });
+        self.next_object = object.saturating_add(1);
+        self.last_tfdt = Some(tfdt);
+        self.last_dts_us = unit.dts_us;
+        self.data_len = self.data_len.saturating_add(unit.data.len() as u64);
+        Ok(())
+    }
+}
+
+/// Microseconds in ticks of the video timescale: 90 a millisecond, so that FLV's times are exact.
+fn ticks(time_us: i64) -> u64 {
+    u64::try_from(time_us.saturating_mul(9) / 100).unwrap_or(0)
+}
