@@ -1,6 +1,8 @@
 //! A header and a run of u64: what `Counters` and `Words` are made of.
 //!
-//!     byte 0 magic | 8 count | padding to 128 B | count x u64, all 0 at first
+//! ```text
+//! byte 0 magic | 8 count | padding to 128 B | count x u64, all 0 at first
+//! ```
 
 use crate::region::Region;
 use crate::sync::{AtomicU64, Ordering, load_acquire};

@@ -1,8 +1,10 @@
 //! Command and control of one thread or process: is it there, is it alive, what state is it in.
 //!
-//!     byte 0 magic | 8 pid | 16 signal | 24 heartbeat, ns | 32 padding to 128 B
+//! ```text
+//! byte 0 magic | 8 pid | 16 signal | 24 heartbeat, ns | 32 padding to 128 B
 //!
-//!     Boot -> Run -> Halt        Boot, Run -> Fail
+//! Boot -> Run -> Halt        Boot, Run -> Fail
+//! ```
 
 use crate::region::Region;
 use crate::sync::{Ordering, load_acquire};

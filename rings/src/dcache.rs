@@ -1,8 +1,10 @@
 //! Ring of payload bytes, sized apart from the mcache that points into it.
 //!
-//!     byte 0    header 128 B   magic, data_len, frag_len_max
-//!     byte 128  reserved 128 B absolute byte position up to which the producer has written or is writing
-//!     byte 256  data           data_len bytes, a power of two, in chunks of 64 B
+//! ```text
+//! byte 0    header 128 B   magic, data_len, frag_len_max
+//! byte 128  reserved 128 B absolute byte position up to which the producer has written or is writing
+//! byte 256  data           data_len bytes, a power of two, in chunks of 64 B
+//! ```
 //!
 //! Positions are absolute: they only grow, and position p lies at byte p mod data_len. A payload is contiguous and starts at
 //! a chunk; when less than frag_len_max is left before the end (behind the watermark) the producer goes on at the beginning.

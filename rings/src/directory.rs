@@ -1,10 +1,12 @@
 //! First page of a workspace and the list of its objects.
 //!
-//!     byte 0     header 4096 B
-//!        0 magic | 8 layout_version u32, object_count u32 | 16 total_len | 24 created_unix_ns | 32 creator pid
-//!        64 kind, 32 B | 96 build id, 32 B             (text, filled up with zero bytes)
-//!     byte 4096  object_count x 64 B
-//!        0 kind u64 | 8 offset | 16 footprint | 24 0 | 32 name, 32 B
+//! ```text
+//! byte 0     header 4096 B
+//!    0 magic | 8 layout_version u32, object_count u32 | 16 total_len | 24 created_unix_ns | 32 creator pid
+//!    64 kind, 32 B | 96 build id, 32 B             (text, filled up with zero bytes)
+//! byte 4096  object_count x 64 B
+//!    0 kind u64 | 8 offset | 16 footprint | 24 0 | 32 name, 32 B
+//! ```
 //!
 //! Offsets are from the file's beginning: no address of one process means anything in another.
 

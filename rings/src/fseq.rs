@@ -1,6 +1,8 @@
 //! A consumer's position, written by the consumer alone.
 //!
-//!     byte 0 magic | 8 seq: the next frag the consumer wants; 0 = never used | 16 padding to 128 B
+//! ```text
+//! byte 0 magic | 8 seq: the next frag the consumer wants; 0 = never used | 16 padding to 128 B
+//! ```
 //!
 //! It may lie in another workspace than its link: each side writes only its own. What it holds from the life of an earlier
 //! link is told apart by the link's `seq0` (see `link`).

@@ -1,10 +1,12 @@
 //! Ring of frag metadata; the producer never waits.
 //!
-//!     byte 0    header 128 B   magic, depth, seq0
-//!     byte 128  position 128 B next sequence number of the producer, in a line pair of its own
-//!     byte 256  depth x 32 B   line of frag `seq` = seq mod depth
+//! ```text
+//! byte 0    header 128 B   magic, depth, seq0
+//! byte 128  position 128 B next sequence number of the producer, in a line pair of its own
+//! byte 256  depth x 32 B   line of frag `seq` = seq mod depth
 //!
-//!     line      0 seq u64 | 8 sig u64 | 16 chunk u32 | 20 sz u16 | 22 ctl u16 | 24 tsorig u32 | 28 tspub u32
+//! line      0 seq u64 | 8 sig u64 | 16 chunk u32 | 20 sz u16 | 22 ctl u16 | 24 tsorig u32 | 28 tspub u32
+//! ```
 //!
 //! `seq` of a line is its commit word. Publishing frag S stores S-1 (a value nobody waits for on this line, as depth > 1),
 //! then the body, then S; that frees frag S-depth in the same step. A reader takes seq, body, seq again, and after using what
@@ -12,7 +14,7 @@
 //! of two frags, and the seq word tells.
 
 use crate::region::Region;
-use crate::sync::{Ordering, fence, load_acquire};
+use crate::sync::{AtomicU64, Ordering, fence, load_acquire};
 
 /// First frag of a message.
 pub(crate) const CTL_SOM: u16 = 1;
@@ -133,7 +135,7 @@ impl Mcache {
     pub(crate) fn recover_position(&self) -> u64 {
         let mut seq = self.position();
         for _ in 0..self.depth() {
-            if load_acquire(self.line(seq, 0)) != seq {
+            if load_acquire(&self.line(seq)[0]) != seq {
                 break;
             }
             seq = seq.wrapping_add(1);
@@ -146,13 +148,13 @@ impl Mcache {
     pub(crate) fn publish(&self, meta: &FragMeta) {
         let place = u64::from(meta.chunk) | u64::from(meta.sz) << 32 | u64::from(meta.ctl) << 48;
         let times = u64::from(meta.tsorig_us) | u64::from(meta.tspub_us) << 32;
-        let commit = self.line(meta.seq, 0);
+        let [commit, sig_word, place_word, times_word] = self.line(meta.seq);
         commit.store(meta.seq.wrapping_sub(1), Ordering::Relaxed);
         // Whoever sees a word of the new body also sees that the old frag is gone.
         fence(Ordering::Release);
-        self.line(meta.seq, 1).store(meta.sig, Ordering::Relaxed);
-        self.line(meta.seq, 2).store(place, Ordering::Relaxed);
-        self.line(meta.seq, 3).store(times, Ordering::Relaxed);
+        sig_word.store(meta.sig, Ordering::Relaxed);
+        place_word.store(place, Ordering::Relaxed);
+        times_word.store(times, Ordering::Relaxed);
         commit.store(meta.seq, Ordering::Release);
         self.region.word(WORD_POSITION).store(meta.seq.wrapping_add(1), Ordering::Release);
     }
@@ -160,15 +162,15 @@ impl Mcache {
     /// Reads the line of frag `seq`.
     #[inline(always)]
     pub(crate) fn read(&self, seq: u64) -> Line {
-        let commit = self.line(seq, 0);
+        let [commit, sig, place, times] = self.line(seq);
         let before = load_acquire(commit);
         if before != seq {
             // Wrap-safe: the sign of the difference tells who is ahead.
             return if before.wrapping_sub(seq).cast_signed() > 0 { Line::Overrun } else { Line::NotYet };
         }
-        let [sig, place, times] = [1, 2, 3].map(|i| self.line(seq, i).load(Ordering::Relaxed));
+        let [sig, place, times] = [sig, place, times].map(|word| word.load(Ordering::Relaxed));
         fence(Ordering::Acquire);
-        if !self.still_there(seq) {
+        if commit.load(Ordering::Relaxed) != seq {
             return Line::Overrun;
         }
         Line::Ready(FragMeta {
@@ -185,17 +187,18 @@ impl Mcache {
     /// Whether the line still holds frag `seq`; to be asked after an acquire fence that follows the reads in question.
     #[inline(always)]
     pub(crate) fn still_there(&self, seq: u64) -> bool {
-        self.line(seq, 0).load(Ordering::Relaxed) == seq
+        self.line(seq)[0].load(Ordering::Relaxed) == seq
     }
 
     /// Chunk number of a frag that this producer has published and not yet overwritten.
     pub(crate) fn own_chunk(&self, seq: u64) -> u32 {
-        self.line(seq, 2).load(Ordering::Relaxed) as u32
+        self.line(seq)[2].load(Ordering::Relaxed) as u32
     }
 
     #[inline(always)]
-    fn line(&self, seq: u64, word: usize) -> &crate::sync::AtomicU64 {
-        self.region.word(WORD_LINES + (seq & self.mask) as usize * LINE_WORDS + word)
+    fn line(&self, seq: u64) -> &[AtomicU64; LINE_WORDS] {
+        let lines = self.region.words()[WORD_LINES..].as_chunks::<LINE_WORDS>().0;
+        &lines[(seq & self.mask) as usize]
     }
 }
 
@@ -257,8 +260,8 @@ mod tests {
     fn a_line_killed_half_way_is_not_there_yet_and_is_overwritten_by_the_next_producer() {
         let ring = ring(4, 0);
         ring.publish(&meta(0));
-        ring.line(1, 0).store(0, Ordering::Relaxed);
-        ring.line(1, 1).store(0xdead, Ordering::Relaxed);
+        ring.line(1)[0].store(0, Ordering::Relaxed);
+        ring.line(1)[1].store(0xdead, Ordering::Relaxed);
         assert_eq!(ring.read(1), Line::NotYet);
         assert_eq!(ring.recover_position(), 1);
         ring.publish(&meta(1));

@@ -20,6 +20,21 @@ impl<'a> Source<'a> {
     /// `words` holds them.
     #[inline]
     pub(crate) fn store(&mut self, words: &[AtomicU64], len: usize) {
+        if self.current.is_empty()
+            && let Some((next, rest)) = self.rest.split_first()
+        {
+            (self.current, self.rest) = (next, rest);
+        }
+        match self.current.split_at_checked(len) {
+            Some((now, later)) => {
+                store_whole(words, now);
+                self.current = later;
+            }
+            None => self.gather(words, len),
+        }
+    }
+
+    fn gather(&mut self, words: &[AtomicU64], len: usize) {
         let mut sink = Sink { words: words.iter(), begun: 0, begun_len: 0 };
         let mut left = len;
         while left > 0 {
@@ -36,6 +51,21 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Stores bytes that lie together; the last word is filled up with zeros.
+#[inline]
+fn store_whole(words: &[AtomicU64], bytes: &[u8]) {
+    let (whole, tail) = bytes.as_chunks::<WORD>();
+    for (bytes, word) in whole.iter().zip(words) {
+        word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
+    }
+    if let Some(word) = words.get(whole.len())
+        && !tail.is_empty()
+    {
+        word.store(tail.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)), Ordering::Relaxed);
+    }
+}
+
+/// Stores bytes that come in pieces.
 struct Sink<'a> {
     words: std::slice::Iter<'a, AtomicU64>,
     begun: u64,

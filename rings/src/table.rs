@@ -1,9 +1,11 @@
 //! Entries that one process writes and others read, none waiting for the other.
 //!
-//!     byte 0    header 128 B       magic, entries, entry_len_max
-//!     byte 128  version 128 B      grows after every write
-//!     byte 256  entries x u64      index words: entry version << 2 | present << 1 | live slot
-//!     then      entries x 2 slots  len u64 | entry_len_max bytes, rounded up to a word
+//! ```text
+//! byte 0    header 128 B       magic, entries, entry_len_max
+//! byte 128  version 128 B      grows after every write
+//! byte 256  entries x u64      index words: entry version << 2 | present << 1 | live slot
+//! then      entries x 2 slots  len u64 | entry_len_max bytes, rounded up to a word
+//! ```
 //!
 //! A writer fills the slot that is not live, then stores the index word (release): a writer killed in the middle has changed
 //! nothing that a reader looks at. A reader takes the index word, copies the live slot out, fences (acquire) and believes the

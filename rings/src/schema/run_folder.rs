@@ -1,7 +1,9 @@
 //! Where the workspaces of one data directory lie, and how a new generation takes over.
 //!
-//!     /dev/shm/streams-<16 hex>/control.7            a generation's file
-//!     /dev/shm/streams-<16 hex>/control.current  ->  control.7
+//! ```text
+//! /dev/shm/streams-<16 hex>/control.7            a generation's file
+//! /dev/shm/streams-<16 hex>/control.current  ->  control.7
+//! ```
 
 use std::fs;
 use std::io::{Error, ErrorKind};
