@@ -1,1 +1,93 @@
-fn main(){}
+//! `streams-engine`: the data plane as a process. `streams up` or a service manager starts it beside the control process.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use streams_config::{Config, Io, LogFormat, Poll, Value};
+use streams_engine::{EngineSettings, start};
+use tracing_subscriber::EnvFilter;
+
+/// The Streams data plane: QUIC, MoQT relay and ingest, one shard a core.
+#[derive(Parser)]
+#[command(name = "streams-engine", version)]
+struct Flags {
+    /// The data directory that the control process has prepared.
+    #[arg(long, env = "STREAMS_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// streams.toml; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address that every port binds to.
+    #[arg(long, value_name = "ADDR")]
+    host: Option<IpAddr>,
+    /// UDP port of QUIC.
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// TCP port of RTMP.
+    #[arg(long, value_name = "PORT")]
+    rtmp_port: Option<u16>,
+    /// Shards, one thread each; 0: one a core, two at least.
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// Packet backend: auto or udp.
+    #[arg(long, value_name = "BACKEND")]
+    io: Option<String>,
+    /// adaptive or busy.
+    #[arg(long, value_name = "MODE")]
+    poll: Option<String>,
+}
+
+fn main() -> ExitCode {
+    match run(Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("streams-engine: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: Flags) -> Result<(), String> {
+    let config = configuration(&flags)?;
+    let filter = EnvFilter::try_new(&config.log.level).map_err(|error| format!("[log] level: {error}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false);
+    match config.log.format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.init(),
+    }
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| format!("cannot watch signals: {error}"))?;
+    let engine = start(&EngineSettings { data: flags.data, config }).map_err(|error| error.to_string())?;
+    let handle = signals.handle();
+    std::thread::scope(|scope| {
+        let stopper = engine.stopper();
+        scope.spawn(move || {
+            if signals.forever().next().is_some() {
+                stopper.stop();
+            }
+        });
+        let ended = engine.join().map_err(|error| error.to_string());
+        handle.close();
+        ended
+    })
+}
+
+fn configuration(flags: &Flags) -> Result<Config, String> {
+    let mut config = Config::load(flags.config.as_deref(), std::env::vars()).map_err(|error| error.to_string())?;
+    config.server.host = flags.host.unwrap_or(config.server.host);
+    config.ports.quic = flags.port.unwrap_or(config.ports.quic);
+    config.ports.rtmp = flags.rtmp_port.unwrap_or(config.ports.rtmp);
+    config.engine.shards = flags.shards.unwrap_or(config.engine.shards);
+    if let Some(io) = &flags.io {
+        config.engine.io = Io::from_text(io).ok_or_else(|| format!("--io {io}: expected auto or udp"))?;
+    }
+    if let Some(poll) = &flags.poll {
+        config.engine.poll =
+            Poll::from_text(poll).ok_or_else(|| format!("--poll {poll}: expected adaptive or busy"))?;
+    }
+    config.check().map_err(|error| error.to_string())?;
+    Ok(config)
+}

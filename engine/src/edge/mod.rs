@@ -1,0 +1,3 @@
+//! TCP listeners of a shard.
+
+pub(crate) mod rtmp;

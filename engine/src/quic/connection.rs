@@ -1,0 +1,231 @@
+//! One QUIC connection and the MoQT session on it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use quiche::{ConnectionId, Shutdown};
+use streams_relay_core::relay::{Dir, Draft, SessionConfig, SessionId, StreamId, Transport};
+
+use super::webtransport::WebTransport;
+use super::{Quic, SessionSink};
+
+/// How long a connection stays for the peer to acknowledge a WebTransport close capsule.
+const CLOSE_LINGER: Duration = Duration::from_secs(1);
+
+/// What the application protocol turned out to be.
+pub(super) enum Mode {
+    /// TLS is not done.
+    Handshake,
+    /// MoQT straight on QUIC streams.
+    Raw,
+    /// MoQT in a WebTransport session over HTTP/3.
+    WebTransport(WebTransport),
+}
+
+/// One connection of the endpoint's slab.
+pub(super) struct Connection {
+    pub(super) quic: Quic,
+    pub(super) session: SessionId,
+    pub(super) peer: SocketAddr,
+    pub(super) mode: Mode,
+    /// The session was opened towards the sink and not closed yet.
+    pub(super) open: bool,
+    /// Next ids of streams that we open.
+    pub(super) next_uni: u64,
+    pub(super) next_bidi: u64,
+    /// Stream prefixes that the transport did not take at once.
+    pub(super) pending_prefixes: Vec<(u64, Vec<u8>)>,
+    /// The session has more to send than quiche took.
+    pub(super) blocked: bool,
+    /// When the timer heap will look at this connection.
+    pub(super) scheduled: Option<Instant>,
+    /// It stands in the flush queue.
+    pub(super) flush_queued: bool,
+    /// The session is closed for the peer; the connection goes at this time at the latest.
+    pub(super) close_deadline: Option<Instant>,
+    /// Every connection id under which the map knows it.
+    pub(super) ids: Vec<ConnectionId<'static>>,
+}
+
+impl Connection {
+    pub(super) fn new(quic: Quic, session: SessionId, peer: SocketAddr, ids: Vec<ConnectionId<'static>>) -> Self {
+        Self {
+            quic,
+            session,
+            peer,
+            mode: Mode::Handshake,
+            open: false,
+            // RFC 9000 §2.1: server-initiated streams are 1 mod 4 (bidirectional) and 3 mod 4 (unidirectional).
+            next_uni: 3,
+            next_bidi: 1,
+            pending_prefixes: Vec::new(),
+            blocked: false,
+            scheduled: None,
+            flush_queued: false,
+            close_deadline: None,
+            ids,
+        }
+    }
+
+    /// Runs what arrived: handshake progress, then every readable stream.
+    pub(super) fn process(&mut self, scratch: &mut [u8], sink: &mut dyn SessionSink) {
+        if matches!(self.mode, Mode::Handshake) && self.quic.is_established() {
+            self.start(sink);
+        }
+        if matches!(self.mode, Mode::Handshake) {
+            return;
+        }
+        for id in self.quic.readable() {
+            self.read_stream(id, scratch, sink);
+        }
+        self.resume_waiting(scratch, sink);
+        self.retire_ids();
+    }
+
+    fn start(&mut self, sink: &mut dyn SessionSink) {
+        if self.quic.application_proto() == b"h3" {
+            self.mode = Mode::WebTransport(WebTransport::start(&mut self.quic, &mut self.next_uni));
+        } else {
+            self.mode = Mode::Raw;
+            let config = SessionConfig { draft: Draft::D18, transport: Transport::Quic, path: None, peer: self.peer };
+            self.open = true;
+            sink.session_open(self.session, config);
+        }
+    }
+
+    fn read_stream(&mut self, id: u64, scratch: &mut [u8], sink: &mut dyn SessionSink) {
+        loop {
+            if let Mode::WebTransport(state) = &self.mode
+                && !state.wants(id)
+            {
+                return;
+            }
+            match self.quic.stream_recv(id, scratch) {
+                Ok((len, fin)) => {
+                    let data = scratch.get(..len).unwrap_or_default();
+                    self.deliver(id, data, fin, sink);
+                    if fin {
+                        return;
+                    }
+                }
+                Err(quiche::Error::StreamReset(code)) => return self.deliver_reset(id, code, sink),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn deliver(&mut self, id: u64, data: &[u8], fin: bool, sink: &mut dyn SessionSink) {
+        match &mut self.mode {
+            Mode::Handshake => {}
+            Mode::Raw => sink.stream_data(self.session, StreamId(id), direction(id), data, fin),
+            Mode::WebTransport(state) => {
+                let opened = state.receive(&mut self.quic, id, data, fin, self.session, sink);
+                if let Some(path) = opened {
+                    let config = SessionConfig {
+                        draft: Draft::D18,
+                        transport: Transport::WebTransport,
+                        path: Some(path),
+                        peer: self.peer,
+                    };
+                    self.open = true;
+                    sink.session_open(self.session, config);
+                } else if state.ended() {
+                    self.end_session(sink);
+                    self.close_deadline.get_or_insert_with(Instant::now);
+                }
+            }
+        }
+    }
+
+    /// Streams that came before their WebTransport session was accepted are read now.
+    fn resume_waiting(&mut self, scratch: &mut [u8], sink: &mut dyn SessionSink) {
+        let Mode::WebTransport(state) = &mut self.mode else { return };
+        for id in state.release(self.session, sink) {
+            self.read_stream(id, scratch, sink);
+        }
+    }
+
+    fn deliver_reset(&mut self, id: u64, code: u64, sink: &mut dyn SessionSink) {
+        let code = match &mut self.mode {
+            Mode::Handshake => return,
+            Mode::Raw => code,
+            Mode::WebTransport(state) => {
+                if state.stream_reset(id) {
+                    self.end_session(sink);
+                    self.close_deadline.get_or_insert_with(Instant::now);
+                    return;
+                }
+                web_transport_proto::error_from_http3(code).map_or(code, u64::from)
+            }
+        };
+        sink.stream_reset(self.session, StreamId(id), code);
+    }
+
+    /// Closes the MoQT session: CONNECTION_CLOSE on raw QUIC; on WebTransport the close capsule, with the connection kept
+    /// until the peer has it (a page reads code and reason only from the capsule).
+    pub(super) fn close_session(&mut self, now: Instant, code: u64, reason: &str) {
+        if self.close_deadline.is_some() {
+            return;
+        }
+        match &mut self.mode {
+            Mode::WebTransport(state) => {
+                state.send_close(&mut self.quic, code, reason);
+                self.close_deadline = Some(now + CLOSE_LINGER);
+            }
+            Mode::Raw | Mode::Handshake => {
+                // Closing twice is the only error, and the first close stands.
+                let _ = self.quic.close(true, code, reason.as_bytes());
+                self.close_deadline = Some(now);
+            }
+        }
+    }
+
+    /// Ends the QUIC connection under a closed session when its time is up or the capsule has arrived.
+    pub(super) fn finish_close(&mut self, now: Instant) {
+        let Some(deadline) = self.close_deadline else { return };
+        let delivered = match &self.mode {
+            Mode::WebTransport(state) => state.close_delivered(&self.quic),
+            Mode::Raw | Mode::Handshake => false,
+        };
+        if now >= deadline || delivered {
+            let _ = self.quic.close(true, WebTransport::H3_NO_ERROR, b"");
+        }
+    }
+
+    /// Tells the sink once that nothing more can be sent.
+    pub(super) fn end_session(&mut self, sink: &mut dyn SessionSink) {
+        if std::mem::take(&mut self.open) {
+            sink.session_closed(self.session);
+        }
+    }
+
+    fn retire_ids(&mut self) {
+        // Retired ids stay in `ids` until the endpoint drops them from its map.
+        while self.quic.path_event_next().is_some() {}
+    }
+
+    pub(super) fn reset(&mut self, id: u64, code: u64) {
+        let code = self.wire_code(code);
+        self.pending_prefixes.retain(|(stream, _)| *stream != id);
+        // A stream that is gone already needs no reset.
+        let _ = self.quic.stream_shutdown(id, Shutdown::Write, code);
+    }
+
+    pub(super) fn stop(&mut self, id: u64, code: u64) {
+        let code = self.wire_code(code);
+        let _ = self.quic.stream_shutdown(id, Shutdown::Read, code);
+    }
+
+    /// WebTransport shares the error space with HTTP/3, so its codes are moved into a range of their own.
+    fn wire_code(&self, code: u64) -> u64 {
+        match &self.mode {
+            Mode::WebTransport(_) => web_transport_proto::error_to_http3(u32::try_from(code).unwrap_or(u32::MAX)),
+            Mode::Raw | Mode::Handshake => code,
+        }
+    }
+}
+
+/// RFC 9000 §2.1: bit 1 of a stream id tells the direction.
+pub(super) fn direction(id: u64) -> Dir {
+    if id & 2 == 0 { Dir::Bidi } else { Dir::Uni }
+}

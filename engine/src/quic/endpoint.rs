@@ -1,0 +1,410 @@
+//! All QUIC connections of one shard: who gets a datagram, who is accepted, whose timer is due, who has to send.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use quiche::{ConnectionId, Header, RecvInfo, Type};
+use ring::rand::{SecureRandom, SystemRandom};
+use streams_relay_core::relay::{Pumped, SessionId, Transmit};
+
+use crate::EngineError;
+use crate::backend::{PacketBackend, Sent};
+
+use super::cid::{CID_LEN, CidScheme};
+use super::config::{TlsFiles, server_config};
+use super::connection::Connection;
+use super::flush::flush;
+use super::link::Link;
+use super::{Arrival, SessionSink};
+
+/// Bounds of one shard's endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointLimits {
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Of these, handshakes that are not done.
+    pub half_open_max: usize,
+    /// A connection without any packet for so long is over, in milliseconds.
+    pub idle_timeout_ms: u64,
+}
+
+impl Default for EndpointLimits {
+    fn default() -> Self {
+        Self { connections_max: 16_384, half_open_max: 1_000, idle_timeout_ms: 30_000 }
+    }
+}
+
+/// What the endpoint counted since it was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EndpointStats {
+    /// Datagrams that were handed in, and their bytes.
+    pub datagrams_in: u64,
+    /// Bytes of the datagrams handed in.
+    pub bytes_in: u64,
+    /// Packets sent.
+    pub packets_out: u64,
+    /// Bytes of the packets sent.
+    pub bytes_out: u64,
+    /// Datagrams that are no QUIC, or name a connection that never was ours.
+    pub junk: u64,
+    /// Stateless resets sent.
+    pub resets: u64,
+    /// Connections refused because a limit was reached.
+    pub refused: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+}
+
+/// A datagram whose connection lives on another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Toss {
+    /// The shard named by its connection id.
+    pub shard: u8,
+}
+
+/// RFC 9000 §10.3: a reset must be smaller than what it answers and at least 21 bytes long.
+const RESET_LEN_MIN: usize = 21;
+const RESET_LEN_MAX: usize = 42;
+/// Spare ids that a client may move to when its address changes.
+const SPARE_IDS: usize = 2;
+const INDEX_BITS: u32 = 20;
+
+/// The QUIC endpoint of one shard.
+pub struct Endpoint {
+    shard: u8,
+    config: quiche::Config,
+    ids: Arc<CidScheme>,
+    limits: EndpointLimits,
+    slots: Vec<Option<Box<Connection>>>,
+    free: Vec<usize>,
+    by_id: HashMap<ConnectionId<'static>, usize>,
+    timers: BinaryHeap<Reverse<(Instant, usize, SessionId)>>,
+    flush_queue: VecDeque<usize>,
+    half_open: usize,
+    sessions_made: u64,
+    scratch: Vec<u8>,
+    stats: EndpointStats,
+}
+
+impl Endpoint {
+    /// An endpoint without connections.
+    pub fn new(shard: u8, tls: &TlsFiles, ids: Arc<CidScheme>, limits: EndpointLimits) -> Result<Self, EngineError> {
+        Ok(Self {
+            shard,
+            config: server_config(tls, limits.idle_timeout_ms)?,
+            ids,
+            limits: EndpointLimits { connections_max: limits.connections_max.min(1 << INDEX_BITS), ..limits },
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            timers: BinaryHeap::new(),
+            flush_queue: VecDeque::new(),
+            half_open: 0,
+            sessions_made: 0,
+            scratch: vec![0; 64 << 10],
+            stats: EndpointStats::default(),
+        })
+    }
+
+    /// New connections use the certificate that the files hold now; open ones keep theirs.
+    pub fn reload_certificate(&mut self, tls: &TlsFiles) -> Result<(), EngineError> {
+        self.config = server_config(tls, self.limits.idle_timeout_ms)?;
+        Ok(())
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> EndpointStats {
+        self.stats
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Hands in one datagram. It is decrypted in place. `Some` asks the caller to toss it to another shard.
+    pub fn datagram(
+        &mut self,
+        now: Instant,
+        datagram: &mut [u8],
+        arrival: Arrival,
+        backend: &mut dyn PacketBackend,
+        sink: &mut dyn SessionSink,
+    ) -> Option<Toss> {
+        self.stats.datagrams_in += 1;
+        self.stats.bytes_in += datagram.len() as u64;
+        let Ok(header) = Header::from_slice(datagram, CID_LEN) else {
+            self.stats.junk += 1;
+            return None;
+        };
+        let owner = self.ids.shard_of(&header.dcid);
+        let known =
+            if owner.is_some() || header.ty != Type::Short { self.by_id.get(&header.dcid).copied() } else { None };
+        let index = match (known, owner) {
+            (Some(index), _) => index,
+            (None, Some(shard)) if shard != self.shard => return Some(Toss { shard }),
+            (None, Some(_)) if header.ty == Type::Short => {
+                self.send_reset(&header.dcid, datagram.len(), arrival.from, backend);
+                return None;
+            }
+            (None, _) => self.accept(&header, datagram.len(), arrival, backend)?,
+        };
+        self.receive(now, index, datagram, arrival, sink);
+        None
+    }
+
+    fn receive(
+        &mut self,
+        now: Instant,
+        index: usize,
+        datagram: &mut [u8],
+        arrival: Arrival,
+        sink: &mut dyn SessionSink,
+    ) {
+        let Some(Some(connection)) = self.slots.get_mut(index) else { return };
+        let established = connection.quic.is_established();
+        // An undecryptable packet is no error of the connection; quiche has counted and dropped it.
+        let _ = connection.quic.recv(datagram, RecvInfo { from: arrival.from, to: arrival.to });
+        connection.process(&mut self.scratch, sink);
+        connection.finish_close(now);
+        if !established && connection.quic.is_established() {
+            self.half_open = self.half_open.saturating_sub(1);
+            self.issue_spare_ids(index);
+        }
+        self.forget_retired(index);
+        self.queue_flush(index);
+    }
+
+    fn accept(
+        &mut self,
+        header: &Header<'_>,
+        datagram_len: usize,
+        arrival: Arrival,
+        backend: &mut dyn PacketBackend,
+    ) -> Option<usize> {
+        if header.ty == Type::Short || header.ty == Type::VersionNegotiation {
+            self.stats.junk += 1;
+            return None;
+        }
+        // RFC 9000 §14.1: a first datagram is at least 1200 bytes; answering shorter ones would amplify.
+        if datagram_len < 1200 {
+            self.stats.junk += 1;
+            return None;
+        }
+        if !quiche::version_is_supported(header.version) {
+            let frame = backend.frame();
+            if let Ok(len) = quiche::negotiate_version(&header.scid, &header.dcid, frame) {
+                let _ = backend.send_train(arrival.from, len, len);
+            }
+            return None;
+        }
+        if header.ty != Type::Initial {
+            self.stats.junk += 1;
+            return None;
+        }
+        if self.connections() >= self.limits.connections_max || self.half_open >= self.limits.half_open_max {
+            self.stats.refused += 1;
+            return None;
+        }
+        self.insert(header, arrival).inspect_err(|_| self.stats.refused += 1).ok()
+    }
+
+    fn insert(&mut self, header: &Header<'_>, arrival: Arrival) -> Result<usize, EngineError> {
+        let id = self.ids.issue(self.shard)?;
+        self.config.set_stateless_reset_token(Some(self.ids.reset_token(&id)));
+        let quic = quiche::accept_with_buf_factory(&id, None, arrival.to, arrival.from, &mut self.config)?;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.sessions_made += 1;
+        let session = SessionId(u64::from(self.shard) << 56 | self.sessions_made << INDEX_BITS | index as u64);
+        // Until the client has seen our id it goes on using the one that it made up.
+        let original = header.dcid.clone().into_owned();
+        self.by_id.insert(original.clone(), index);
+        self.by_id.insert(id.clone(), index);
+        let connection = Connection::new(quic, session, arrival.from, vec![original, id]);
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Some(Box::new(connection));
+        }
+        self.half_open += 1;
+        self.stats.accepted += 1;
+        Ok(index)
+    }
+
+    fn issue_spare_ids(&mut self, index: usize) {
+        let Some(Some(connection)) = self.slots.get_mut(index) else { return };
+        for _ in 0..SPARE_IDS.min(connection.quic.scids_left()) {
+            let Ok(id) = self.ids.issue(self.shard) else { return };
+            if connection.quic.new_scid(&id, self.ids.reset_token(&id), false).is_err() {
+                return;
+            }
+            self.by_id.insert(id.clone(), index);
+            connection.ids.push(id);
+        }
+    }
+
+    fn forget_retired(&mut self, index: usize) {
+        let Some(Some(connection)) = self.slots.get_mut(index) else { return };
+        while let Some(retired) = connection.quic.retired_scid_next() {
+            connection.ids.retain(|id| *id != retired);
+            self.by_id.remove(&retired);
+        }
+    }
+
+    /// RFC 9000 §10.3: the peer of a connection that this engine lost (a restart) learns it at once.
+    fn send_reset(&mut self, id: &[u8], answered_len: usize, to: SocketAddr, backend: &mut dyn PacketBackend) {
+        let len = answered_len.saturating_sub(1).min(RESET_LEN_MAX);
+        let Some(out) = backend.frame().get_mut(..len).filter(|_| len >= RESET_LEN_MIN) else { return };
+        if SystemRandom::new().fill(out).is_err() {
+            return;
+        }
+        if let Some(first) = out.first_mut() {
+            *first = 0x40 | (*first & 0x3f);
+        }
+        if let Some(tail) = out.last_chunk_mut::<16>() {
+            *tail = self.ids.reset_token(id).to_be_bytes();
+        }
+        if backend.send_train(to, len, len).is_ok() {
+            self.stats.resets += 1;
+        }
+    }
+
+    /// Lends the session's transport to `pump`, and queues what it wrote. `None`: the session is gone.
+    pub fn pump(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        pump: impl FnOnce(&mut dyn Transmit) -> Pumped,
+    ) -> Option<Pumped> {
+        let index = index_of(session);
+        let connection =
+            self.slots.get_mut(index)?.as_deref_mut().filter(|connection| connection.session == session)?;
+        connection.blocked = false;
+        let pumped = pump(&mut Link { connection, now });
+        connection.blocked |= pumped.more;
+        self.queue_flush(index);
+        Some(pumped)
+    }
+
+    /// Runs due timers. Connections that are over are told to the sink and dropped.
+    pub fn handle_timeouts(&mut self, now: Instant, sink: &mut dyn SessionSink) {
+        while let Some(Reverse((due, index, session))) = self.timers.peek().copied() {
+            if due > now {
+                return;
+            }
+            self.timers.pop();
+            let Some(Some(connection)) = self.slots.get_mut(index) else { continue };
+            if connection.session != session || connection.scheduled != Some(due) {
+                continue;
+            }
+            connection.scheduled = None;
+            if connection.quic.timeout_instant().is_some_and(|at| at <= now) {
+                connection.quic.on_timeout();
+            }
+            connection.finish_close(now);
+            if connection.quic.is_closed() {
+                connection.end_session(sink);
+            }
+            self.queue_flush(index);
+        }
+    }
+
+    /// When [`Endpoint::handle_timeouts`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((due, ..))| *due)
+    }
+
+    fn queue_flush(&mut self, index: usize) {
+        if let Some(Some(connection)) = self.slots.get_mut(index)
+            && !std::mem::replace(&mut connection.flush_queued, true)
+        {
+            self.flush_queue.push_back(index);
+        }
+    }
+
+    /// Whether [`Endpoint::flush`] has work.
+    pub fn wants_flush(&self) -> bool {
+        !self.flush_queue.is_empty()
+    }
+
+    /// Sends what queued connections have to send, each at most one visit's worth. `writable` is called with every session
+    /// that was blocked and has room again; the caller pumps those.
+    pub fn flush(
+        &mut self,
+        now: Instant,
+        backend: &mut dyn PacketBackend,
+        sink: &mut dyn SessionSink,
+        writable: &mut Vec<SessionId>,
+    ) -> io::Result<()> {
+        for _ in 0..self.flush_queue.len() {
+            if backend.flush()? == Sent::Blocked {
+                return Ok(());
+            }
+            let Some(index) = self.flush_queue.pop_front() else { return Ok(()) };
+            let Some(Some(connection)) = self.slots.get_mut(index) else { continue };
+            connection.flush_queued = false;
+            let flushed = flush(&mut connection.quic, backend)?;
+            self.stats.packets_out += flushed.packets;
+            self.stats.bytes_out += flushed.bytes;
+            if connection.blocked && connection.open {
+                writable.push(connection.session);
+            }
+            if connection.quic.is_closed() {
+                self.remove(index, sink);
+                continue;
+            }
+            if connection.quic.is_draining() || connection.quic.local_error().is_some() {
+                connection.end_session(sink);
+            }
+            self.schedule(index, now);
+            if flushed.more || flushed.blocked {
+                self.queue_flush(index);
+            }
+        }
+        Ok(())
+    }
+
+    fn schedule(&mut self, index: usize, now: Instant) {
+        let Some(Some(connection)) = self.slots.get_mut(index) else { return };
+        let quic_due = connection.quic.timeout_instant();
+        let close_due = connection.close_deadline.filter(|_| connection.quic.local_error().is_none());
+        let Some(due) = [quic_due, close_due].into_iter().flatten().min() else { return };
+        if connection.scheduled.is_none_or(|scheduled| due < scheduled) {
+            // A deadline that has passed is run on the next turn, never in this one: a turn ends.
+            let due = due.max(now);
+            connection.scheduled = Some(due);
+            self.timers.push(Reverse((due, index, connection.session)));
+        }
+    }
+
+    fn remove(&mut self, index: usize, sink: &mut dyn SessionSink) {
+        let Some(mut connection) = self.slots.get_mut(index).and_then(Option::take) else { return };
+        connection.end_session(sink);
+        if !connection.quic.is_established() {
+            self.half_open = self.half_open.saturating_sub(1);
+        }
+        for id in &connection.ids {
+            self.by_id.remove(id);
+        }
+        self.free.push(index);
+    }
+
+    /// Closes every connection: the engine stops. Peers see an application close with `reason`.
+    pub fn close_all(&mut self, code: u64, reason: &str) {
+        for index in 0..self.slots.len() {
+            if let Some(Some(connection)) = self.slots.get_mut(index) {
+                let _ = connection.quic.close(true, code, reason.as_bytes());
+                self.queue_flush(index);
+            }
+        }
+    }
+}
+
+fn index_of(session: SessionId) -> usize {
+    (session.0 & ((1 << INDEX_BITS) - 1)) as usize
+}

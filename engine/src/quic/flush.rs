@@ -1,0 +1,112 @@
+//! Writing a connection's packets into trains: equal-sized packets to one peer that leave with one send.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::backend::{PacketBackend, Sent};
+
+use super::Quic;
+use super::config::SEND_PAYLOAD_LEN_MAX;
+
+/// What one flush did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flushed {
+    /// Packets that quiche made.
+    pub(super) packets: u64,
+    /// Their bytes.
+    pub(super) bytes: u64,
+    /// The backend is full: nothing more may be written into its frame.
+    pub(super) blocked: bool,
+    /// quiche may have more to send; the quantum of this visit is used up.
+    pub(super) more: bool,
+}
+
+/// Packets of one visit to a connection: enough for a whole video frame at 5 Mbit/s, so that its keys and state are loaded
+/// once, and little enough that no viewer waits long behind another.
+const VISIT_PACKETS_MAX: u64 = 64;
+
+/// Sends what `quic` has to send, up to one visit's worth.
+pub(super) fn flush(quic: &mut Quic, backend: &mut dyn PacketBackend) -> io::Result<Flushed> {
+    let mut flushed = Flushed::default();
+    let mut train = Train::default();
+    while flushed.packets < VISIT_PACKETS_MAX {
+        if !train.fits_another(backend) {
+            flushed.blocked = train.send(backend)?;
+            if flushed.blocked {
+                return Ok(flushed);
+            }
+        }
+        let Some(out) = backend.frame().get_mut(train.len..train.len + SEND_PAYLOAD_LEN_MAX) else { break };
+        let (len, info) = match quic.send(out) {
+            Ok(sent) => sent,
+            Err(quiche::Error::Done) => {
+                flushed.blocked = train.send(backend)?;
+                return Ok(flushed);
+            }
+            Err(_) => {
+                // The connection is broken; quiche has closed it, and the next call says so.
+                let _ = quic.close(false, 0x1, b"");
+                break;
+            }
+        };
+        flushed.packets += 1;
+        flushed.bytes += len as u64;
+        if train.refuses(len, info.to) {
+            let start = train.len;
+            if train.send(backend)? {
+                // The packet just written stands behind a train that has to stay: it is lost here, and QUIC sends it again.
+                flushed.blocked = true;
+                return Ok(flushed);
+            }
+            backend.frame().copy_within(start..start + len, 0);
+        }
+        if train.push(len, info.to) {
+            flushed.blocked = train.send(backend)?;
+            if flushed.blocked {
+                return Ok(flushed);
+            }
+        }
+    }
+    flushed.blocked = train.send(backend)?;
+    flushed.more = true;
+    Ok(flushed)
+}
+
+#[derive(Default)]
+struct Train {
+    to: Option<SocketAddr>,
+    len: usize,
+    segment_len: usize,
+    packets: usize,
+}
+
+impl Train {
+    fn fits_another(&self, backend: &dyn PacketBackend) -> bool {
+        self.packets < backend.train_packets_max() && self.len + SEND_PAYLOAD_LEN_MAX <= backend.train_len_max()
+    }
+
+    /// A longer packet or another destination needs a train of its own.
+    fn refuses(&self, len: usize, to: SocketAddr) -> bool {
+        self.packets > 0 && (len > self.segment_len || self.to != Some(to))
+    }
+
+    /// True when the train is complete: a shorter packet can only be the last one.
+    fn push(&mut self, len: usize, to: SocketAddr) -> bool {
+        if self.packets == 0 {
+            self.segment_len = len;
+            self.to = Some(to);
+        }
+        self.packets += 1;
+        self.len += len;
+        len < self.segment_len
+    }
+
+    /// True when the backend is full.
+    fn send(&mut self, backend: &mut dyn PacketBackend) -> io::Result<bool> {
+        let train = std::mem::take(self);
+        match train.to {
+            Some(to) if train.len > 0 => Ok(backend.send_train(to, train.len, train.segment_len)? == Sent::Blocked),
+            _ => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The QUIC endpoint of one shard, on quiche.
+//!
+//! ```text
+//!   datagram -> cid check -> connection map -> quiche -> transport (raw QUIC | WebTransport) -> SessionSink (the relay)
+//!   relay.pump() -> Link (Transmit) -> quiche -> flush() -> train in the backend's frame -> wire
+//! ```
+
+pub mod cid;
+mod config;
+mod connection;
+mod endpoint;
+mod flush;
+mod link;
+mod prefix;
+mod webtransport;
+
+pub use config::TlsFiles;
+pub use endpoint::{Endpoint, EndpointLimits, EndpointStats, Toss};
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use streams_relay_core::relay::{Dir, SessionConfig, SessionId, StreamId};
+
+/// Where a connection's MoQT session goes: the relay, or a recorder in tests.
+pub trait SessionSink {
+    /// A transport is ready for MoQT.
+    fn session_open(&mut self, session: SessionId, config: SessionConfig);
+    /// Bytes of one stream, in order. `fin` may come with no bytes.
+    fn stream_data(&mut self, session: SessionId, stream: StreamId, dir: Dir, data: &[u8], fin: bool);
+    /// The peer reset its sending side.
+    fn stream_reset(&mut self, session: SessionId, stream: StreamId, code: u64);
+    /// The connection is gone; nothing can be sent any more.
+    fn session_closed(&mut self, session: SessionId);
+}
+
+/// Lets quiche queue refcounted slices: one object's bytes are shared by every viewer of the shard.
+#[derive(Clone, Debug, Default)]
+pub struct SharedBuffers;
+
+impl quiche::BufFactory for SharedBuffers {
+    type Buf = Bytes;
+    type DgramBuf = Vec<u8>;
+
+    fn buf_from_slice(buf: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(buf)
+    }
+
+    fn dgram_buf_from_slice(buf: &[u8]) -> Vec<u8> {
+        buf.to_vec()
+    }
+}
+
+/// A quiche connection over shared buffers.
+pub type Quic = quiche::Connection<SharedBuffers>;
+
+/// A datagram as it crosses a ring: who sent it, and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The peer's address.
+    pub from: SocketAddr,
+    /// Our address that it was sent to.
+    pub to: SocketAddr,
+}

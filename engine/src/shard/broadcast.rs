@@ -1,0 +1,150 @@
+//! One broadcast: access units in, tracks of the relay out.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use streams_ingest::{AccessUnit, Normaliser, NormaliserConfig, Output, Packager, PackagerConfig, StreamMetadata};
+use streams_relay_core::catalog::{CATALOG_TRACK, Catalog, MSF_CATALOG_TRACK};
+use streams_relay_core::relay::{FullTrackName, Namespace, PublishDone, TrackConfig, TrackId};
+use streams_rings::schema::{InputEntry, RuntimeTrack};
+use tracing::warn;
+
+use super::inputs::{InputContext, TrackName};
+
+/// First field of every namespace that belongs to a live input or asset (interfaces: the tuple `stream`, org, id).
+const NAMESPACE_ROOT: &[u8] = b"stream";
+
+/// Normaliser, packager and open tracks of one input.
+pub(super) struct Broadcast {
+    namespace: Namespace,
+    normaliser: Normaliser,
+    packager: Packager,
+    tracks: HashMap<TrackName, TrackId>,
+    catalog: Option<Catalog>,
+}
+
+impl Broadcast {
+    /// Announces the namespace, here and to the other shards.
+    pub(super) fn start(context: &mut InputContext<'_>, entry: &InputEntry, first_group_min: u64) -> Self {
+        let fields = [NAMESPACE_ROOT, entry.org.as_bytes(), entry.id.as_bytes()];
+        let namespace = Namespace(fields.iter().map(|field| Bytes::copy_from_slice(field)).collect());
+        context.relay.namespace_up(context.now, namespace.clone());
+        if !context.announced.announce(&namespace) {
+            warn!(
+                input = entry.id,
+                "the shard's track directory is full: viewers on other shards cannot find this input"
+            );
+        }
+        Self {
+            namespace,
+            normaliser: Normaliser::new(NormaliserConfig::default()),
+            packager: Packager::new(PackagerConfig { first_group_min }),
+            tracks: HashMap::new(),
+            catalog: None,
+        }
+    }
+
+    /// A new connection of the encoder: timeline and group ids go on.
+    pub(super) fn reconnect(&mut self, context: &mut InputContext<'_>) {
+        self.normaliser.reconnect();
+        self.packager.reconnect();
+        self.publish(context);
+    }
+
+    /// The encoder is away: what is half done goes out, the tracks stay open.
+    pub(super) fn pause(&mut self, context: &mut InputContext<'_>) {
+        self.packager.finish();
+        self.publish(context);
+    }
+
+    /// The encoder's hints.
+    pub(super) fn metadata(&mut self, metadata: &StreamMetadata) {
+        self.packager.metadata(metadata);
+    }
+
+    /// One access unit. True when the catalog changed.
+    pub(super) fn unit(&mut self, context: &mut InputContext<'_>, unit: AccessUnit) -> bool {
+        // A unit that the normaliser drops is counted there; the next one may be fine.
+        if let Ok(unit) = self.normaliser.push(context.unix_ms, unit) {
+            self.packager.push(context.unix_ms, unit);
+        }
+        self.publish(context)
+    }
+
+    /// Lets the packager act on time that passed without media.
+    pub(super) fn tick(&mut self, context: &mut InputContext<'_>) {
+        self.publish(context);
+    }
+
+    /// Ends every track and withdraws the namespace.
+    pub(super) fn end(&mut self, context: &mut InputContext<'_>) {
+        self.packager.finish();
+        self.publish(context);
+        for track in std::mem::take(&mut self.tracks).into_values() {
+            context.relay.track_end(context.now, track, PublishDone::TrackEnded);
+        }
+        context.relay.namespace_down(context.now, self.namespace.clone());
+        context.announced.withdraw(&self.namespace);
+    }
+
+    /// The highest group id used.
+    pub(super) fn last_group(&self) -> Option<u64> {
+        self.packager.last_group()
+    }
+
+    /// The tracks as an operator sees them.
+    pub(super) fn runtime_tracks(&self) -> Vec<RuntimeTrack> {
+        let tracks = self.catalog.iter().flat_map(|catalog| &catalog.tracks);
+        tracks
+            .map(|track| RuntimeTrack {
+                name: track.name.clone(),
+                codec: track.codec.clone(),
+                width: track.width,
+                height: track.height,
+                framerate: track.framerate,
+                sample_rate: track.sample_rate,
+                channels: track.channels,
+                bitrate: track.bitrate,
+            })
+            .collect()
+    }
+
+    /// Carries out what the packager made. True when the catalog changed.
+    fn publish(&mut self, context: &mut InputContext<'_>) -> bool {
+        let mut catalog_changed = false;
+        while let Some(output) = self.packager.poll_output() {
+            match output {
+                Output::Track { name, priority, pinned } => self.open(context, name, priority, pinned),
+                Output::Init { track, group, payload } => self.object(context, &track, (group, 0), payload, true),
+                Output::Object { track, group, object, payload, end_of_group } => {
+                    self.object(context, &track, (group, object), payload, end_of_group);
+                }
+                Output::GroupEnd { track, group } => {
+                    if let Some(id) = self.tracks.get(&track) {
+                        context.relay.group_end(context.now, *id, group);
+                    }
+                }
+                Output::Catalog { group, catalog, json, msf_json } => {
+                    catalog_changed = true;
+                    self.object(context, CATALOG_TRACK, (group, 0), json, true);
+                    self.object(context, MSF_CATALOG_TRACK, (group, 0), msf_json, true);
+                    self.catalog = Some(catalog);
+                }
+                Output::Refused { reason } => warn!(reason, "an access unit could not be packaged"),
+            }
+        }
+        catalog_changed
+    }
+
+    fn open(&mut self, context: &mut InputContext<'_>, name: TrackName, publisher_priority: u8, pinned: bool) {
+        let full = FullTrackName { namespace: self.namespace.clone(), name: Bytes::copy_from_slice(name.as_bytes()) };
+        let id = context.relay.track_open(context.now, full, TrackConfig { publisher_priority, pinned });
+        self.tracks.insert(name, id);
+    }
+
+    fn object(&self, context: &mut InputContext<'_>, track: &str, location: (u64, u64), payload: Bytes, end: bool) {
+        if let Some(id) = self.tracks.get(track) {
+            context.relay.object(context.now, *id, location.0, location.1, payload, end);
+        }
+    }
+}

@@ -1,0 +1,554 @@
+//! One shard: everything that one core does, as a plain struct with a [`Shard::turn`].
+//!
+//! ```text
+//!   wire -> backend -> rx link -> QUIC endpoint -> relay <- links of other shards
+//!                                                  |  ^ <- inputs (encoders whose home is here)
+//!   wire <- backend <------ trains <- QUIC <- pump '  '--> media link, ask links
+//! ```
+//!
+//! A turn never blocks and never sleeps; whoever hosts it (see [`crate::host`]) decides what happens between turns.
+
+mod announced;
+mod broadcast;
+mod control;
+mod group_store;
+mod inputs;
+mod links;
+mod mailbox;
+mod messages;
+mod runtime;
+mod rx;
+mod tables;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use streams_relay_core::relay::{Dir, Relay, RelayConfig, RelayEvent, Role, SessionConfig, SessionId, StreamId};
+use streams_rings::Signal;
+use streams_rings::schema::{Command, Counter, Event};
+use tracing::{info, warn};
+
+use crate::EngineError;
+use crate::backend::PacketBackend;
+use crate::quic::{Endpoint, SessionSink, TlsFiles};
+
+pub use announced::Announced;
+pub use control::{ControlSide, wait_for_control};
+pub use group_store::GroupStore;
+pub use inputs::{Admission, InputContext, Inputs, Kick, Publication};
+pub use links::Links;
+pub use mailbox::{EncoderHandOver, Letter, Mailbox};
+pub use rx::RxLink;
+pub use tables::{Tables, sha256_hex};
+
+/// Housekeeping: heartbeat, counters, windows, group ids, control's generation.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
+/// Rounds of receiving in one turn before others get their share.
+const RECV_ROUNDS_MAX: usize = 4;
+/// Pump and flush rounds in one turn: the first sends what is there, the others what acknowledgements made room for.
+const SEND_ROUNDS_MAX: usize = 4;
+
+/// The parts of a shard, made by [`crate::start`].
+pub struct ShardParts {
+    /// Index of this shard.
+    pub shard: usize,
+    /// How packets come and go.
+    pub backend: Box<dyn PacketBackend>,
+    /// Received datagrams.
+    pub rx: RxLink,
+    /// QUIC.
+    pub endpoint: Endpoint,
+    /// Certificate files, for reloads.
+    pub tls: TlsFiles,
+    /// Relay settings.
+    pub relay: RelayConfig,
+    /// Control's side.
+    pub control: ControlSide,
+    /// Links to the other shards.
+    pub links: Links,
+    /// Track directories.
+    pub announced: Announced,
+    /// Live inputs at home here.
+    pub inputs: Inputs,
+    /// Letter boxes of all shards, this one's included.
+    pub mailboxes: Vec<Arc<Mailbox>>,
+}
+
+/// What a turn leaves to its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Work was done; there may be more.
+    Busy,
+    /// Nothing to do before this time, unless something arrives.
+    Idle(Instant),
+    /// The shard is drained and has said so to its peers.
+    Stopped,
+}
+
+/// Counts of encoders, kept by the listener.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IngestStats {
+    /// Encoders accepted.
+    pub accepted: u64,
+    /// Encoders turned away.
+    pub refused: u64,
+    /// Bytes received from encoders.
+    pub bytes: u64,
+    /// Access units taken.
+    pub units: u64,
+    /// Connections now, encoders or not.
+    pub open: u64,
+    /// Encoders handed to their home shard.
+    pub hand_overs: u64,
+}
+
+/// One shard.
+pub struct Shard {
+    parts: ShardParts,
+    relay: Relay,
+    now: Instant,
+    unix_ms: u64,
+    housekeeping_due: Instant,
+    writable: Vec<SessionId>,
+    /// Encoders handed to this shard, for the listener to take.
+    arrived: Vec<EncoderHandOver>,
+    ingest: IngestStats,
+    sessions_open: u64,
+    sessions_opened: u64,
+    auth_failed: u64,
+    toss_in: u64,
+    toss_out: u64,
+    turns_busy: u64,
+    turns_idle: u64,
+    busy_ns: u64,
+    /// Set when the engine stops: when the shard is done at the latest.
+    stopping: Option<Instant>,
+    closed_all: bool,
+}
+
+impl Shard {
+    /// A shard that has not turned yet.
+    pub fn new(parts: ShardParts, now: Instant) -> Self {
+        Self {
+            relay: Relay::new(parts.relay.clone()),
+            parts,
+            now,
+            unix_ms: unix_ms(),
+            housekeeping_due: now,
+            writable: Vec::new(),
+            arrived: Vec::new(),
+            ingest: IngestStats::default(),
+            sessions_open: 0,
+            sessions_opened: 0,
+            auth_failed: 0,
+            toss_in: 0,
+            toss_out: 0,
+            turns_busy: 0,
+            turns_idle: 0,
+            busy_ns: 0,
+            stopping: None,
+            closed_all: false,
+        }
+    }
+
+    /// Index of this shard.
+    pub fn index(&self) -> usize {
+        self.parts.shard
+    }
+
+    /// Does what there is to do at `now`.
+    pub fn turn(&mut self, now: Instant) -> Turn {
+        self.now = now;
+        self.unix_ms = unix_ms();
+        self.relay.set_time(self.unix_ms);
+        let mut busy = self.housekeeping();
+        busy |= self.control();
+        busy |= self.parts.announced.refresh(now, &mut self.relay);
+        busy |= self.letters();
+        busy |= self.receive();
+        busy |= self.parts.links.poll(now, &mut self.relay);
+        self.timers();
+        busy |= self.events();
+        busy |= self.send();
+        busy |= self.events();
+        busy |= self.parts.links.flush();
+        if let Some(deadline) = self.stopping {
+            return self.stop_step(deadline);
+        }
+        if busy || self.parts.endpoint.wants_flush() {
+            self.turns_busy += 1;
+            self.busy_ns += u64::try_from(now.elapsed().as_nanos()).unwrap_or(0);
+            return Turn::Busy;
+        }
+        self.turns_idle += 1;
+        let timers = [self.parts.endpoint.next_timeout(), self.relay.next_timeout()];
+        let due = timers.into_iter().flatten().fold(self.housekeeping_due, Instant::min);
+        Turn::Idle(due)
+    }
+
+    // ---- what the encoders' tasks use -----------------------------------------------------------------------------
+
+    /// Time of the last turn and the wall clock, for calls between turns.
+    pub fn tick_clock(&mut self, now: Instant) {
+        self.now = now;
+        self.unix_ms = unix_ms();
+    }
+
+    /// Runs a step on the inputs.
+    pub fn with_inputs<R>(&mut self, step: impl FnOnce(&mut Inputs, &mut InputContext<'_>) -> R) -> R {
+        let mut context = InputContext {
+            now: self.now,
+            unix_ms: self.unix_ms,
+            relay: &mut self.relay,
+            announced: &mut self.parts.announced,
+        };
+        step(&mut self.parts.inputs, &mut context)
+    }
+
+    /// Checks a stream key against what control has written up to now.
+    pub fn admit(&mut self, key: &str) -> Admission {
+        self.apply_table_changes();
+        self.parts.inputs.admit(self.parts.control.tables(), key, self.unix_ms)
+    }
+
+    /// Hands an encoder to its home shard; gives it back when that shard's box is full.
+    pub fn hand_over(&mut self, home: usize, encoder: EncoderHandOver) -> bool {
+        let posted =
+            self.parts.mailboxes.get(home).is_some_and(|mailbox| mailbox.post(Letter::Encoder(encoder)).is_ok());
+        self.ingest.hand_overs += u64::from(posted);
+        posted
+    }
+
+    /// Encoders that other shards handed over.
+    pub fn take_arrived(&mut self) -> Vec<EncoderHandOver> {
+        std::mem::take(&mut self.arrived)
+    }
+
+    /// Counters that the encoders' tasks keep.
+    pub fn ingest_stats(&mut self) -> &mut IngestStats {
+        &mut self.ingest
+    }
+
+    /// Tells control something.
+    pub fn event(&mut self, event: &Event) {
+        self.parts.control.event(event);
+    }
+
+    // ---- the steps of a turn --------------------------------------------------------------------------------------
+
+    fn receive(&mut self) -> bool {
+        let mut any = false;
+        for _ in 0..RECV_ROUNDS_MAX {
+            let received = match self.parts.rx.fill(self.parts.backend.as_mut()) {
+                Ok(received) => received,
+                Err(error) => {
+                    warn!(shard = self.parts.shard, %error, "receiving failed");
+                    return any;
+                }
+            };
+            any |= received > 0;
+            let local = self.parts.backend.local_addr();
+            let mut sink = Sink { relay: &mut self.relay, tables: self.parts.control.tables(), now: self.now };
+            while let Some((datagram, arrival)) = self.parts.rx.next(local) {
+                let toss =
+                    self.parts.endpoint.datagram(self.now, datagram, arrival, self.parts.backend.as_mut(), &mut sink);
+                let Some(toss) = toss else { continue };
+                if let Some(mailbox) = self.parts.mailboxes.get(usize::from(toss.shard)) {
+                    let letter = Letter::Datagram { bytes: datagram.to_vec(), from: arrival.from };
+                    self.toss_out += u64::from(mailbox.post(letter).is_ok());
+                }
+            }
+            if received == 0 {
+                break;
+            }
+        }
+        any
+    }
+
+    fn letters(&mut self) -> bool {
+        let Some(mailbox) = self.parts.mailboxes.get(self.parts.shard).cloned() else { return false };
+        let mut any = false;
+        while let Some(letter) = mailbox.take() {
+            any = true;
+            match letter {
+                Letter::Encoder(encoder) => self.arrived.push(encoder),
+                Letter::Datagram { mut bytes, from } => {
+                    self.toss_in += 1;
+                    let to = self.parts.backend.local_addr();
+                    let mut sink = Sink { relay: &mut self.relay, tables: self.parts.control.tables(), now: self.now };
+                    let arrival = crate::quic::Arrival { from, to };
+                    // A datagram is tossed once: its id names this shard, so it stays here whatever becomes of it.
+                    let _ = self.parts.endpoint.datagram(
+                        self.now,
+                        &mut bytes,
+                        arrival,
+                        self.parts.backend.as_mut(),
+                        &mut sink,
+                    );
+                }
+            }
+        }
+        any
+    }
+
+    fn timers(&mut self) {
+        let mut sink = Sink { relay: &mut self.relay, tables: self.parts.control.tables(), now: self.now };
+        self.parts.endpoint.handle_timeouts(self.now, &mut sink);
+        if self.relay.next_timeout().is_some_and(|due| due <= self.now) {
+            self.relay.handle_timeout(self.now, self.unix_ms, self.parts.control.tables());
+        }
+    }
+
+    fn send(&mut self) -> bool {
+        let mut any = false;
+        for _ in 0..SEND_ROUNDS_MAX {
+            let pumped = self.pump();
+            if !pumped && !self.parts.endpoint.wants_flush() {
+                break;
+            }
+            any = true;
+            let mut sink = Sink { relay: &mut self.relay, tables: self.parts.control.tables(), now: self.now };
+            let backend = self.parts.backend.as_mut();
+            if let Err(error) = self.parts.endpoint.flush(self.now, backend, &mut sink, &mut self.writable) {
+                warn!(shard = self.parts.shard, %error, "sending failed");
+            }
+        }
+        any
+    }
+
+    fn pump(&mut self) -> bool {
+        let mut any = false;
+        let now = self.now;
+        for session in std::mem::take(&mut self.writable) {
+            any |= self.parts.endpoint.pump(now, session, |io| self.relay.pump(now, session, io)).is_some();
+        }
+        while let Some(session) = self.relay.next_dirty() {
+            any |= self.parts.endpoint.pump(now, session, |io| self.relay.pump(now, session, io)).is_some();
+        }
+        any
+    }
+
+    fn events(&mut self) -> bool {
+        let mut any = false;
+        while let Some(event) = self.relay.poll_event() {
+            any = true;
+            if let Some(event) = self.parts.links.handle(event, streams_rings::now_us()) {
+                self.relay_event(event);
+            }
+        }
+        any
+    }
+
+    fn relay_event(&mut self, event: RelayEvent) {
+        let shard = self.parts.shard;
+        match event {
+            RelayEvent::NamespaceUp(namespace) => {
+                if !self.parts.announced.announce(&namespace) {
+                    warn!(shard, "the track directory is full: a namespace is known on this shard only");
+                }
+            }
+            RelayEvent::NamespaceDown(namespace) => self.parts.announced.withdraw(&namespace),
+            RelayEvent::SessionReady { session, role, resource } => {
+                self.sessions_opened += 1;
+                info!(shard, session = session.0, ?role, resource, "session open");
+                let kind = match role {
+                    Role::Playback => "playback",
+                    Role::Publish => "publish",
+                    Role::Open => "open",
+                };
+                self.event(&Event::SessionOpened {
+                    session: session.0,
+                    shard,
+                    kind: kind.into(),
+                    resource,
+                    peer: String::new(),
+                });
+            }
+            RelayEvent::SessionClose { session, code, reason } => {
+                self.auth_failed += u64::from(reason.starts_with("auth_failed"));
+                info!(shard, session = session.0, code, reason, "session closed");
+                self.event(&Event::SessionClosed { session: session.0, shard, reason });
+            }
+            RelayEvent::PublishReady { session, input } => {
+                info!(shard, session = session.0, input, "publish session ready")
+            }
+            other => warn!(shard, ?other, "an event that concerns other shards was left over"),
+        }
+    }
+
+    fn control(&mut self) -> bool {
+        self.apply_table_changes();
+        let mut any = false;
+        while let Some(command) = self.parts.control.command() {
+            any = true;
+            self.command(command);
+        }
+        any
+    }
+
+    fn apply_table_changes(&mut self) {
+        let changes = self.parts.control.refresh();
+        for kid in &changes.keys_off {
+            self.relay.revoke_key(self.now, kid);
+        }
+        for id in &changes.resources_off {
+            self.relay.resource_disabled(self.now, id);
+        }
+        if !changes.inputs.is_empty() {
+            let mut context = InputContext {
+                now: self.now,
+                unix_ms: self.unix_ms,
+                relay: &mut self.relay,
+                announced: &mut self.parts.announced,
+            };
+            self.parts.inputs.entries_changed(&mut context, self.parts.control.tables(), &changes.inputs);
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        let shard = self.parts.shard;
+        match command {
+            Command::DisconnectInput { input, reason } => self.parts.inputs.disconnect(&input, &reason),
+            Command::RevokeKey { kid } => self.relay.revoke_key(self.now, &kid),
+            // 0x0: NO_ERROR, for the operator did not say that the session was wrong.
+            Command::KickSession { session } => {
+                self.relay.kick(self.now, SessionId(session), 0, "closed by the operator")
+            }
+            Command::ReloadCertificate => match self.parts.endpoint.reload_certificate(&self.parts.tls) {
+                Ok(()) => info!(shard, "certificate reloaded"),
+                Err(error) => warn!(shard, %error, "the certificate was not reloaded; the old one stays"),
+            },
+            Command::Drain { deadline_ms } => {
+                let left = Duration::from_millis(deadline_ms.saturating_sub(self.unix_ms));
+                self.relay.drain(self.now, left);
+            }
+            other => warn!(shard, ?other, "a command of a newer control process is not known here"),
+        }
+    }
+
+    fn housekeeping(&mut self) -> bool {
+        if self.now < self.housekeeping_due {
+            return false;
+        }
+        self.housekeeping_due = self.now + HOUSEKEEPING_INTERVAL;
+        if self.parts.control.follow() {
+            info!(shard = self.parts.shard, "control started anew; its tables are read again");
+        }
+        let mut context = InputContext {
+            now: self.now,
+            unix_ms: self.unix_ms,
+            relay: &mut self.relay,
+            announced: &mut self.parts.announced,
+        };
+        self.parts.inputs.tick(&mut context, self.parts.control.tables());
+        self.parts.control.beat(if self.stopping.is_some() { Signal::Halt } else { Signal::Run });
+        self.count();
+        false
+    }
+
+    fn count(&self) {
+        let (quic, links, control) =
+            (self.parts.endpoint.stats(), self.parts.links.stats(), self.parts.control.stats());
+        let rx = self.parts.rx.stats();
+        let open = self.parts.endpoint.connections() as u64;
+        self.parts.control.count(&[
+            (Counter::RxDatagrams, quic.datagrams_in),
+            (Counter::RxBytes, quic.bytes_in),
+            (Counter::RxDropped, quic.junk + quic.refused),
+            (Counter::RxOverrun, rx.lost_frags),
+            (Counter::TxDatagrams, quic.packets_out),
+            (Counter::TxBytes, quic.bytes_out),
+            (Counter::TossOut, self.toss_out),
+            (Counter::TossIn, self.toss_in),
+            (Counter::ConnectionsAccepted, quic.accepted),
+            (Counter::ConnectionsClosed, quic.accepted.saturating_sub(open)),
+            (Counter::ConnectionsOpen, open),
+            (Counter::ResetsSent, quic.resets),
+            (Counter::SessionsOpen, self.sessions_open),
+            (Counter::SessionsOpened, self.sessions_opened),
+            (Counter::AuthFailed, self.auth_failed),
+            (Counter::MediaPublished, links.media_published),
+            (Counter::MediaReceived, links.media_received),
+            (Counter::MediaOverrun, links.media_overrun),
+            (Counter::AskFull, links.ask_full),
+            (Counter::EventsFull, control.events_full),
+            (Counter::IngestAccepted, self.ingest.accepted),
+            (Counter::IngestRefused, self.ingest.refused),
+            (Counter::IngestBytes, self.ingest.bytes),
+            (Counter::IngestUnits, self.ingest.units),
+            (Counter::IngestOpen, self.ingest.open),
+            (Counter::HandOvers, self.ingest.hand_overs),
+            (Counter::TurnsBusy, self.turns_busy),
+            (Counter::TurnsIdle, self.turns_idle),
+            (Counter::BusyNs, self.busy_ns),
+            (Counter::TableReloads, control.table_reloads),
+            (Counter::TableBadEntries, control.table_bad_entries),
+            (Counter::CommandsHandled, control.commands_handled),
+            (Counter::CommandsRejected, control.commands_rejected),
+        ]);
+    }
+
+    // ---- the end --------------------------------------------------------------------------------------------------
+
+    /// Begins to stop: broadcasts end, sessions are told to go away, and after `patience` the rest is closed.
+    pub fn stop(&mut self, patience: Duration) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(self.now + patience);
+        self.with_inputs(|inputs, context| inputs.end_all(context));
+        self.relay.drain(self.now, patience);
+    }
+
+    fn stop_step(&mut self, deadline: Instant) -> Turn {
+        let empty = self.parts.endpoint.connections() == 0;
+        if !self.closed_all && self.now >= deadline {
+            self.closed_all = true;
+            // 0x4 is GOING_AWAY nowhere among session codes; NO_ERROR with words is what a client can act on.
+            self.parts.endpoint.close_all(0, "the server is shutting down");
+            return Turn::Busy;
+        }
+        if empty || self.closed_all {
+            self.parts.control.beat(Signal::Halt);
+            return Turn::Stopped;
+        }
+        Turn::Idle(deadline.min(self.now + HOUSEKEEPING_INTERVAL))
+    }
+}
+
+/// Brings a connection's streams to the relay.
+struct Sink<'a> {
+    relay: &'a mut Relay,
+    tables: &'a Tables,
+    now: Instant,
+}
+
+impl SessionSink for Sink<'_> {
+    fn session_open(&mut self, session: SessionId, config: SessionConfig) {
+        self.relay.session_open(self.now, session, config);
+    }
+
+    fn stream_data(&mut self, session: SessionId, stream: StreamId, dir: Dir, data: &[u8], fin: bool) {
+        self.relay.stream_data(self.now, self.tables, session, stream, dir, data, fin);
+    }
+
+    fn stream_reset(&mut self, session: SessionId, stream: StreamId, code: u64) {
+        self.relay.stream_reset(self.now, session, stream, code);
+    }
+
+    fn session_closed(&mut self, session: SessionId) {
+        self.relay.session_closed(self.now, session);
+    }
+}
+
+/// Checks that the parts fit together before a thread is started for them.
+pub fn check_shards(shards: usize) -> Result<(), EngineError> {
+    if (1..=usize::from(u8::MAX)).contains(&shards) {
+        return Ok(());
+    }
+    Err(EngineError::Setting(format!("{shards} shards were asked for; 1 to 255 are possible (set `[engine] shards`)")))
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

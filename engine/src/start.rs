@@ -1,0 +1,240 @@
+//! Starting and stopping the engine.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use streams_config::Config;
+use streams_ingest::RtmpLimits;
+use streams_relay_core::relay::RelayConfig;
+use streams_rings::schema::{self, ShardsSizes, names};
+use streams_rings::{Access, Workspace};
+use tracing::info;
+
+use crate::EngineError;
+use crate::backend::{UdpBackend, bind_shard_socket};
+use crate::edge::rtmp::RtmpSettings;
+use crate::host::{self, HostSettings, PollMode, ShardThread};
+use crate::keys::EngineKeys;
+use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
+use crate::quic::cid::CidScheme;
+use crate::quic::{Endpoint, EndpointLimits, TlsFiles};
+use crate::shard::{
+    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, check_shards, wait_for_control,
+};
+
+/// Control fills its tables from the database before it says so; a laptop under load may need a few seconds.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What an engine is started with: the configuration and where its data lives.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// `streams.toml` with flags applied.
+    pub config: Config,
+}
+
+/// A running engine.
+pub struct Engine {
+    threads: Vec<ShardThread>,
+    stopper: Stopper,
+    _ports: [Reservation; 2],
+}
+
+/// Ends an engine from any thread.
+#[derive(Clone)]
+pub struct Stopper {
+    stop: Arc<AtomicBool>,
+    mailboxes: Vec<Arc<Mailbox>>,
+}
+
+/// Makes the workspace, reserves the ports and starts one thread a shard.
+pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
+    let config = &settings.config;
+    let shards = config.shards();
+    check_shards(shards)?;
+    let quic = SocketAddr::new(config.server.host, config.ports.quic);
+    let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
+    let ports = [reserve_udp(quic)?, reserve_tcp(rtmp)?];
+    let keys = EngineKeys::load_or_create(&settings.data)?;
+    let run_dir = run_dir(&settings.data)?;
+    schema::create_run_dir(&run_dir)?;
+    wait_for_control(&run_dir, CONTROL_PATIENCE)?;
+    let workspace = make_workspace(&run_dir, shards)?;
+    let mailboxes: Vec<Arc<Mailbox>> = (0..shards)
+        .map(|_| Mailbox::new())
+        .collect::<Result<_, _>>()
+        .map_err(|source| EngineError::Socket { action: "make a door bell", address: "a shard".into(), source })?;
+    let stop = Arc::new(AtomicBool::new(false));
+    // All sockets are bound in shard order before the first packet is read: the kernel spreads flows over the sockets that
+    // are there, and a flow that moved would reach a shard that does not know it.
+    let sockets: Vec<_> = (0..shards)
+        .map(|_| bind_shard_socket(quic))
+        .collect::<Result<_, _>>()
+        .map_err(|source| EngineError::Socket { action: "bind", address: quic.to_string(), source })?;
+    let mut threads = Vec::with_capacity(shards);
+    for (shard, socket) in sockets.into_iter().enumerate() {
+        let packets = socket.try_clone().map_err(|source| EngineError::Socket {
+            action: "share the socket",
+            address: quic.to_string(),
+            source,
+        })?;
+        let host = HostSettings {
+            poll: poll_mode(config),
+            core: core_of(shard, shards),
+            rtmp: rtmp_settings(config),
+            listener: shard_listener(rtmp)?,
+            packets: Some(packets.into()),
+            mailbox: mailboxes
+                .get(shard)
+                .cloned()
+                .ok_or_else(|| EngineError::Setting("a shard has no mailbox".into()))?,
+            stop: stop.clone(),
+        };
+        let maker = PartsMaker {
+            shard,
+            socket,
+            workspace: workspace.clone(),
+            run_dir: run_dir.clone(),
+            data: settings.data.clone(),
+            keys: keys.clone(),
+            config: config.clone(),
+            mailboxes: mailboxes.clone(),
+        };
+        threads.push(host::spawn(shard, host, move || maker.make())?);
+    }
+    info!(shards, %quic, %rtmp, "engine runs");
+    Ok(Engine { threads, stopper: Stopper { stop, mailboxes }, _ports: ports })
+}
+
+impl Stopper {
+    /// Asks every shard to end its broadcasts and sessions; [`Engine::join`] returns when they have.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        for mailbox in &self.mailboxes {
+            mailbox.wake();
+        }
+    }
+}
+
+impl Engine {
+    /// A handle that can stop this engine.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Waits until every shard has ended.
+    pub fn join(self) -> Result<(), EngineError> {
+        for (shard, thread) in self.threads.into_iter().enumerate() {
+            thread.join().map_err(|problem| EngineError::Host { shard, detail: problem.to_string() })?;
+        }
+        Ok(())
+    }
+}
+
+/// The folder of the workspaces that belong to a data directory.
+pub fn run_dir(data: &Path) -> Result<PathBuf, EngineError> {
+    use std::os::unix::ffi::OsStrExt;
+    let canonical = data.canonicalize().map_err(|source| EngineError::file("find", data, source))?;
+    Ok(schema::run_dir(&crate::shard::sha256_hex(canonical.as_os_str().as_bytes())))
+}
+
+fn make_workspace(run_dir: &Path, shards: usize) -> Result<Workspace, EngineError> {
+    let generation = schema::next_generation(run_dir, names::SHARDS)?;
+    let path = schema::generation_path(run_dir, names::SHARDS, generation);
+    let builder = schema::shards_workspace(shards, ShardsSizes::default()).build_id(env!("CARGO_PKG_VERSION"));
+    drop(builder.create(&path)?);
+    let workspace = Workspace::join(&path, Access::ReadWrite)?;
+    for shard in 0..shards {
+        let cnc = workspace.cnc(&names::shard(shard))?;
+        cnc.set_pid(std::process::id());
+        cnc.heartbeat(streams_rings::now_ns());
+    }
+    schema::switch_current(run_dir, names::SHARDS, generation)?;
+    Ok(workspace)
+}
+
+fn poll_mode(config: &Config) -> PollMode {
+    match config.engine.poll {
+        streams_config::Poll::Busy => PollMode::Busy,
+        streams_config::Poll::Adaptive => PollMode::Adaptive,
+    }
+}
+
+/// Shards are pinned only when every one can have a core of its own.
+fn core_of(shard: usize, shards: usize) -> Option<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (shards <= cores).then_some(shard)
+}
+
+fn rtmp_settings(config: &Config) -> RtmpSettings {
+    RtmpSettings {
+        handshake_timeout: Duration::from_millis(config.ingest.handshake_timeout_ms),
+        idle_timeout: Duration::from_millis(config.ingest.idle_timeout_ms),
+        connections_max: config.ingest.connections_max,
+        limits: RtmpLimits { in_progress_len_max: config.ingest.message_bytes_max, ..RtmpLimits::default() },
+    }
+}
+
+/// Makes a shard's parts on the shard's own thread.
+struct PartsMaker {
+    shard: usize,
+    socket: socket2::Socket,
+    workspace: Workspace,
+    run_dir: PathBuf,
+    data: PathBuf,
+    keys: EngineKeys,
+    config: Config,
+    mailboxes: Vec<Arc<Mailbox>>,
+}
+
+impl PartsMaker {
+    fn make(self) -> Result<ShardParts, EngineError> {
+        let Self { shard, socket, workspace, run_dir, data, keys, config, mailboxes } = self;
+        let backend = UdpBackend::new(socket).map_err(|source| EngineError::Socket {
+            action: "set up the socket",
+            address: format!("shard {shard}"),
+            source,
+        })?;
+        let tls = TlsFiles { certificate: data.join("tls").join("cert.pem"), key: data.join("tls").join("key.pem") };
+        let ids = Arc::new(CidScheme::new(&keys.cid, &keys.reset, keys.epoch)?);
+        let limits = EndpointLimits {
+            connections_max: config.engine.connections_max,
+            half_open_max: config.engine.handshakes_max,
+            idle_timeout_ms: config.engine.idle_timeout_ms,
+        };
+        let shard_byte = u8::try_from(shard).map_err(|_| EngineError::Setting("more than 255 shards".into()))?;
+        Ok(ShardParts {
+            shard,
+            backend: Box::new(backend),
+            rx: RxLink::join(&workspace, shard)?,
+            endpoint: Endpoint::new(shard_byte, &tls, ids, limits)?,
+            tls,
+            relay: relay_config(&config, shard),
+            control: ControlSide::join(&run_dir, &workspace, shard)?,
+            links: Links::join(&workspace, shard, mailboxes.clone())?,
+            announced: Announced::join(&workspace, shard, mailboxes.len())?,
+            inputs: Inputs::join(&workspace, shard, GroupStore::new(&data))?,
+            mailboxes,
+        })
+    }
+}
+
+fn relay_config(config: &Config, shard: usize) -> RelayConfig {
+    RelayConfig {
+        open: config.relay.open,
+        sessions_max: config.engine.connections_max,
+        requests_max: config.relay.session_requests_max,
+        tracks_max: config.relay.tracks_max,
+        cache_track_len_max: config.relay.cache_track_bytes_max,
+        cache_len_max: config.relay.cache_shard_bytes_max,
+        cache_age_max: Duration::from_millis(config.relay.cache_track_ms_max),
+        delivery_timeout: Duration::from_millis(config.relay.delivery_timeout_ms),
+        first_request_timeout: Duration::from_millis(config.relay.request_timeout_ms),
+        seed: shard as u64,
+        ..RelayConfig::default()
+    }
+}
