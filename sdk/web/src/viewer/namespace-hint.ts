@@ -1,3 +1,5 @@
+import { decodeBase64 } from "../media/catalog.ts";
+import { text } from "../wire/bytes.ts";
 import type { Namespace } from "../wire/names.ts";
 
 /** First field of every broadcast's namespace. */
@@ -21,7 +23,7 @@ export function namespaceHint(url: string): Namespace | undefined {
 function issuer(token: string): string | undefined {
   try {
     const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
-    const claims: unknown = JSON.parse(atob(payload));
+    const claims: unknown = JSON.parse(text(decodeBase64(payload, "token")));
     const iss = typeof claims === "object" && claims !== null && "iss" in claims ? claims.iss : undefined;
     return typeof iss === "string" && iss !== "" ? iss : undefined;
   } catch {

@@ -1,0 +1,25 @@
+/** Figures as the player shows them; a figure that is not known is a dash. */
+const NONE = "–";
+
+export function milliseconds(value: number | undefined): string {
+  if (value === undefined) {
+    return NONE;
+  }
+  return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
+}
+
+export function bitrate(bitsPerSecond: number): string {
+  if (bitsPerSecond <= 0) {
+    return NONE;
+  }
+  return bitsPerSecond < 1e6 ? `${Math.round(bitsPerSecond / 1e3)} kbit/s` : `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s`;
+}
+
+/** `720p` out of `video/720p`, with the size when it is known. */
+export function rendition(name: string | undefined, width: number, height: number): string {
+  if (name === undefined) {
+    return NONE;
+  }
+  const short = name.split("/").at(-1) ?? name;
+  return width > 0 && height > 0 ? `${short} · ${width}×${height}` : short;
+}

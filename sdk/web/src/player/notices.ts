@@ -1,0 +1,74 @@
+import type { ViewerError, ViewerState } from "../viewer/types.ts";
+
+/** What the middle of the picture says while there is none. */
+export interface Notice {
+  readonly tone: "busy" | "calm" | "problem";
+  readonly title: string;
+  readonly text: string;
+  /** Label of the one thing to do, if there is any. */
+  readonly action?: string;
+}
+
+/** Words for a state; undefined while the picture speaks for itself. */
+export function noticeFor(state: ViewerState, error: ViewerError | undefined): Notice | undefined {
+  switch (state) {
+    case "idle":
+    case "connecting":
+      return { tone: "busy", title: "Connecting", text: "" };
+    case "buffering":
+      return { tone: "busy", title: "Joining the broadcast", text: "" };
+    case "waiting":
+      return {
+        tone: "calm",
+        title: "Waiting for the broadcaster",
+        text: "The broadcast has not started yet. This page starts playing by itself as soon as it does.",
+      };
+    case "stalled":
+      return { tone: "busy", title: "", text: "" };
+    case "reconnecting":
+      return { tone: "busy", title: "Reconnecting", text: "The connection was interrupted. Playback resumes by itself." };
+    case "playing":
+      return undefined;
+    case "ended":
+      return { tone: "calm", title: "The broadcast has ended", text: "Thank you for watching.", action: "Check again" };
+    case "failed":
+      return error === undefined ? undefined : problem(error);
+  }
+}
+
+function problem(error: ViewerError): Notice {
+  switch (error.kind) {
+    case "auth":
+      return authNotice(error.message);
+    case "unsupported":
+      return {
+        tone: "problem",
+        title: "This browser cannot play the broadcast",
+        text: `A current Chrome or Edge plays it. Reason: ${error.message}.`,
+      };
+    default:
+      return { tone: "problem", title: "Playback stopped", text: error.message, action: "Try again" };
+  }
+}
+
+/** The server's reason begins with `auth_failed`; what follows tells an old link from a wrong one. */
+function authNotice(reason: string): Notice {
+  const fresh = "Ask whoever shared it for a new one.";
+  if (/expired/i.test(reason)) {
+    return { tone: "problem", title: "This link has expired", text: `Playback links are valid for a limited time. ${fresh}` };
+  }
+  if (/revoked/i.test(reason)) {
+    return { tone: "problem", title: "This link has been revoked", text: `It no longer gives access to the broadcast. ${fresh}` };
+  }
+  return { tone: "problem", title: "This link is not valid", text: `Its access token was refused. ${fresh}` };
+}
+
+export const NO_TOKEN: Notice = {
+  tone: "problem",
+  title: "This link is incomplete",
+  text: "Its access token is missing. Open the full link as it was shared.",
+};
+
+export function unreachable(detail: string): Notice {
+  return { tone: "problem", title: "The player could not be set up", text: detail, action: "Try again" };
+}

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ASSEMBLER_LIMITS, GroupAssembler } from "../../src/media/group-assembler.ts";
+
+const PAYLOAD = Uint8Array.of(1);
+
+/** `group/object` of everything that can be played at `now`. */
+function play(assembler: GroupAssembler, now = 0): string[] {
+  return assembler.poll(now).map(({ group, object }) => `${group}/${object}`);
+}
+
+function give(assembler: GroupAssembler, now: number, ...ids: string[]): void {
+  for (const id of ids) {
+    const [group = 0, object = 0] = id.split("/").map(Number);
+    assembler.object(now, { group, object, payload: PAYLOAD });
+  }
+}
+
+test("what the subscription brings waits for the joining fetch before it", () => {
+  const assembler = new GroupAssembler(true);
+  give(assembler, 0, "7/3", "7/4");
+  assert.deepEqual(play(assembler), []);
+  give(assembler, 0, "7/0", "7/1", "7/2");
+  assert.deepEqual(play(assembler), ["7/0", "7/1", "7/2", "7/3", "7/4"]);
+});
+
+test("objects that both fetch and subscription bring are played once", () => {
+  const assembler = new GroupAssembler(true);
+  give(assembler, 0, "7/0", "7/1");
+  assert.deepEqual(play(assembler), ["7/0", "7/1"]);
+  give(assembler, 0, "7/1", "7/2", "7/2");
+  assert.deepEqual(play(assembler), ["7/2"]);
+  assert.equal(assembler.duplicates, 2);
+});
+
+test("the next group begins when the one before is whole, not earlier", () => {
+  const assembler = new GroupAssembler(false);
+  assembler.streamOpened(7);
+  give(assembler, 0, "7/0", "8/0");
+  assert.deepEqual(play(assembler), ["7/0"]);
+  give(assembler, 0, "7/1");
+  assembler.streamClosed(7, true);
+  assert.deepEqual(play(assembler), ["7/1", "8/0"]);
+  assert.equal(assembler.groupsDropped, 0);
+});
+
+test("an empty rest of the joined group does not end it while the fetch still brings its objects", () => {
+  const assembler = new GroupAssembler(true);
+  give(assembler, 0, "7/0");
+  assembler.streamOpened(7);
+  assembler.streamClosed(7, true);
+  give(assembler, 0, "8/0");
+  assert.deepEqual(play(assembler), ["7/0"]);
+  give(assembler, 0, "7/1");
+  assembler.fetchEnded();
+  assert.deepEqual(play(assembler), ["7/1", "8/0"]);
+  assert.equal(assembler.groupsDropped, 0);
+});
+
+test("a group that does not go on is left for the newest one after a while", () => {
+  const assembler = new GroupAssembler(false);
+  assembler.streamOpened(7);
+  give(assembler, 0, "7/0", "7/2", "8/0", "9/0");
+  assert.deepEqual(play(assembler, 0), ["7/0"]);
+  assert.deepEqual(play(assembler, ASSEMBLER_LIMITS.patienceMs - 1), []);
+  assert.deepEqual(play(assembler, ASSEMBLER_LIMITS.patienceMs), ["9/0"]);
+  assert.equal(assembler.groupsDropped, 2);
+});
+
+test("what comes of a group that was left is not played", () => {
+  const assembler = new GroupAssembler(false);
+  give(assembler, 0, "7/0", "9/0");
+  assert.deepEqual(play(assembler, ASSEMBLER_LIMITS.patienceMs), ["7/0", "9/0"]);
+  give(assembler, 0, "7/1", "8/0", "9/1");
+  assert.deepEqual(play(assembler, 1000), ["9/1"]);
+});
+
+test("without the fetch, a group joined in its middle is skipped as soon as another begins", () => {
+  const assembler = new GroupAssembler(true);
+  give(assembler, 0, "7/5", "7/6");
+  assembler.fetchEnded();
+  assert.deepEqual(play(assembler), []);
+  give(assembler, 0, "8/0");
+  assert.deepEqual(play(assembler), ["8/0"]);
+});
+
+test("objects of one group in any order come out in order", () => {
+  const assembler = new GroupAssembler(false);
+  give(assembler, 0, "7/2", "7/0", "7/3", "7/1");
+  assert.deepEqual(play(assembler), ["7/0", "7/1", "7/2", "7/3"]);
+});
+
+test("what is held is bounded in groups and in bytes", () => {
+  const byGroups = new GroupAssembler(true, { ...ASSEMBLER_LIMITS, groupsMax: 4 });
+  for (let group = 0; group < 100; group += 1) {
+    give(byGroups, 0, `${group}/1`);
+  }
+  assert.equal(byGroups.groupsDropped, 96);
+
+  const byBytes = new GroupAssembler(true, { ...ASSEMBLER_LIMITS, bytesMax: 10 });
+  for (let group = 0; group < 8; group += 1) {
+    byBytes.object(0, { group, object: 0, payload: new Uint8Array(6) });
+  }
+  assert.deepEqual(play(byBytes), ["7/0"]);
+});
