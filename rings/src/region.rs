@@ -90,7 +90,7 @@ mod mapped {
 
 #[cfg(loom)]
 mod modelled {
-    use loom::sync::Arc;
+    use std::sync::Arc;
 
     use super::{AtomicU64, WORD};
 
