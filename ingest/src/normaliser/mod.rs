@@ -84,9 +84,7 @@ pub struct Normaliser {
     audio: TrackClock,
     newest: Option<Newest>,
     started_unix_ms: Option<u64>,
-    /// Present once the video was found to repeat presentation times as decoding times.
-    reorder: Option<Reorder>,
-    last_video_dts_us: Option<i64>,
+    reorder: Reorder,
     counters: NormaliserCounters,
 }
 
@@ -99,8 +97,7 @@ impl Normaliser {
             audio: TrackClock::default(),
             newest: None,
             started_unix_ms: None,
-            reorder: None,
-            last_video_dts_us: None,
+            reorder: Reorder::default(),
             counters: NormaliserCounters::default(),
         }
     }
@@ -125,7 +122,7 @@ impl Normaliser {
         let kind = unit.kind();
         let offset_us = self.offset(kind, now_unix_ms, unit.dts_us);
         let wanted_us = unit.dts_us.saturating_add(offset_us);
-        if wanted_us < 0 {
+        if wanted_us < 0 && self.track_mut(kind).last().is_none() {
             return Err(self.drop_unit(Dropped::BeforeStart));
         }
         let advance = self.track_mut(kind).advance(wanted_us, offset_us, now_unix_ms);
@@ -149,8 +146,7 @@ impl Normaliser {
     pub fn reconnect(&mut self) {
         self.video.forget_offsets();
         self.audio.forget_offsets();
-        self.reorder = None;
-        self.last_video_dts_us = None;
+        self.reorder = Reorder::default();
     }
 
     /// Unix time, by the server's clock, of the timeline's zero.
@@ -177,27 +173,14 @@ impl Normaliser {
 
     /// Video that repeats its presentation times as decoding times shows it by small steps back without composition offsets.
     fn rebuild_dts(&mut self, unit: &mut AccessUnit) {
-        let source_dts_us = unit.dts_us;
-        let stepped_back = self
-            .last_video_dts_us
-            .is_some_and(|last| source_dts_us < last && last.saturating_sub(source_dts_us) < COMPOSITION_US_MAX);
-        self.last_video_dts_us = Some(source_dts_us);
-        if unit.pts_us != source_dts_us {
-            self.reorder = None;
+        if unit.pts_us != unit.dts_us {
+            self.reorder = Reorder::default();
             return;
         }
-        if self.reorder.is_none() && stepped_back && self.is_reordering(source_dts_us) {
-            self.reorder = Some(Reorder::new(self.video.step_us()));
-        }
-        if let Some(reorder) = &mut self.reorder {
-            unit.dts_us = reorder.push(unit.pts_us);
+        if let Some(dts_us) = self.reorder.push(unit.pts_us) {
+            unit.dts_us = dts_us;
             self.counters.dts_rebuilt = self.counters.dts_rebuilt.saturating_add(1);
         }
-    }
-
-    /// A step back by a few frames is reordering; a larger one is a jump.
-    fn is_reordering(&self, dts_us: i64) -> bool {
-        self.last_video_dts_us.is_some() && self.video.lag_us(dts_us).is_some_and(|lag| lag <= self.config.lag_us_max)
     }
 
     /// The offset that carries `dts_us` to its place on the timeline.

@@ -3,30 +3,48 @@
 /// Frames that may be decoded ahead of their turn. Encoders for live use reorder by one to three.
 const DEPTH: usize = 4;
 
-/// Gives the n-th frame in decoding order the (n - DEPTH)-th presentation time in presentation order: such a time always
-/// increases, is never later than the frame's own presentation time, and needs no frame to wait.
-#[derive(Debug)]
+/// A larger step is a jump of the encoder's clock and no reordering.
+const STEP_US_MAX: i64 = 2_000_000;
+/// Frame duration while two frames have not shown one.
+const STEP_US_DEFAULT: i64 = 40_000;
+
+/// Watches video whose decoding times equal its presentation times. Once one of them steps back by a few frames the stream is
+/// known to be reordered, and the n-th frame in decoding order gets the (n - DEPTH)-th presentation time in presentation order:
+/// such a time always rises, is never later than the frame's own presentation time, and makes no frame wait.
+#[derive(Debug, Default)]
 pub struct Reorder {
     /// The newest presentation times, ascending, at most DEPTH + 1.
     window_us: Vec<i64>,
-    step_us: i64,
+    last_us: Option<i64>,
+    active: bool,
 }
 
 impl Reorder {
-    /// `step_us` is the frame duration, used until the window is full.
-    pub fn new(step_us: i64) -> Self {
-        Self { window_us: Vec::with_capacity(DEPTH + 1), step_us }
-    }
-
-    pub fn push(&mut self, pts_us: i64) -> i64 {
+    /// Takes the next frame in decoding order; its decoding time, once the stream is known to be reordered.
+    pub fn push(&mut self, pts_us: i64) -> Option<i64> {
+        let step_us = self.last_us.map_or(0, |last_us| pts_us.saturating_sub(last_us));
+        self.last_us = Some(pts_us);
+        if step_us.saturating_abs() > STEP_US_MAX {
+            self.window_us.clear();
+        } else if step_us < 0 {
+            self.active = true;
+        }
         let at = self.window_us.partition_point(|earlier| *earlier <= pts_us);
         self.window_us.insert(at, pts_us);
-        if self.window_us.len() > DEPTH {
-            return self.window_us.remove(0);
-        }
+        let dts_us = if self.window_us.len() > DEPTH { self.window_us.remove(0) } else { self.extrapolate(pts_us) };
+        self.active.then_some(dts_us)
+    }
+
+    /// The time that would have left the window, were it full.
+    fn extrapolate(&self, pts_us: i64) -> i64 {
         let missing = (DEPTH + 1).saturating_sub(self.window_us.len());
+        let steps = self.window_us.windows(2).filter_map(|pair| match pair {
+            [earlier, later] => Some(later.saturating_sub(*earlier)).filter(|step_us| *step_us > 0),
+            _ => None,
+        });
+        let step_us = steps.min().unwrap_or(STEP_US_DEFAULT);
         let earliest_us = self.window_us.first().copied().unwrap_or(pts_us);
-        earliest_us.saturating_sub(self.step_us.saturating_mul(i64::try_from(missing).unwrap_or(0)))
+        earliest_us.saturating_sub(step_us.saturating_mul(i64::try_from(missing).unwrap_or(0)))
     }
 }
 
@@ -34,17 +52,24 @@ impl Reorder {
 mod tests {
     use super::*;
 
+    /// Decoding order of I and P frames with three B-frames, of which the middle one is referenced.
+    const PYRAMID: [i64; 13] = [0, 4, 2, 1, 3, 8, 6, 5, 7, 12, 10, 9, 11];
+
     #[test]
     fn reordered_presentation_times_give_rising_decoding_times() {
-        // Decoding order of I B-pyramid P: 0 4 2 1 3 8 6 5 7 12 …
-        let mut reorder = Reorder::new(40_000);
-        let frames = [0, 4, 2, 1, 3, 8, 6, 5, 7, 12, 10, 9, 11];
-        let mut last = i64::MIN;
-        for pts_us in frames.map(|frame| frame * 40_000) {
-            let dts_us = reorder.push(pts_us);
-            assert!(dts_us > last, "{dts_us} follows {last}");
-            assert!(dts_us <= pts_us);
-            last = dts_us;
-        }
+        let mut reorder = Reorder::default();
+        let times = PYRAMID.map(|frame| (frame * 40_000, reorder.push(frame * 40_000)));
+        let rebuilt: Vec<(i64, i64)> =
+            times.into_iter().filter_map(|(pts_us, dts_us)| Some((pts_us, dts_us?))).collect();
+        assert_eq!(rebuilt.len(), 11, "known at the first step back");
+        assert!(rebuilt.iter().all(|(pts_us, dts_us)| dts_us <= pts_us), "{rebuilt:?}");
+        assert!(rebuilt.windows(2).all(|pair| pair[0].1 < pair[1].1), "{rebuilt:?}");
+    }
+
+    #[test]
+    fn times_in_order_and_jumps_are_left_alone() {
+        let mut reorder = Reorder::default();
+        assert!((0..100).all(|frame| reorder.push(frame * 40_000).is_none()));
+        assert!(reorder.push(-3_600_000_000).is_none());
     }
 }

@@ -45,12 +45,6 @@ impl TrackClock {
         self.step_us.unwrap_or(STEP_US_DEFAULT)
     }
 
-    /// How far `dts_us` (source time) would fall behind the last time given out, under the current offset.
-    pub fn lag_us(&self, dts_us: i64) -> Option<i64> {
-        let (last_us, _) = self.last?;
-        Some(last_us.saturating_sub(dts_us.saturating_add(self.offset_us?)))
-    }
-
     /// Moves to `wanted_us`, or just past the last time when that lies behind it.
     pub fn advance(&mut self, wanted_us: i64, offset_us: i64, now_unix_ms: u64) -> Advance {
         if self.offset_us != Some(offset_us) {

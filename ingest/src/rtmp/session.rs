@@ -1,7 +1,7 @@
 //! The connection's state machine.
 //!
 //! ```text
-//!   BeforePublish --publish--> Waiting --accept--> Publishing --end of stream--> Over
+//!   BeforePublish --publish--> Waiting --accept--> Publishing --end of stream--> Ended
 //!         |                       |                    |
 //!         +------- error ---------+------ reject ------+-----------------------> Over
 //! ```
@@ -57,6 +57,8 @@ enum Phase {
         input: Vec<u8>,
     },
     Publishing,
+    /// The client ended the stream; what it still says on the way out is not read.
+    Ended,
     Over,
 }
 
@@ -135,7 +137,7 @@ impl RtmpSession {
         let code = match self.phase {
             Phase::Waiting { .. } => StatusCode::BadName,
             Phase::Publishing => StatusCode::Rejected,
-            Phase::BeforePublish | Phase::Over => {
+            Phase::BeforePublish | Phase::Ended | Phase::Over => {
                 self.phase = Phase::Over;
                 return;
             }
@@ -163,6 +165,7 @@ impl RtmpSession {
     fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), IngestError> {
         for slice in input.chunks(SLICE_LEN) {
             match &mut self.phase {
+                Phase::Ended => return Ok(()),
                 Phase::Over => return Err(IngestError::Closed),
                 Phase::Waiting { input: held, .. } => {
                     let len = held.len().saturating_add(slice.len());
@@ -226,7 +229,7 @@ impl RtmpSession {
                 }
                 ServerEvent::Media { flv } => self.tag(flv)?,
                 ServerEvent::Eof => {
-                    self.phase = Phase::Over;
+                    self.phase = Phase::Ended;
                     self.events.push_back(RtmpEvent::Closed);
                     return Ok(());
                 }
