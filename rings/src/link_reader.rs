@@ -223,3 +223,98 @@ impl LinkReader {
         Polled::Overrun { lost }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::dcache::{self, Dcache};
+    use crate::link::LinkWriter;
+    use crate::mcache::Mcache;
+    use crate::payload::Source;
+    use crate::testing::scratch;
+
+    const EVERY: fn(u64) -> bool = |_| true;
+
+    fn link() -> Link {
+        let (mcache, dcache) = (scratch(Mcache::footprint(8)), scratch(Dcache::footprint(4_096)));
+        Mcache::init(&mcache, 8, 1_000);
+        Dcache::init(&dcache, 4_096, 100);
+        Link::new(Mcache::join(mcache).expect("fresh"), Dcache::join(dcache).expect("fresh"))
+    }
+
+    /// Publishes one frag as a writer does that is killed after it.
+    fn last_frag(link: &Link, sig: u64, ctl: u16, payload: &[u8]) {
+        let seq = link.mcache.recover_position();
+        let place = link.dcache.place(link.dcache.recover_position(), payload.len() as u64);
+        link.dcache.write(place, payload.len(), &mut Source::new(&[payload]));
+        let (chunk, sz) = (dcache::chunk_number(place.0), payload.len() as u16);
+        link.mcache.publish(&FragMeta { seq, sig, chunk, sz, ctl, tsorig_us: 0, tspub_us: 0 });
+    }
+
+    #[test]
+    fn a_message_that_its_writer_did_not_end_is_discarded_when_the_next_begins() {
+        let link = link();
+        let mut reader = LinkReader::new(link.clone(), 1_000);
+        last_frag(&link, 1, CTL_SOM, &[1; 100]);
+        last_frag(&link, 1, 0, &[1; 100]);
+        let mut out = b"untouched".to_vec();
+        assert_eq!(reader.poll(EVERY, &mut out), Polled::Empty);
+        assert_eq!((&out[..], reader.settled()), (&b"untouched"[..], 1_000));
+        LinkWriter::new(link).publish(2, 0, &[2; 150]);
+        assert!(matches!(reader.poll(EVERY, &mut out), Polled::Message { sig: 2, seq: 1_002, .. }));
+        assert_eq!(out, [2; 150]);
+        assert_eq!((reader.stats().broken_messages, reader.settled()), (1, 1_004));
+    }
+
+    #[test]
+    fn an_overrun_in_the_middle_of_a_message_discards_it_and_counts_its_frags() {
+        let link = link();
+        let mut reader = LinkReader::new(link.clone(), 1_000);
+        last_frag(&link, 1, CTL_SOM, &[1; 100]);
+        last_frag(&link, 1, 0, &[1; 100]);
+        let mut out = Vec::new();
+        assert_eq!(reader.poll(EVERY, &mut out), Polled::Empty);
+        for _ in 0..9 {
+            last_frag(&link, 1, 0, &[1; 100]);
+        }
+        assert_eq!(reader.poll(EVERY, &mut out), Polled::Overrun { lost: 11 });
+        last_frag(&link, 1, CTL_EOM, &[1; 100]);
+        assert_eq!(reader.poll(EVERY, &mut out), Polled::Skipped);
+        last_frag(&link, 2, CTL_SOM | CTL_EOM, b"next");
+        assert!(matches!(reader.poll(EVERY, &mut out), Polled::Message { sig: 2, .. }));
+        let stats = reader.stats();
+        assert_eq!((stats.broken_messages, stats.lost_frags, stats.messages), (1, 11, 1));
+    }
+
+    #[test]
+    fn a_message_without_end_is_cut_at_the_longest_there_can_be() {
+        let link = link();
+        let mut reader = LinkReader::new(link.clone(), 1_000);
+        last_frag(&link, 1, CTL_SOM, &[1; 1]);
+        let mut out = Vec::new();
+        for _ in 1..link.frags_max {
+            last_frag(&link, 1, 0, &[1; 1]);
+        }
+        assert_eq!(reader.poll(EVERY, &mut out), Polled::Empty);
+        last_frag(&link, 1, 0, &[1; 1]);
+        assert_eq!(reader.poll(EVERY, &mut out), Polled::Skipped);
+        assert_eq!(reader.stats().malformed_frags, 1);
+    }
+
+    #[test]
+    fn metadata_that_points_astray_is_passed_by_and_counted() {
+        let link = link();
+        let mut reader = LinkReader::new(link.clone(), 1_000);
+        let whole = CTL_SOM | CTL_EOM;
+        last_frag(&link, 1, whole, b"right");
+        for (seq, chunk, sz) in [(1_001, 0, u16::MAX), (1_002, 1, 1), (1_003, 63, 100)] {
+            link.mcache.publish(&FragMeta { seq, sig: 2, chunk, sz, ctl: whole, tsorig_us: 0, tspub_us: 0 });
+        }
+        let mut out = Vec::new();
+        assert!(matches!(reader.poll(EVERY, &mut out), Polled::Message { sig: 1, .. }));
+        for _ in 0..3 {
+            assert_eq!(reader.poll(EVERY, &mut out), Polled::Skipped);
+        }
+        assert_eq!((reader.stats().malformed_frags, reader.poll(EVERY, &mut out)), (3, Polled::Empty));
+    }
+}
