@@ -169,6 +169,9 @@ pub enum Error {
         /// The file looked for.
         path: PathBuf,
     },
+    /// Watching failed.
+    #[error("cannot play: {0}")]
+    Play(#[from] streams_sdk::PlayError),
     /// The API refused.
     #[error("{detail}")]
     Api {
@@ -206,7 +209,15 @@ impl Error {
 
     /// The exit code of the command: 1 failed, 2 bad usage, 3 not found, 4 refused (auth), 5 unreachable.
     pub fn exit_code(&self) -> ExitCode {
+        use streams_sdk::PlayErrorKind;
         let code = match self {
+            Error::Play(error) => match error.kind {
+                PlayErrorKind::Usage => 2,
+                PlayErrorKind::NotFound => 3,
+                PlayErrorKind::Auth => 4,
+                PlayErrorKind::Unreachable => 5,
+                PlayErrorKind::Failed => 1,
+            },
             Error::Usage(_) | Error::Config(_) | Error::NoDataDir => 2,
             Error::Api { status: 404, .. } => 3,
             Error::Api { status: 401 | 403, .. } => 4,

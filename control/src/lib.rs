@@ -13,6 +13,7 @@
 //! and the next control process writes every entry again ([`program`]).
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod credentials;
 pub mod datadir;
@@ -20,9 +21,14 @@ pub mod endpoints;
 mod error;
 pub mod ids;
 pub mod keys;
+pub mod launcher;
+pub mod logging;
 pub mod metrics;
+pub mod process;
 pub mod program;
+mod provision;
 pub mod redact;
+pub mod settings;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -140,6 +140,17 @@ impl Certificates {
             .collect()
     }
 
+    /// The same as PEM.
+    pub fn pinned_pem(&self) -> Vec<u8> {
+        let files = [self.folder.join("cert.pem"), self.folder.join("next/cert.pem")];
+        files.iter().filter_map(|file| fs::read(file).ok()).flatten().collect()
+    }
+
+    /// Whether a certificate was made here for `host`.
+    pub fn issued_for(&self, host: &str) -> bool {
+        read_note(&self.folder).is_some_and(|issued| issued.hosts.iter().any(|known| known == host))
+    }
+
     /// The TLS side of control's own server.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, Error> {
         let path = self.folder.join("cert.pem");

@@ -223,6 +223,8 @@ fn show(app: &App, input: &LiveInput, secret: Option<&str>) -> Value {
         Some(runtime) if runtime.state == "reconnecting" => "reconnecting",
         _ => "idle",
     };
+    let last_error = runtime.as_ref().and_then(|runtime| runtime.last_error.clone());
+    let last_error = app.program.last_refusal(&input.id).or(last_error);
     let mut shown = json!({
         "id": input.id,
         "name": input.name,
@@ -234,7 +236,7 @@ fn show(app: &App, input: &LiveInput, secret: Option<&str>) -> Value {
         "urls": app.endpoints.ingest_urls(&input.id, secret),
         "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| !protocol.is_empty()),
         "tracks": runtime.as_ref().map(|runtime| &runtime.tracks),
-        "last_error": runtime.as_ref().and_then(|runtime| runtime.last_error.as_ref()),
+        "last_error": last_error,
         "created_at": clock::rfc3339(input.created_at),
         "updated_at": clock::rfc3339(input.updated_at),
     });

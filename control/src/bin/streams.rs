@@ -1,1 +1,5 @@
-fn main() {}
+//! The `streams` command.
+
+fn main() -> std::process::ExitCode {
+    streams_control::cli::main()
+}

@@ -15,6 +15,7 @@ mod engine_view;
 mod slots;
 mod tables;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -52,6 +53,8 @@ struct Inner {
     tables: Tables,
     commands: Commands,
     engine: Option<EngineView>,
+    /// Why the last encoder of an input was turned away, until one is accepted. Bounded by the inputs of the table.
+    refusals: HashMap<String, String>,
 }
 
 impl Program {
@@ -67,8 +70,15 @@ impl Program {
         cnc.set_pid(std::process::id());
         let mut tables = Tables::join(&control)?;
         tables.fill(contents)?;
-        let inner =
-            Inner { run_dir: run_dir.to_owned(), cnc, tables, commands: Commands::new(), engine: None, control };
+        let inner = Inner {
+            run_dir: run_dir.to_owned(),
+            cnc,
+            tables,
+            commands: Commands::new(),
+            engine: None,
+            refusals: HashMap::new(),
+            control,
+        };
         let program = Self { inner: Mutex::new(inner) };
         program.tick(|_| ());
         program.lock().cnc.set_signal(Signal::Run);
@@ -76,15 +86,23 @@ impl Program {
     }
 
     /// Shows that control lives, follows a restarted engine, hands over waiting commands and takes the shards' events.
-    pub fn tick(&self, mut event: impl FnMut(Event)) {
+    pub fn tick(&self, mut event: impl FnMut(&Event)) {
         let mut inner = self.lock();
         inner.cnc.heartbeat(now_ns());
         inner.follow_engine();
-        let Inner { commands, engine, .. } = &mut *inner;
+        let Inner { commands, engine, tables, refusals, .. } = &mut *inner;
         commands.flush();
-        if let Some(engine) = engine {
-            engine.events(EVENTS_A_TICK, &mut event);
-        }
+        let Some(engine) = engine else { return };
+        engine.events(EVENTS_A_TICK, &mut |happened| {
+            match &happened {
+                Event::IngestRefused { input: Some(input), reason, .. } if tables.has_input(input) => {
+                    refusals.insert(input.clone(), reason.clone());
+                }
+                Event::IngestUp { input, .. } => drop(refusals.remove(input)),
+                _ => {}
+            }
+            event(&happened);
+        });
     }
 
     /// Writes a live input and its playback resource.
@@ -94,7 +112,9 @@ impl Program {
 
     /// Removes a live input and its playback resource.
     pub fn remove_input(&self, id: &str) -> Result<(), Error> {
-        self.lock().tables.remove_input(id)
+        let mut inner = self.lock();
+        inner.refusals.remove(id);
+        inner.tables.remove_input(id)
     }
 
     /// Writes a signing key.
@@ -112,6 +132,11 @@ impl Program {
         let mut inner = self.lock();
         inner.follow_engine();
         inner.engine.as_mut().filter(|engine| engine.state().alive())?.runtime(input)
+    }
+
+    /// Why the last encoder of this input was turned away; `None` once one is accepted.
+    pub fn last_refusal(&self, input: &str) -> Option<String> {
+        self.lock().refusals.get(input).cloned()
     }
 
     /// What the engine is doing.

@@ -69,6 +69,11 @@ impl<T: Keyed> Slots<T> {
         Ok(())
     }
 
+    /// Whether an id has an entry.
+    pub fn has(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     /// Clears the entry of an id; nothing when it has none.
     pub fn remove(&mut self, id: &str) -> Result<(), Error> {
         if let Some(i) = self.by_id.get(id).copied() {

@@ -68,6 +68,11 @@ impl Tables {
         self.inputs.put(&input_entry(input))
     }
 
+    /// Whether the table holds this input.
+    pub fn has_input(&self, id: &str) -> bool {
+        self.inputs.has(id)
+    }
+
     /// Removes both.
     pub fn remove_input(&mut self, id: &str) -> Result<(), Error> {
         self.inputs.remove(id)?;

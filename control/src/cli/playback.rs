@@ -1,0 +1,38 @@
+//! `streams playback-url ID`
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::live::{resource, segment};
+use super::output::{Output, field, pairs};
+use super::parse_duration;
+use crate::Error;
+
+#[derive(Debug, clap::Args)]
+pub struct PlaybackUrlArgs {
+    /// `lv_…`
+    id: String,
+    /// Life of the URLs: 30s to 24h
+    #[arg(long, default_value = "1h", value_parser = parse_duration)]
+    ttl: Duration,
+}
+
+pub async fn run(client: &Client, args: PlaybackUrlArgs, output: &Output) -> Result<(), Error> {
+    let path = format!("/v1/live-inputs/{}/playback-url", segment(&args.id));
+    let urls = resource(client.post(&path, &json!({ "ttl_seconds": args.ttl.as_secs() })).await?);
+    let names = ["moqt", "webtransport", "hls", "watch", "namespace", "token", "expires_at"];
+    let object = names.iter().map(|name| ((*name).to_owned(), urls.get(*name).cloned().unwrap_or(Value::Null)));
+    output.show(&Value::Object(object.collect()), || {
+        let moqt = field(&urls, "moqt");
+        let shown = pairs(&[
+            ("watch", field(&urls, "watch")),
+            ("moqt", moqt.clone()),
+            ("webtransport", field(&urls, "webtransport")),
+            ("hls", field(&urls, "hls")),
+            ("expires", field(&urls, "expires_at")),
+        ]);
+        format!("{shown}\nOpen the watch URL in Chrome, or: streams play '{moqt}' -o out.mp4 --for 10s\n")
+    })
+}

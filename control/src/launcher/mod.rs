@@ -1,0 +1,175 @@
+//! `streams up`: starts control and engine side by side and watches both.
+//!
+//! ```text
+//! streams up ─┬─ streams-control   a child; dies with the launcher (parent-death signal)
+//!             └─ streams-engine    a session of its own; outlives the launcher and control
+//! ```
+//!
+//! The engine that already serves this data directory is attached to instead of started. A dead engine is started again;
+//! when control dies the launcher ends with one line, for the engine keeps serving and the next `streams up` attaches.
+
+mod control;
+mod engine;
+mod ports;
+mod ready;
+mod watched;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::engine::Engine;
+use self::watched::Watched;
+use crate::cli::{Client, Output};
+use crate::datadir::DataDir;
+use crate::endpoints::Endpoints;
+use crate::settings::{Flags, Settings};
+use crate::{Error, program};
+
+/// Control gets so long to end after SIGTERM.
+const CONTROL_STOP: Duration = Duration::from_secs(5);
+/// The engine gets so long to end after SIGTERM.
+const ENGINE_STOP: Duration = Duration::from_secs(5);
+/// What the engine gets beyond the drain's deadline to end by itself.
+const DRAIN_SLACK: Duration = Duration::from_secs(1);
+
+/// Flags of `streams up`.
+#[derive(Debug, clap::Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    flags: Flags,
+    /// Print the configuration that would be used, with every key explained, and end
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// A program to run in a session of its own.
+#[derive(Debug, clap::Args)]
+pub struct DetachedArgs {
+    program: PathBuf,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// Becomes the leader of a new session, then the program: no signal of the launcher's terminal reaches it. Returns only
+/// when that failed.
+pub fn detached(args: &DetachedArgs) -> Error {
+    use std::os::unix::process::CommandExt;
+    let failed = |source| Error::Start { program: args.program.clone(), source };
+    match rustix::process::setsid() {
+        Ok(_) => failed(std::process::Command::new(&args.program).args(&args.args).stdin(Stdio::null()).exec()),
+        Err(errno) => failed(errno.into()),
+    }
+}
+
+/// Runs an installation in the foreground until SIGINT or SIGTERM.
+pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<(), Error> {
+    let settings = Settings::load(data, &args.flags)?;
+    if args.print_config {
+        return crate::cli::print(&settings.config.to_toml());
+    }
+    let dir = DataDir::create(&settings.config.server.data)?;
+    let _lock = dir.lock("up.lock", "`streams up`")?;
+    let mut stop = StopSignals::new()?;
+    let endpoints = Endpoints::new(&settings.config);
+    let running = program::peek(&dir.run_dir()).pid();
+    control::wait_for_the_one_before(&dir).await?;
+    ports::check(&endpoints, running.is_some())?;
+
+    let launch = Launch { dir: &dir, settings: &settings, web_dir: args.flags.web_dir.as_deref(), output };
+    let mut control = control::start(&launch)?;
+    let mut engine = match running {
+        Some(pid) => Engine::attach(&launch, pid)?,
+        None => Engine::start(&launch)?,
+    };
+    let served = tokio::select! {
+        served = serve(&launch, &endpoints, &mut control, &mut engine) => served,
+        () = stop.next() => {
+            output.note("stopping (again to stop at once)");
+            tokio::select! {
+                stopped = wind_down(&launch, &endpoints, &mut engine) => stopped,
+                () = stop.next() => engine.process().kill().await,
+            }
+        }
+    };
+    // An engine that never became ready is not left behind; one that served stays when control died.
+    if let Err(Error::EngineFailed { .. } | Error::ControlFailed { .. }) = served
+        && !engine.attached()
+    {
+        engine.process().stop(ENGINE_STOP).await?;
+    }
+    control.stop(CONTROL_STOP).await?;
+    served
+}
+
+/// What the parts of the launcher share.
+struct Launch<'a> {
+    dir: &'a DataDir,
+    settings: &'a Settings,
+    web_dir: Option<&'a std::path::Path>,
+    output: &'a Output,
+}
+
+/// Waits until everything is ready, tells so, then watches. It ends by an error alone.
+async fn serve(
+    launch: &Launch<'_>,
+    endpoints: &Endpoints,
+    control: &mut Watched,
+    engine: &mut Engine,
+) -> Result<(), Error> {
+    let control_log = launch.dir.log("control.log");
+    tokio::select! {
+        ready = ready::wait(launch.dir, endpoints) => ready?,
+        status = control.ended() => return Err(Error::ControlFailed { status, log: control_log }),
+        status = engine.process().ended() => return Err(engine.failed(&format!("it ended ({status})"))),
+    }
+    ready::tell(launch, endpoints, engine.attached())?;
+    loop {
+        tokio::select! {
+            status = control.ended() => {
+                let engine = format!("the engine (pid {}) keeps serving", engine.process().pid());
+                return Err(Error::ControlGone { status, engine, log: control_log });
+            }
+            status = engine.process().ended() => engine.restart(launch, &status).await?,
+        }
+    }
+}
+
+/// Lets sessions go, then stops the engine.
+async fn wind_down(launch: &Launch<'_>, endpoints: &Endpoints, engine: &mut Engine) -> Result<(), Error> {
+    let drain = Duration::from_millis(launch.settings.config.engine.drain_timeout_ms);
+    let body = json!({ "timeout_seconds": drain.as_millis().div_ceil(1000) as u64 });
+    let asked = match Client::new(launch.dir, Some(&endpoints.api()), None) {
+        Ok(client) => client.post("/v1/drain", &body).await,
+        Err(error) => Err(error),
+    };
+    match asked {
+        // The engine ends by itself when the last session is gone.
+        Ok(_) => drop(tokio::time::timeout(drain + DRAIN_SLACK, engine.process().ended()).await),
+        Err(error) => launch.output.note(&format!("sessions are not told: {error}")),
+    }
+    engine.process().stop(ENGINE_STOP).await
+}
+
+/// SIGINT and SIGTERM.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<Self, Error> {
+        let on = |kind| signal(kind).map_err(Error::file("listen for", "signals"));
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Waiting for `/readyz`, and the table of endpoints.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::Launch;
+use crate::Error;
+use crate::cli::{Client, pairs};
+use crate::datadir::DataDir;
+use crate::endpoints::Endpoints;
+
+/// How often `/readyz` is asked.
+const POLL: Duration = Duration::from_millis(50);
+/// Longest wait: a start takes a second or two, on a machine that is busy building some more.
+const READY_MAX: Duration = Duration::from_secs(60);
+
+/// Waits until control answers and every shard runs.
+pub async fn wait(dir: &DataDir, endpoints: &Endpoints) -> Result<(), Error> {
+    let deadline = Instant::now() + READY_MAX;
+    loop {
+        let asked = match Client::new(dir, Some(&endpoints.api()), None) {
+            Ok(client) => client.get("/readyz").await,
+            Err(error) => Err(error),
+        };
+        match asked {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(Error::EngineFailed { reason: error.to_string(), log: dir.log("engine.log") });
+            }
+            Err(_) => sleep(POLL).await,
+        }
+    }
+}
+
+/// Prints `ready` and where everything is.
+pub fn tell(launch: &Launch<'_>, endpoints: &Endpoints, attached: bool) -> Result<(), Error> {
+    let (data, api) = (launch.dir.root().display().to_string(), endpoints.api());
+    let plain = endpoints.http_dev_address().map(|address| format!("http://{address}"));
+    let value = json!({
+        "ready": true,
+        "attached": attached,
+        "data": data,
+        "api": api,
+        "api_plain": plain,
+        "watch": endpoints.watch(),
+        "rtmp": endpoints.rtmp(),
+        "moqt": endpoints.moqt(),
+        "webtransport": endpoints.webtransport(),
+        "metrics": format!("{api}/metrics"),
+    });
+    launch.output.show(&value, || {
+        let shown = pairs(&[
+            ("RTMP in", endpoints.rtmp()),
+            ("player page", format!("{}/<id>", endpoints.watch())),
+            ("MoQT, QUIC", format!("{}/playback/<id>", endpoints.moqt())),
+            ("MoQT, WebTransport", format!("{}/playback/<id>", endpoints.webtransport())),
+            ("API", format!("{api}/v1")),
+            ("API without TLS", plain.map(|plain| format!("{plain}/v1")).unwrap_or_default()),
+            ("health, metrics", format!("{api}/readyz  {api}/metrics")),
+            ("data, credentials", data.clone()),
+        ]);
+        let before = if attached { " (attached to the engine that was running)" } else { "" };
+        format!(
+            "ready{before}\n\n{shown}\nNext, in another terminal:\n  streams live create --name my-show --ingest rtmp --data {data}\n\
+             Ctrl-C stops control and engine.\n"
+        )
+    })
+}

@@ -1,0 +1,213 @@
+//! The control process from its start to its end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use streams_config::{Config, Profile};
+use streams_rings::schema::{Command, Event};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::api::{App, RateLimit, router};
+use crate::datadir::DataDir;
+use crate::endpoints::Endpoints;
+use crate::keys::Vault;
+use crate::metrics::Metrics;
+use crate::program::{Contents, Program};
+use crate::settings::{Flags, Settings};
+use crate::store::{SqliteStore, Store};
+use crate::tls::Certificates;
+use crate::web::WebRoot;
+use crate::{Error, clock, logging, provision};
+
+/// Shared memory is looked after so often: a restarted engine is joined and an event logged within this.
+const TICK: Duration = Duration::from_millis(50);
+/// The certificate is looked after so often; its steps are days apart.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(600);
+/// Requests get so long to finish when the process is asked to stop.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The control process: REST API, tables of the engine, metrics, player page.
+#[derive(Debug, clap::Parser)]
+#[command(name = "streams-control", version)]
+pub struct ControlArgs {
+    /// Data directory [default: the XDG data folder + /streams]
+    #[arg(long, value_name = "DIR", env = "STREAMS_DATA")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub flags: Flags,
+    /// Log to this file instead of standard error
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Process id of the launcher; when it dies, so does this process
+    #[arg(long, value_name = "PID")]
+    pub launcher: Option<i32>,
+}
+
+/// Runs until SIGTERM (or, without a launcher, SIGINT).
+pub async fn run(args: ControlArgs) -> Result<(), Error> {
+    if let Some(launcher) = args.launcher {
+        die_with(launcher)?;
+    }
+    let Settings { config, .. } = Settings::load(args.data, &args.flags)?;
+    let dir = DataDir::create(&config.server.data)?;
+    let _lock = dir.lock("control.lock", "a control process")?;
+    logging::start(&config.log, args.log_file.as_deref())?;
+
+    let https = bind(Endpoints::new(&config).https_address(), "ports.https")?;
+    let http = Endpoints::new(&config).http_dev_address().map(|address| bind(address, "ports.http_dev")).transpose()?;
+    let app = open(&dir, config, args.flags.web_dir).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), api = app.endpoints.api(), "control starts");
+    let served = serve(&app, https, http).await;
+    app.program.close();
+    served
+}
+
+/// Opens everything behind the API: database, secrets, certificate, shared memory.
+pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Result<Arc<App>, Error> {
+    let endpoints = Endpoints::new(&config);
+    let certificates = Certificates::new(dir.tls(), &config.server.host.to_string());
+    match config.server.profile {
+        Profile::Dev => drop(certificates.maintain(clock::unix_ms())?),
+        Profile::Production => certificates.require()?,
+    }
+    let vault = Vault::open(&dir.secret_key())?;
+    let store = Arc::new(SqliteStore::open(&dir.database()).await?);
+    provision::first_start(dir, store.as_ref(), &endpoints).await?;
+    let contents = Contents { inputs: store.all_live_inputs().await?, signing_keys: store.all_signing_keys().await? };
+    let program = Arc::new(Program::open(&dir.run_dir(), config.shards(), &contents)?);
+    Ok(Arc::new(App {
+        store,
+        metrics: Metrics::new(program.clone()),
+        program,
+        vault,
+        endpoints,
+        certificates,
+        web: WebRoot::find(web_dir.as_deref()),
+        limit: RateLimit::new(config.api.rate_per_s, config.api.burst),
+        config,
+    }))
+}
+
+async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>) -> Result<(), Error> {
+    let tls = RustlsConfig::from_config(app.certificates.server_config()?);
+    let handle = Handle::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(https_server(https, tls.clone(), router(app.clone(), false), handle.clone()));
+    if let Some(http) = http {
+        tasks.spawn(http_server(http, router(app.clone(), true), handle.clone()));
+    }
+    tasks.spawn(look_after_program(app.clone()));
+    tasks.spawn(look_after_certificate(app.clone(), tls));
+    let ended = tokio::select! {
+        Some(ended) = tasks.join_next() => ended.unwrap_or(Ok(())),
+        () = asked_to_stop() => Ok(()),
+    };
+    tracing::info!("control stops");
+    handle.graceful_shutdown(Some(SHUTDOWN_TIMEOUT));
+    // Connections that outlive the time-out are cut: nothing to do about the elapsed time.
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, idle(&handle)).await;
+    ended
+}
+
+/// Waits for the servers' connections; what else runs ends with its set.
+async fn idle(handle: &Handle<SocketAddr>) {
+    while handle.connection_count() > 0 {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, Error> {
+    let refused = |source| Error::Port { protocol: "TCP", address, key, source };
+    let listener = TcpListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(|source| Error::Port { protocol: "TCP", address, key, source })?;
+    Ok(listener)
+}
+
+async fn https_server(
+    listener: TcpListener,
+    tls: RustlsConfig,
+    router: Router,
+    handle: Handle<SocketAddr>,
+) -> Result<(), Error> {
+    let address = listener.local_addr().map_err(Error::file("read the address of", "the HTTPS listener"))?;
+    let stopped = |source| Error::Server { address, source };
+    let server = axum_server::from_tcp_rustls(listener, tls).map_err(stopped)?.handle(handle);
+    server.serve(router.into_make_service()).await.map_err(|source| Error::Server { address, source })
+}
+
+async fn http_server(listener: TcpListener, router: Router, handle: Handle<SocketAddr>) -> Result<(), Error> {
+    let address = listener.local_addr().map_err(Error::file("read the address of", "the HTTP listener"))?;
+    let stopped = |source| Error::Server { address, source };
+    let server = axum_server::from_tcp(listener).map_err(stopped)?.handle(handle);
+    server.serve(router.into_make_service()).await.map_err(|source| Error::Server { address, source })
+}
+
+async fn look_after_program(app: Arc<App>) -> Result<(), Error> {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        app.program.tick(log_event);
+    }
+}
+
+async fn look_after_certificate(app: Arc<App>, tls: RustlsConfig) -> Result<(), Error> {
+    let mut ticks = interval(CERTIFICATE_CHECK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if app.config.server.profile == Profile::Dev && app.certificates.maintain(clock::unix_ms())? {
+            tls.reload_from_config(app.certificates.server_config()?);
+            app.program.send(&Command::ReloadCertificate)?;
+            tracing::info!("the development certificate was replaced by the next one");
+        }
+    }
+}
+
+fn log_event(event: &Event) {
+    match event {
+        Event::SessionOpened { session, shard, kind, resource, peer } => {
+            tracing::info!(session, shard, kind, resource, peer, "session opened");
+        }
+        Event::SessionClosed { session, shard, reason } => tracing::info!(session, shard, reason, "session closed"),
+        Event::IngestUp { input, shard, protocol, peer } => tracing::info!(input, shard, protocol, peer, "encoder up"),
+        Event::IngestDown { input, shard, reason } => tracing::info!(input, shard, reason, "encoder down"),
+        Event::IngestRefused { input, shard, reason, peer } => {
+            tracing::warn!(input, shard, reason, peer, "encoder refused");
+        }
+        other => tracing::debug!(?other, "event"),
+    }
+}
+
+async fn asked_to_stop() {
+    let on = |kind| signal(kind).ok();
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));
+    let wait = async |signal: &mut Option<tokio::signal::unix::Signal>| match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(&mut terminate) => {}
+        () = wait(&mut interrupt) => {}
+    }
+}
+
+/// The kernel sends SIGTERM when the launcher dies. A launcher that died before this was asked is seen by its child having
+/// another parent.
+fn die_with(launcher: i32) -> Result<(), Error> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let gone = |source| Error::Process { action: "watch", pid: launcher.unsigned_abs(), source };
+    set_parent_process_death_signal(Some(Signal::TERM)).map_err(|errno| gone(errno.into()))?;
+    if getppid().map(|parent| parent.as_raw_nonzero().get()) == Some(launcher) {
+        return Ok(());
+    }
+    Err(gone(std::io::Error::from(std::io::ErrorKind::NotFound)))
+}
