@@ -47,7 +47,7 @@ impl Engine {
                 started_with.trim()
             )));
         }
-        Ok(Self::new(launch, Watched::open(pid)?, true))
+        Ok(Self::new(launch, Watched::other(pid)?, true))
     }
 
     fn new(launch: &Launch<'_>, process: Watched, attached: bool) -> Self {

@@ -2,21 +2,29 @@
 //! never another process that got its number.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::process::Child;
+use tokio::sync::watch;
 
 use crate::Error;
 
 /// A process, child or not.
 pub struct Watched {
     pid: u32,
-    fd: AsyncFd<OwnedFd>,
-    child: Option<Child>,
-    status: Option<String>,
+    fd: Arc<OwnedFd>,
+    end: End,
+}
+
+/// Who sees the end.
+enum End {
+    /// We are the parent.
+    Child(Child),
+    /// A thread that sleeps on the pidfd.
+    Seen(watch::Receiver<bool>),
 }
 
 impl Watched {
@@ -24,17 +32,22 @@ impl Watched {
     pub fn child(child: Child) -> Result<Self, Error> {
         // A child without an id has been waited for already, which nobody did.
         let pid = child.id().unwrap_or_default();
-        Ok(Self { child: Some(child), ..Self::open(pid)? })
+        Ok(Self { pid, fd: Arc::new(open(pid)?), end: End::Child(child) })
     }
 
     /// Any process by its id.
-    pub fn open(pid: u32) -> Result<Self, Error> {
-        let failed = |source| Error::Process { action: "watch", pid, source };
-        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let raw = raw.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
-        let fd = pidfd_open(raw, PidfdFlags::empty()).map_err(|errno| failed(errno.into()))?;
-        let fd = AsyncFd::register_with_interest(fd, Interest::READABLE).map_err(|error| failed(error.into()))?;
-        Ok(Self { pid, fd, child: None, status: None })
+    pub fn other(pid: u32) -> Result<Self, Error> {
+        let fd = Arc::new(open(pid)?);
+        let (sender, seen) = watch::channel(false);
+        let watched = fd.clone();
+        std::thread::Builder::new()
+            .name(format!("watch {pid}"))
+            .spawn(move || {
+                sleep_until_end(&watched);
+                sender.send_replace(true);
+            })
+            .map_err(|source| Error::Process { action: "watch", pid, source })?;
+        Ok(Self { pid, fd, end: End::Seen(seen) })
     }
 
     /// Its process id.
@@ -42,20 +55,16 @@ impl Watched {
         self.pid
     }
 
-    /// Waits for its end and tells how it ended. May be asked again, and may be given up and asked anew.
+    /// Waits for its end and tells how it ended. May be given up and asked again, after the end too.
     pub async fn ended(&mut self) -> String {
-        if let Some(status) = &self.status {
-            return status.clone();
+        match &mut self.end {
+            End::Child(child) => child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string()),
+            End::Seen(seen) => {
+                // The sender goes after the end alone.
+                let _ = seen.wait_for(|ended| *ended).await;
+                "its parent alone knows how".to_owned()
+            }
         }
-        // A pidfd turns readable when the process ends, and stays so.
-        if let Err(error) = self.fd.readable().await {
-            tracing::warn!(pid = self.pid, %error, "a process cannot be watched");
-        }
-        let status = match &mut self.child {
-            Some(child) => child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string()),
-            None => "its end was not seen by its parent".to_owned(),
-        };
-        self.status.insert(status).clone()
     }
 
     /// SIGTERM, and SIGKILL when it has not ended within `grace`.
@@ -75,12 +84,24 @@ impl Watched {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
-        match pidfd_send_signal(self.fd.get_ref(), signal) {
+        match pidfd_send_signal(&self.fd, signal) {
             // It has ended: that is what was asked for.
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(errno) => Err(Error::Process { action: "signal", pid: self.pid, source: errno.into() }),
         }
     }
+}
+
+fn open(pid: u32) -> Result<OwnedFd, Error> {
+    let failed = |source| Error::Process { action: "watch", pid, source };
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let raw = raw.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+    pidfd_open(raw, PidfdFlags::empty()).map_err(|errno| failed(errno.into()))
+}
+
+/// A pidfd turns readable when its process ends.
+fn sleep_until_end(fd: &OwnedFd) {
+    while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(fd, PollFlags::IN)], None) {}
 }
 
 #[cfg(test)]
@@ -91,7 +112,7 @@ mod tests {
     async fn the_end_of_a_process_is_seen_by_its_parent_and_by_others() {
         let child = tokio::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut ours = Watched::child(child).unwrap();
-        let mut seen = Watched::open(ours.pid()).unwrap();
+        let mut seen = Watched::other(ours.pid()).unwrap();
         ours.stop(Duration::from_secs(10)).await.unwrap();
         assert!(ours.ended().await.contains("15"), "{}", ours.ended().await);
         seen.ended().await;
@@ -112,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_is_not_there_cannot_be_watched() {
-        assert!(Watched::open(0).is_err());
-        assert!(Watched::open(u32::MAX).is_err());
+        assert!(Watched::other(0).is_err());
+        assert!(Watched::other(u32::MAX).is_err());
     }
 }
