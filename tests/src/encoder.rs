@@ -1,0 +1,56 @@
+//! ffmpeg as an encoder.
+
+use std::process::{Command, ExitStatus, Stdio};
+
+use crate::{Film, Input, Owned, film};
+
+/// An ffmpeg that pushes a film by RTMP in real time, over and over.
+pub struct Encoder(Owned);
+
+impl Encoder {
+    /// Starts pushing.
+    pub fn push(input: &Input, what: Film) -> Self {
+        Self::push_to(&input.rtmp_with_key(), what)
+    }
+
+    /// Starts pushing to any URL.
+    pub fn push_to(url: &str, what: Film) -> Self {
+        let child = Command::new("ffmpeg")
+            .args(["-v", "error", "-re", "-stream_loop", "-1", "-i"])
+            .arg(film(what))
+            .args(["-c", "copy", "-f", "flv", url])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ffmpeg is installed");
+        Self(Owned::new(child))
+    }
+
+    /// The power cut: no goodbye on the connection.
+    pub fn kill_hard(mut self) {
+        self.0.signal(libc::SIGKILL);
+        self.0.wait();
+    }
+
+    /// The broadcaster's stop button: ffmpeg ends the stream in good order.
+    pub fn stop(mut self) {
+        self.0.signal(libc::SIGINT);
+        self.0.wait();
+    }
+
+    /// Whether ffmpeg has given up, and how.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.ended()
+    }
+
+    /// What ffmpeg printed until its end.
+    pub fn last_words(mut self) -> String {
+        let mut text = String::new();
+        if let Some(mut stderr) = self.0.child().stderr.take() {
+            use std::io::Read;
+            stderr.read_to_string(&mut text).expect("ffmpeg prints text");
+        }
+        text
+    }
+}
