@@ -1,0 +1,470 @@
+//! Groups, objects, init segments and catalogs by the rules that players rely on.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mp4_atom::{Decode as _, Moof};
+use proptest::prelude::*;
+use streams_ingest::{AccessUnit, CodecConfig, Output, Packager, PackagerConfig, StreamMetadata};
+use support::units::{aac, aac_ms, aac_stereo, audio, avc, avc_changed, video};
+use support::{START_UNIX_MS, catalogs, objects};
+
+struct Studio {
+    packager: Packager,
+    outputs: Vec<Output>,
+    video: Arc<CodecConfig>,
+    audio: Arc<CodecConfig>,
+}
+
+impl Studio {
+    fn new() -> Self {
+        Self::with(PackagerConfig::default())
+    }
+
+    fn with(config: PackagerConfig) -> Self {
+        Self { packager: Packager::new(config), outputs: Vec::new(), video: avc(), audio: aac() }
+    }
+
+    /// Pushes at the server's time that the unit's own time says.
+    fn push(&mut self, unit: AccessUnit) {
+        let unix_ms = START_UNIX_MS + u64::try_from(unit.dts_us / 1000).expect("broadcast time");
+        self.packager.push(unix_ms, unit);
+        self.drain();
+    }
+
+    fn video(&mut self, dts_ms: i64, key: bool) {
+        let unit = video(&self.video, dts_ms, key);
+        self.push(unit);
+    }
+
+    fn audio(&mut self, dts_ms: i64) {
+        let unit = audio(&self.audio, dts_ms);
+        self.push(unit);
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.packager.poll_output() {
+            self.outputs.push(output);
+        }
+    }
+
+    /// Two seconds of both tracks from `from_ms`, interleaved, key frames at `keys_ms`.
+    fn play(&mut self, from_ms: i64, until_ms: i64, keys_ms: &[i64]) {
+        let first_audio = from_ms * 48 / 1024;
+        let mut frames = (first_audio..).map(aac_ms).skip_while(|dts_ms| *dts_ms < from_ms).peekable();
+        for dts_ms in (from_ms..until_ms).step_by(40) {
+            self.video(dts_ms, keys_ms.contains(&dts_ms));
+            while let Some(audio_ms) = frames.next_if(|audio_ms| *audio_ms < dts_ms + 40) {
+                self.audio(audio_ms);
+            }
+        }
+    }
+
+    fn objects(&self, track: &str) -> Vec<(u64, u64, bytes::Bytes)> {
+        objects(&self.outputs, track)
+    }
+
+    /// Group ids of a track with the number of objects in each.
+    fn groups(&self, track: &str) -> Vec<(u64, usize)> {
+        let mut groups = BTreeMap::new();
+        for (group, _, _) in self.objects(track) {
+            *groups.entry(group).or_insert(0) += 1;
+        }
+        groups.into_iter().collect()
+    }
+}
+
+/// The `moof` of a chunk; panics when something other than one `moof` and one `mdat` is in it.
+fn moof(mut chunk: &[u8]) -> Moof {
+    let whole = chunk;
+    let moof = Moof::decode(&mut chunk).expect("a moof first");
+    let (header, data) = chunk.split_at(8);
+    assert_eq!(&header[4..], b"mdat");
+    assert_eq!(u32::from_be_bytes(header[..4].try_into().expect("four bytes")) as usize, chunk.len(), "only an mdat");
+    let samples: usize = moof.traf[0].trun[0].samples.iter().map(|sample| sample.size.expect("a size") as usize).sum();
+    assert_eq!(samples, data.len());
+    let offset = moof.traf[0].trun[0].data_offset.expect("an offset") as usize;
+    assert_eq!(whole.len() - data.len(), offset);
+    moof
+}
+
+fn tfdt(chunk: &[u8]) -> u64 {
+    moof(chunk).traf[0].tfdt.as_ref().expect("a tfdt").base_media_decode_time
+}
+
+#[test]
+fn a_group_is_a_closed_gop_on_both_tracks() {
+    let mut studio = Studio::new();
+    studio.play(0, 6000, &[0, 2000, 4000]);
+    let ids = [START_UNIX_MS, START_UNIX_MS + 2000, START_UNIX_MS + 4000];
+    assert_eq!(studio.groups("video/720p"), ids.map(|id| (id, 50)));
+    assert_eq!(studio.groups("audio").iter().map(|group| group.0).collect::<Vec<_>>(), ids);
+    let ends: Vec<_> = studio
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::GroupEnd { track, group } => Some((&**track, *group)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ends, [("audio", ids[0]), ("video/720p", ids[0]), ("audio", ids[1]), ("video/720p", ids[1])]);
+}
+
+#[test]
+fn an_audio_object_never_spans_an_idr() {
+    let mut studio = Studio::new();
+    studio.play(0, 6000, &[0, 1000, 2000, 3000]);
+    let mut last_end = 0;
+    for (group, _, chunk) in studio.objects("audio") {
+        let moof = moof(&chunk);
+        let samples = moof.traf[0].trun[0].samples.len() as u64;
+        assert!((1..=3).contains(&samples), "at most 64 ms");
+        let start_ms = tfdt(&chunk) / 48;
+        assert!(start_ms + 1 >= group - START_UNIX_MS || group == START_UNIX_MS);
+        assert_eq!(tfdt(&chunk), last_end, "no hole");
+        last_end = tfdt(&chunk) + samples * 1024;
+    }
+}
+
+#[test]
+fn no_frame_waits_for_its_successor() {
+    let mut studio = Studio::new();
+    for frame in 0..10 {
+        studio.video(frame * 40, frame == 0);
+        assert_eq!(studio.objects("video/720p").len(), frame as usize + 1);
+    }
+    for (position, (_, _, chunk)) in studio.objects("video/720p").iter().enumerate() {
+        let sample = moof(chunk).traf[0].trun[0].samples.get(0).expect("one sample");
+        assert_eq!((tfdt(chunk), sample.duration), (position as u64 * 3600, Some(3600)));
+    }
+}
+
+#[test]
+fn composition_offsets_are_signed() {
+    let mut studio = Studio::new();
+    studio.video(0, true);
+    let mut late = video(&studio.video, 40, false);
+    late.pts_us = 160_000;
+    studio.push(late);
+    let mut early = video(&studio.video, 80, false);
+    early.pts_us = 40_000;
+    studio.push(early);
+    let offsets: Vec<_> = studio
+        .objects("video/720p")
+        .iter()
+        .map(|(_, _, chunk)| moof(chunk).traf[0].trun[0].samples.get(0).and_then(|sample| sample.cts))
+        .collect();
+    assert_eq!(offsets, [None, Some(10_800), Some(-3600)]);
+}
+
+#[test]
+fn video_waits_for_its_first_idr_and_audio_with_it() {
+    let mut studio = Studio::new();
+    studio.play(0, 3000, &[1000]);
+    assert_eq!(studio.packager.counters().waiting_for_idr, 25);
+    assert_eq!(studio.groups("video/720p"), [(START_UNIX_MS + 1000, 50)]);
+    let audio = studio.objects("audio");
+    assert!(audio.iter().all(|(group, _, _)| *group == START_UNIX_MS + 1000));
+    let first_ms = tfdt(&audio[0].2) / 48;
+    assert!((1000..1022).contains(&first_ms), "{first_ms}");
+    assert!(studio.packager.counters().before_first_idr > 0);
+}
+
+#[test]
+fn audio_does_not_wait_for_ever_for_an_idr() {
+    let mut studio = Studio::new();
+    studio.play(0, 12_000, &[]);
+    assert!(studio.objects("video/720p").is_empty());
+    let first_ms = tfdt(&studio.objects("audio")[0].2) / 48;
+    assert!((8_900..10_100).contains(&first_ms), "{first_ms}");
+}
+
+#[test]
+fn an_endless_gop_keeps_one_group() {
+    let mut studio = Studio::new();
+    studio.play(0, 30_000, &[0]);
+    assert_eq!(studio.groups("video/720p"), [(START_UNIX_MS, 750)]);
+    assert_eq!(studio.groups("audio").len(), 1);
+}
+
+#[test]
+fn audio_goes_on_in_its_own_groups_when_video_falls_silent() {
+    let mut studio = Studio::new();
+    studio.play(0, 1000, &[0]);
+    for frame in 48..300 {
+        studio.audio(aac_ms(frame));
+    }
+    let groups = studio.groups("audio");
+    assert!(groups.len() >= 3, "{groups:?}");
+    studio.play(aac_ms(301), 8000, &[]);
+    let last = studio.packager.last_group().expect("groups");
+    studio.video(8000, true);
+    assert!(studio.objects("video/720p").last().expect("frames").0 > last);
+}
+
+#[test]
+fn audio_alone_starts_after_half_a_second_or_at_once_when_announced() {
+    let mut studio = Studio::new();
+    for frame in 0..200 {
+        studio.audio(aac_ms(frame));
+    }
+    let (_, _, first) = &studio.objects("audio")[0];
+    assert_eq!(tfdt(first), 0, "nothing of the wait is lost");
+    assert_eq!(studio.groups("audio").len(), 3, "4.3 s");
+
+    let mut studio = Studio::new();
+    studio.packager.metadata(&StreamMetadata { has_video: Some(false), has_audio: Some(true), ..Default::default() });
+    studio.audio(0);
+    assert_eq!(catalogs(&studio.outputs).len(), 1, "the first frame is enough");
+}
+
+#[test]
+fn video_that_joins_sound_makes_a_new_catalog() {
+    let mut studio = Studio::new();
+    for frame in 0..100 {
+        studio.audio(aac_ms(frame));
+    }
+    studio.play(2200, 4000, &[2200]);
+    let names: Vec<Vec<String>> = catalogs(&studio.outputs)
+        .iter()
+        .map(|catalog| catalog.tracks.iter().map(|track| track.name.clone()).collect())
+        .collect();
+    assert_eq!(names.first().expect("catalogs"), &["audio"]);
+    assert!(names.contains(&vec!["video/720p".to_owned(), "audio".to_owned()]), "{names:?}");
+}
+
+#[test]
+fn the_catalog_does_not_wait_long_for_audio() {
+    let mut studio = Studio::new();
+    for frame in 0..13 {
+        studio.video(frame * 40, frame == 0);
+        assert!(catalogs(&studio.outputs).is_empty(), "frame {frame}");
+    }
+    studio.video(520, false);
+    assert_eq!(catalogs(&studio.outputs).len(), 1);
+
+    let mut studio = Studio::new();
+    studio.video(0, true);
+    studio.audio(0);
+    assert_eq!(catalogs(&studio.outputs).len(), 1, "both are there");
+}
+
+#[test]
+fn a_bitrate_that_nobody_tells_is_measured_once() {
+    let mut studio = Studio::new();
+    studio.play(0, 10_000, &[0, 2000, 4000, 6000, 8000]);
+    let catalogs = catalogs(&studio.outputs);
+    assert!(catalogs.len() <= 3, "{}", catalogs.len());
+    let last = catalogs.last().expect("catalogs");
+    // Seven bytes a frame, 25 frames a second; four bytes a frame, 46.9 frames a second.
+    let near =
+        |bitrate: Option<u64>, wanted: u64| bitrate.is_some_and(|bitrate| bitrate.abs_diff(wanted) < wanted / 10);
+    assert!(near(last.tracks[0].bitrate, 1400), "{:?}", last.tracks[0].bitrate);
+    assert!(near(last.tracks[1].bitrate, 1500), "{:?}", last.tracks[1].bitrate);
+}
+
+#[test]
+fn changed_parameter_sets_make_an_init_group_and_a_catalog() {
+    let mut studio = Studio::new();
+    studio.packager.metadata(&StreamMetadata {
+        video_bitrate: Some(1),
+        audio_bitrate: Some(1),
+        ..StreamMetadata::default()
+    });
+    studio.play(0, 2000, &[0]);
+    studio.video = avc();
+    studio.play(2000, 4000, &[2000]);
+    assert_eq!(catalogs(&studio.outputs).len(), 1, "equal bytes are no change");
+    studio.video = avc_changed();
+    studio.video(4000, false);
+    studio.video(4040, false);
+    studio.play(4080, 6000, &[4080]);
+    assert_eq!(studio.packager.counters().waiting_for_idr, 2, "a frame needs an IDR of its own configuration");
+    let inits: Vec<u64> = studio
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Init { track, group, .. } if &**track == "video/720p.init" => Some(*group),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(inits, [START_UNIX_MS, START_UNIX_MS + 4080]);
+    let catalogs = catalogs(&studio.outputs);
+    assert_eq!(catalogs.len(), 2);
+    assert_eq!(catalogs[1].tracks[0].init_group, Some(START_UNIX_MS + 4080));
+    assert_ne!(catalogs[0].tracks[0].init, catalogs[1].tracks[0].init);
+}
+
+#[test]
+fn changed_sound_begins_a_group_of_its_own() {
+    let mut studio = Studio::new();
+    studio.play(0, 1000, &[0]);
+    studio.audio = aac_stereo();
+    for dts_ms in [1003, 1026, 1049, 1072] {
+        studio.audio(dts_ms);
+    }
+    let groups = studio.groups("audio");
+    assert_eq!(groups.len(), 2);
+    assert!(groups[1].0 > groups[0].0);
+    assert_eq!(catalogs(&studio.outputs).last().expect("catalogs").tracks[1].timescale, Some(44_100));
+    let (_, _, chunk) = studio.objects("audio").pop().expect("objects");
+    let start_ms = tfdt(&chunk) * 1000 / 44_100;
+    assert!((1000..1100).contains(&start_ms), "{start_ms}");
+}
+
+#[test]
+fn sound_follows_the_encoders_clock_only_past_fifty_milliseconds() {
+    let mut studio = Studio::new();
+    studio.packager.metadata(&StreamMetadata { has_video: Some(false), ..Default::default() });
+    let mut dts_ms = 0;
+    for frame in 0..50 {
+        studio.audio(aac_ms(frame) + 20 * (frame % 2));
+        dts_ms = aac_ms(frame + 1);
+    }
+    assert_eq!(studio.packager.counters().audio_anchored, 0, "jitter is none of its business");
+    for frame in 0..10 {
+        studio.audio(dts_ms + 200 + aac_ms(frame));
+    }
+    let counters = studio.packager.counters();
+    assert_eq!((counters.audio_anchored, counters.audio_ahead), (1, 0));
+    // The encoder's clock falls behind the samples by 100 ms: some frames too many.
+    for frame in 10..40 {
+        studio.audio(dts_ms + 100 + aac_ms(frame));
+    }
+    let counters = studio.packager.counters();
+    assert_eq!(counters.audio_anchored, 1);
+    assert!((3..8).contains(&counters.audio_ahead), "{}", counters.audio_ahead);
+}
+
+#[test]
+fn ids_and_times_go_on_over_a_reconnect_and_a_restart() {
+    let mut studio = Studio::new();
+    studio.play(0, 2000, &[0]);
+    studio.packager.reconnect();
+    studio.drain();
+    studio.video(5000, false);
+    studio.play(5040, 7000, &[5040]);
+    assert_eq!(
+        studio.groups("video/720p").iter().map(|group| group.0).collect::<Vec<_>>(),
+        [START_UNIX_MS, START_UNIX_MS + 5040]
+    );
+    let times: Vec<u64> = studio.objects("video/720p").iter().map(|object| tfdt(&object.2)).collect();
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+    let tracks = studio.outputs.iter().filter(|output| matches!(output, Output::Track { .. })).count();
+    assert_eq!(tracks, 6, "each track is opened once");
+
+    // A server whose clock was set back still goes on upwards.
+    let first_group_min = studio.packager.last_group().expect("groups") + 86_400_000;
+    let mut studio = Studio::with(PackagerConfig { first_group_min });
+    studio.play(0, 1000, &[0]);
+    assert_eq!(studio.groups("video/720p")[0].0, first_group_min);
+}
+
+#[test]
+fn every_track_is_announced_before_its_first_object() {
+    let mut studio = Studio::new();
+    studio.play(0, 3000, &[0]);
+    let mut known = Vec::new();
+    for output in &studio.outputs {
+        match output {
+            Output::Track { name, priority, pinned } => {
+                assert_eq!(*pinned, name.ends_with(".init") || name.ends_with("catalog"), "{name}");
+                assert_eq!(*priority == 0, *pinned, "{name}");
+                known.push(Arc::clone(name));
+            }
+            Output::Init { track, .. } | Output::Object { track, .. } | Output::GroupEnd { track, .. } => {
+                assert!(known.contains(track), "{track}");
+            }
+            Output::Catalog { .. } => {
+                assert!([".catalog", "catalog"].iter().all(|name| known.iter().any(|known| **known == **name)));
+            }
+            Output::Refused { reason } => panic!("{reason}"),
+        }
+    }
+    let order: Vec<&str> = known.iter().map(|name| &**name).collect();
+    assert_eq!(order, ["video/720p.init", "video/720p", "audio.init", "audio", ".catalog", "catalog"]);
+}
+
+/// What random encoders do: `(kind, step in ms, key, habit)`.
+fn habits() -> impl Strategy<Value = Vec<(bool, i64, bool, u8)>> {
+    prop::collection::vec((any::<bool>(), 1i64..200, prop::bool::weighted(0.1), 0u8..60), 1..400)
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_tracks_keep_their_shape(habits in habits()) {
+        let mut studio = Studio::new();
+        let mut dts_ms = [0i64; 2];
+        for (is_video, step_ms, key, habit) in habits {
+            let dts_ms = &mut dts_ms[usize::from(is_video)];
+            *dts_ms += if habit == 0 { step_ms * 100 } else { step_ms };
+            match habit {
+                1 => studio.packager.reconnect(),
+                2 => studio.video = avc_changed(),
+                3 => studio.video = avc(),
+                4 => studio.audio = aac_stereo(),
+                _ => {}
+            }
+            let dts_ms = *dts_ms;
+            if is_video { studio.video(dts_ms, key) } else { studio.audio(dts_ms) }
+        }
+        studio.packager.finish();
+        studio.drain();
+        for track in ["video/720p", "audio"] {
+            let init_name = format!("{track}.init");
+            let inits = studio.outputs.iter().filter(|output| match output {
+                Output::Init { track, .. } => **track == *init_name,
+                _ => false,
+            });
+            // Sound of another rate counts in another timescale.
+            let one_timescale = track != "audio" || inits.count() <= 1;
+            let mut last: Option<(u64, u64, u64)> = None;
+            for (group, object, chunk) in studio.objects(track) {
+                let moof = moof(&chunk);
+                let time = tfdt(&chunk);
+                let sync = moof.traf[0].trun[0].samples.get(0).and_then(|sample| sample.flags) == Some(0x0200_0000);
+                match last {
+                    Some((last_group, last_object, last_time)) => {
+                        prop_assert!(!one_timescale || time > last_time, "times rise");
+                        if group == last_group {
+                            prop_assert_eq!(object, last_object + 1, "no gap in the object ids");
+                        } else {
+                            prop_assert!(group > last_group && object == 0 && sync, "groups rise and start at a sync sample");
+                        }
+                    }
+                    None => prop_assert!(object == 0 && sync),
+                }
+                last = Some((group, object, time));
+            }
+        }
+        for output in &studio.outputs {
+            prop_assert!(!matches!(output, Output::Refused { .. }), "{output:?}");
+        }
+    }
+}
+
+/// The box types of a file, top level.
+fn boxes(mut segment: &[u8]) -> Vec<[u8; 4]> {
+    let mut kinds = Vec::new();
+    while let Some((header, _)) = segment.split_first_chunk::<8>() {
+        let [l3, l2, l1, l0, kind @ ..] = *header;
+        kinds.push(kind);
+        segment = segment.get(u32::from_be_bytes([l3, l2, l1, l0]) as usize..).expect("whole boxes");
+    }
+    kinds
+}
+
+#[test]
+fn init_segments_and_objects_hold_what_cmaf_says_and_no_more() {
+    let mut studio = Studio::new();
+    studio.play(0, 1000, &[0]);
+    for output in &studio.outputs {
+        match output {
+            Output::Init { payload, .. } => assert_eq!(boxes(payload), [*b"ftyp", *b"moov"]),
+            Output::Object { payload, .. } => assert_eq!(boxes(payload), [*b"moof", *b"mdat"]),
+            _ => {}
+        }
+    }
+}
