@@ -25,6 +25,8 @@ pub struct RelayConfig {
     pub tracks_max: usize,
     /// Namespaces a session may announce, and prefixes it may watch.
     pub namespaces_per_session_max: usize,
+    /// Namespaces shown in answer to one SUBSCRIBE_NAMESPACE.
+    pub namespaces_shown_max: usize,
     /// Cached bytes a track; the open group and the newest complete one stay whatever their size.
     pub cache_track_len_max: usize,
     /// Cached bytes in all; oldest groups of the largest track go first.
@@ -54,12 +56,13 @@ impl Default for RelayConfig {
             request_ids_ahead_max: 512,
             // Four tracks of a publisher with a stream a group, and room for streams that arrive out of order.
             streams_max: 1_024,
-            // Largest control message (65,535 bytes) four times over.
-            receive_buffer_len_max: 256 * 1024,
+            // A large key frame may overtake the SUBSCRIBE_OK that names its track.
+            receive_buffer_len_max: 1024 * 1024,
             send_buffer_len_max: 1024 * 1024,
             object_len_max: 8 * 1024 * 1024,
             tracks_max: 8_192,
             namespaces_per_session_max: 64,
+            namespaces_shown_max: 1_024,
             // About 15 s of 16 Mbit/s video.
             cache_track_len_max: 32 * 1024 * 1024,
             cache_len_max: 512 * 1024 * 1024,

@@ -15,36 +15,101 @@
 //! There is no socket, clock or thread in here: `now` is an argument, bytes come in by calls, and what has to be sent
 //! leaves by [`Relay::pump`] and [`Relay::poll_event`].
 
+mod auth;
+mod cache;
 mod event;
+mod fetch;
+mod fetch_out;
 mod limits;
-mod name;
+mod local;
+mod namespaces;
+mod packed;
+mod publish;
+mod pull;
+mod pump;
+mod receive;
+mod requests;
+mod send;
+mod session;
+mod sessions;
+mod shards;
+mod slab;
+mod subscribe;
+mod subscription;
+mod timers;
+mod track;
 mod transmit;
 mod types;
+mod upstream;
+mod watch;
 
+pub use crate::directory::{Directory, Resource, SigningAlgorithm, SigningKey};
+pub use crate::wire::{Draft, FullTrackName, Location, Namespace, PublishDoneCode as PublishDone};
 pub use event::RelayEvent;
 pub use limits::RelayConfig;
-pub use name::{FullTrackName, Location, Namespace};
-pub use crate::directory::{Directory, Resource, SigningAlgorithm, SigningKey};
-pub use crate::wire::{Draft, PublishDoneCode as PublishDone};
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
-pub use types::{
-    CachedObject, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport,
-};
+pub use types::{CachedObject, Counters, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport};
 
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+
+use namespaces::{Namespaces, Publisher};
+use pull::Pull;
+use pump::Candidate;
+use receive::Chunk;
+use session::{Key, Session};
+use shards::Orphans;
+use slab::Slab;
+use timers::Timers;
+use track::Tracks;
 
 /// The relay of one shard.
 #[derive(Debug)]
 pub struct Relay {
     config: RelayConfig,
+    unix_now_ms: u64,
+    sessions: Slab<Session>,
+    by_id: HashMap<SessionId, Key>,
+    tracks: Tracks,
+    namespaces: Namespaces,
+    pulls: Slab<Pull>,
+    /// Tracks of other shards by (shard, link id): key and serial.
+    links: HashMap<(usize, u64), (Key, u64)>,
+    orphans: Orphans,
+    /// Requests that watch namespaces or tracks: session and request.
+    namespace_watchers: Vec<(Key, Key)>,
+    track_watchers: Vec<(Key, Key)>,
+    events: VecDeque<RelayEvent>,
+    dirty: VecDeque<Key>,
+    timers: Timers,
+    counters: Counters,
+    /// Scratch space of the scheduler.
+    candidates: Vec<Candidate>,
 }
 
 impl Relay {
     /// An empty relay.
     pub fn new(config: RelayConfig) -> Self {
-        Self { config }
+        Self {
+            config,
+            unix_now_ms: 0,
+            sessions: Slab::default(),
+            by_id: HashMap::new(),
+            tracks: Tracks::default(),
+            namespaces: Namespaces::default(),
+            pulls: Slab::default(),
+            links: HashMap::new(),
+            orphans: Orphans::default(),
+            namespace_watchers: Vec::new(),
+            track_watchers: Vec::new(),
+            events: VecDeque::new(),
+            dirty: VecDeque::new(),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            candidates: Vec::new(),
+        }
     }
 
     /// The configuration it runs with.
@@ -52,159 +117,232 @@ impl Relay {
         &self.config
     }
 
+    /// What was refused, dropped and closed so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Bytes of all cached objects.
+    pub fn cache_len(&self) -> usize {
+        self.tracks.cache_len
+    }
+
     /// Tells the unix time in milliseconds, for tokens. Call it at least once a second, and before the first session.
-    pub fn set_time(&mut self, _unix_now_ms: u64) {}
+    pub fn set_time(&mut self, unix_now_ms: u64) {
+        self.unix_now_ms = unix_now_ms;
+    }
 
     // ---- sessions ------------------------------------------------------------------------------------------------
 
     /// A transport finished its handshake. The relay's SETUP is ready to be pumped at once.
-    pub fn session_open(&mut self, _now: Instant, _session: SessionId, _config: SessionConfig) {}
+    pub fn session_open(&mut self, now: Instant, session: SessionId, config: SessionConfig) {
+        self.open_session(now, session, config);
+    }
 
     /// The transport is gone; everything the session had is dropped.
-    pub fn session_closed(&mut self, _now: Instant, _session: SessionId) {}
+    pub fn session_closed(&mut self, now: Instant, session: SessionId) {
+        self.remove_session(now, session);
+    }
 
     /// Bytes of one stream, in order. `fin`: the peer ended its half after them. The relay keeps what it needs: `data`
     /// is always taken whole. Unknown sessions are ignored.
     #[allow(clippy::too_many_arguments)]
     pub fn stream_data(
         &mut self,
-        _now: Instant,
-        _directory: &dyn Directory,
-        _session: SessionId,
-        _stream: StreamId,
-        _dir: Dir,
-        _data: &[u8],
-        _fin: bool,
+        now: Instant,
+        directory: &dyn Directory,
+        session: SessionId,
+        stream: StreamId,
+        dir: Dir,
+        data: &[u8],
+        fin: bool,
     ) {
+        let Some(&key) = self.by_id.get(&session) else { return };
+        if let Err(fatal) = self.receive(now, directory, key, Chunk { stream, dir, data, fin }) {
+            self.close(now, key, fatal);
+        }
     }
 
     /// The peer reset its half of a stream.
-    pub fn stream_reset(&mut self, _now: Instant, _session: SessionId, _stream: StreamId, _code: u64) {}
+    pub fn stream_reset(&mut self, now: Instant, session: SessionId, stream: StreamId, code: u64) {
+        if let Some(&key) = self.by_id.get(&session) {
+            self.on_stream_reset(now, key, stream, code);
+        }
+    }
 
     /// The peer sent STOP_SENDING for a stream.
-    pub fn stream_stopped(&mut self, _now: Instant, _session: SessionId, _stream: StreamId, _code: u64) {}
+    pub fn stream_stopped(&mut self, now: Instant, session: SessionId, stream: StreamId, _code: u64) {
+        if let Some(&key) = self.by_id.get(&session) {
+            self.on_stream_stopped(now, key, stream);
+        }
+    }
 
     /// Sends what the session has to send, as far as the transport takes it: control first, request streams, then data
     /// by (subscriber priority, publisher priority, group order, group, subgroup).
-    pub fn pump(&mut self, _now: Instant, _session: SessionId, _io: &mut dyn Transmit) -> Pumped {
-        Pumped { more: false }
+    pub fn pump(&mut self, now: Instant, session: SessionId, io: &mut dyn Transmit) -> Pumped {
+        self.pump_session(now, session, io)
     }
 
     /// The next session with something to pump; each one is given once until it is dirty again.
     pub fn next_dirty(&mut self) -> Option<SessionId> {
+        while let Some(key) = self.dirty.pop_front() {
+            if let Some(session) = self.sessions.get_mut(key)
+                && std::mem::take(&mut session.dirty)
+            {
+                return Some(session.id);
+            }
+        }
         None
     }
 
     /// When [`Relay::handle_timeout`] wants to be called.
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        self.earliest_alarm()
     }
 
     /// Runs everything that is due.
-    pub fn handle_timeout(&mut self, _now: Instant, _unix_now_ms: u64, _directory: &dyn Directory) {}
+    pub fn handle_timeout(&mut self, now: Instant, unix_now_ms: u64, _directory: &dyn Directory) {
+        self.unix_now_ms = unix_now_ms;
+        self.ring_alarms(now);
+    }
 
     /// What the engine has to act on; call until `None` after every batch of calls.
     pub fn poll_event(&mut self) -> Option<RelayEvent> {
-        None
+        self.events.pop_front()
     }
 
     // ---- operator ------------------------------------------------------------------------------------------------
 
     /// Closes a session with a MoQT session code.
-    pub fn kick(&mut self, _now: Instant, _session: SessionId, _code: u64, _reason: &str) {}
+    pub fn kick(&mut self, now: Instant, session: SessionId, code: u64, reason: &str) {
+        self.kick_session(now, session, code, reason);
+    }
 
     /// A signing key was revoked: sessions that were let in by it are closed with `auth_failed`.
-    pub fn revoke_key(&mut self, _now: Instant, _kid: &str) {}
+    pub fn revoke_key(&mut self, now: Instant, kid: &str) {
+        self.cut_by_key(now, kid);
+    }
 
     /// A resource (`lv_`, `as_` or `pb_` id) was disabled or deleted: its sessions are closed with `auth_failed`.
-    pub fn resource_disabled(&mut self, _now: Instant, _id: &str) {}
+    pub fn resource_disabled(&mut self, now: Instant, id: &str) {
+        self.cut_by_resource(now, id);
+    }
 
     /// Tells every session to go away (GOAWAY) and closes the ones that are still here after `timeout`.
-    pub fn drain(&mut self, _now: Instant, _timeout: Duration) {}
+    pub fn drain(&mut self, now: Instant, timeout: Duration) {
+        self.drain_sessions(now, timeout);
+    }
 
     // ---- local origin: the engine's ingest on the home shard -------------------------------------------------------
 
     /// A namespace is published here from now on.
-    pub fn namespace_up(&mut self, _now: Instant, _namespace: Namespace) {}
+    pub fn namespace_up(&mut self, now: Instant, namespace: Namespace) {
+        self.publisher_up(now, namespace, Publisher::Local);
+    }
 
     /// A namespace is no longer published here; its tracks are ended by [`Relay::track_end`].
-    pub fn namespace_down(&mut self, _now: Instant, _namespace: Namespace) {}
+    pub fn namespace_down(&mut self, _now: Instant, namespace: Namespace) {
+        self.publisher_down(&namespace, Publisher::Local);
+    }
 
     /// Opens a track of the local ingest; opening an open one again gives the same id (a reconnected encoder).
-    pub fn track_open(&mut self, _now: Instant, _name: FullTrackName, _config: TrackConfig) -> TrackId {
-        TrackId(0)
+    pub fn track_open(&mut self, now: Instant, name: FullTrackName, config: TrackConfig) -> TrackId {
+        self.open_local(now, name, config)
     }
 
     /// One object of a local track. Framed once here and shared by every viewer of the shard. Objects come in (group,
     /// object) order; a new group implies nothing about the end of the one before ([`Relay::group_end`] does).
     pub fn object(
         &mut self,
-        _now: Instant,
-        _track: TrackId,
-        _group: u64,
-        _object: u64,
-        _payload: Bytes,
-        _end_of_group: bool,
+        now: Instant,
+        track: TrackId,
+        group: u64,
+        object: u64,
+        payload: Bytes,
+        end_of_group: bool,
     ) {
+        self.local_object(now, track, group, object, payload, end_of_group);
     }
 
     /// A group has no further objects.
-    pub fn group_end(&mut self, _now: Instant, _track: TrackId, _group: u64) {}
+    pub fn group_end(&mut self, _now: Instant, track: TrackId, group: u64) {
+        self.local_group_end(track, group);
+    }
 
     /// A local track is over: its subscribers get PUBLISH_DONE after the last object.
-    pub fn track_end(&mut self, _now: Instant, _track: TrackId, _status: PublishDone) {}
+    pub fn track_end(&mut self, now: Instant, track: TrackId, status: PublishDone) {
+        self.local_end(now, track, status);
+    }
 
     // ---- other shards of this engine -----------------------------------------------------------------------------
 
     /// `shard` publishes a namespace.
-    pub fn remote_namespace_up(&mut self, _now: Instant, _namespace: Namespace, _shard: usize) {}
+    pub fn remote_namespace_up(&mut self, now: Instant, namespace: Namespace, shard: usize) {
+        self.publisher_up(now, namespace, Publisher::Shard(shard));
+    }
 
     /// `shard` no longer publishes a namespace.
-    pub fn remote_namespace_down(&mut self, _now: Instant, _namespace: Namespace, _shard: usize) {}
+    pub fn remote_namespace_down(&mut self, _now: Instant, namespace: Namespace, shard: usize) {
+        self.publisher_down(&namespace, Publisher::Shard(shard));
+    }
 
     /// Another shard wants a track; answered by [`RelayEvent::AnswerShard`] or [`RelayEvent::RefuseShard`].
-    pub fn shard_subscribe(&mut self, _now: Instant, _from_shard: usize, _name: FullTrackName) {}
+    pub fn shard_subscribe(&mut self, now: Instant, from_shard: usize, name: FullTrackName) {
+        self.on_shard_subscribe(now, from_shard, name);
+    }
 
     /// Another shard no longer wants a track.
-    pub fn shard_unsubscribe(&mut self, _now: Instant, _from_shard: usize, _name: FullTrackName) {}
+    pub fn shard_unsubscribe(&mut self, now: Instant, from_shard: usize, name: FullTrackName) {
+        self.on_shard_unsubscribe(now, from_shard, &name);
+    }
 
     /// The answer to [`RelayEvent::AskShard`].
     #[allow(clippy::too_many_arguments)]
     pub fn remote_accepted(
         &mut self,
         _now: Instant,
-        _shard: usize,
-        _name: FullTrackName,
-        _link_id: u64,
-        _priority: u8,
-        _pinned: bool,
-        _largest: Option<Location>,
+        shard: usize,
+        name: FullTrackName,
+        link_id: u64,
+        priority: u8,
+        pinned: bool,
+        largest: Option<Location>,
     ) {
+        self.on_remote_accepted(shard, &name, link_id, priority, pinned, largest);
     }
 
     /// The other answer to [`RelayEvent::AskShard`].
-    pub fn remote_refused(&mut self, _now: Instant, _shard: usize, _name: FullTrackName, _code: u64, _reason: &str) {}
+    pub fn remote_refused(&mut self, now: Instant, shard: usize, name: FullTrackName, code: u64, reason: &str) {
+        self.on_remote_refused(now, shard, &name, code, reason);
+    }
 
     /// An object of another shard's track, from the replay or from its media link; duplicates are dropped.
     #[allow(clippy::too_many_arguments)]
     pub fn remote_object(
         &mut self,
-        _now: Instant,
-        _shard: usize,
-        _link_id: u64,
-        _group: u64,
-        _object: u64,
-        _payload: Bytes,
-        _end_of_group: bool,
+        now: Instant,
+        shard: usize,
+        link_id: u64,
+        group: u64,
+        object: u64,
+        payload: Bytes,
+        end_of_group: bool,
     ) {
+        self.on_remote_object(now, shard, link_id, group, object, payload, end_of_group);
     }
 
     /// The replay that belongs to [`Relay::remote_accepted`] is complete.
-    pub fn remote_filled(&mut self, _now: Instant, _shard: usize, _link_id: u64) {}
+    pub fn remote_filled(&mut self, now: Instant, shard: usize, link_id: u64) {
+        self.on_remote_filled(now, shard, link_id);
+    }
 
     /// A track of another shard is over.
-    pub fn remote_done(&mut self, _now: Instant, _shard: usize, _link_id: u64, _status: PublishDone) {}
+    pub fn remote_done(&mut self, now: Instant, shard: usize, link_id: u64, status: PublishDone) {
+        self.on_remote_done(now, shard, link_id, status);
+    }
 
     /// This shard's reader of `shard`'s media link was overrun: every track from there refills from a new replay.
-    pub fn remote_lost(&mut self, _now: Instant, _shard: usize) {}
+    pub fn remote_lost(&mut self, _now: Instant, shard: usize) {
+        self.on_remote_lost(shard);
+    }
 }

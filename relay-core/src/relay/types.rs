@@ -79,3 +79,24 @@ pub enum Role {
     /// May publish and subscribe anything whose namespace does not begin with `stream`.
     Open,
 }
+
+/// What the relay refused, dropped and closed since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Sessions turned away because of [`super::RelayConfig::sessions_max`].
+    pub sessions_refused: u64,
+    /// Sessions closed by the relay.
+    pub sessions_closed: u64,
+    /// Requests turned away because of [`super::RelayConfig::requests_max`].
+    pub requests_refused: u64,
+    /// Tracks turned away because of [`super::RelayConfig::tracks_max`].
+    pub tracks_refused: u64,
+    /// Streams of publishers given up because their track stayed unknown.
+    pub streams_abandoned: u64,
+    /// Objects that came twice.
+    pub objects_duplicate: u64,
+    /// Objects that came after later ones of their subgroup, or for an evicted group.
+    pub objects_late: u64,
+    /// Objects that no bound of the cache had room for.
+    pub objects_refused: u64,
+}

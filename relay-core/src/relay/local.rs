@@ -1,0 +1,165 @@
+//! Tracks of the engine's own ingest, and what all tracks share: bounds, notices and ends.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::wire::{FullTrackName, ObjectStatus};
+
+use super::cache::{CacheBounds, NewObject, Pushed, SubgroupEnd, SubgroupInfo};
+use super::session::Key;
+use super::track::{Origin, TrackState};
+use super::{PublishDone, Relay, RelayEvent, TrackConfig, TrackId};
+
+/// Bits of a [`TrackId`] that hold the track's serial; the rest is its key.
+const SERIAL_BITS: u32 = 40;
+
+impl Relay {
+    pub(super) fn open_local(&mut self, now: Instant, name: FullTrackName, config: TrackConfig) -> TrackId {
+        let key = match self.tracks.by_name(&name) {
+            Some(key) => key,
+            None => self.tracks.insert(name),
+        };
+        let Some(track) = self.tracks.get_mut(key) else { return TrackId(u64::MAX) };
+        track.priority = config.publisher_priority;
+        track.pinned = config.pinned;
+        track.bare = true;
+        if !track.is_local() {
+            track.origins.push(Origin::Local);
+        }
+        track.state = TrackState::Live;
+        let id = TrackId((key as u64) << SERIAL_BITS | track.serial);
+        self.arm_sweep(now);
+        self.resolve_waiters(now, key);
+        self.offer_to_watchers(key);
+        id
+    }
+
+    /// The key of an open local track.
+    fn local(&self, id: TrackId) -> Option<Key> {
+        let key = usize::try_from(id.0 >> SERIAL_BITS).ok()?;
+        let serial = id.0 & ((1 << SERIAL_BITS) - 1);
+        let track = self.tracks.get_serial(key, serial)?;
+        track.is_live().then_some(key)
+    }
+
+    pub(super) fn local_object(
+        &mut self,
+        now: Instant,
+        id: TrackId,
+        group: u64,
+        object: u64,
+        payload: Bytes,
+        end_of_group: bool,
+    ) {
+        let Some(key) = self.local(id) else { return };
+        self.bare_object(now, key, group, object, payload, end_of_group);
+        self.publish_to_shards(key, group, 0, object);
+        self.bound_cache(now, key);
+        self.notify(key);
+    }
+
+    /// Puts an object of subgroup 0 without properties into a track.
+    pub(super) fn bare_object(
+        &mut self,
+        now: Instant,
+        key: Key,
+        group: u64,
+        object: u64,
+        payload: Bytes,
+        end_of_group: bool,
+    ) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let before = track.cache.len();
+        // The one subgroup of a group always has its last object.
+        let info = SubgroupInfo { id: 0, priority: track.priority, ends_group: true, first_object: object == 0 };
+        if !track.cache.open_subgroup(now, group, info) {
+            self.counters.objects_refused += 1;
+            return;
+        }
+        let new = NewObject { id: object, status: ObjectStatus::Normal, properties: None, payload, adjacent: false };
+        let pushed = track.cache.push(now, group, 0, new);
+        let grown = track.cache.len().saturating_sub(before);
+        if end_of_group {
+            track.cache.end_subgroup(group, 0, SubgroupEnd::Finished);
+        }
+        self.tracks.cache_len = self.tracks.cache_len.saturating_add(grown);
+        match pushed {
+            Pushed::New => {}
+            Pushed::Duplicate => self.counters.objects_duplicate += 1,
+            Pushed::Late => self.counters.objects_late += 1,
+        }
+    }
+
+    pub(super) fn local_group_end(&mut self, id: TrackId, group: u64) {
+        let Some(key) = self.local(id) else { return };
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        if track.cache.end_subgroup(group, 0, SubgroupEnd::Finished) {
+            self.end_subgroup_on_shards(key, group, 0, SubgroupEnd::Finished);
+            self.notify(key);
+        }
+    }
+
+    pub(super) fn local_end(&mut self, now: Instant, id: TrackId, status: PublishDone) {
+        if let Some(key) = self.local(id) {
+            // What the ingest handed over is all there is.
+            self.end_track(now, key, status, SubgroupEnd::Finished);
+        }
+    }
+
+    /// Nothing new comes for a track. `cut` is what becomes of its open subgroups.
+    pub(super) fn end_track(&mut self, now: Instant, key: Key, status: PublishDone, cut: SubgroupEnd) {
+        self.tracks.unname(key);
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        track.state = TrackState::Over(status);
+        track.cache.end_all(cut);
+        let shards = std::mem::take(&mut track.followers);
+        let link_id = track.link_id();
+        for &(session, subscription) in &track.subscribers {
+            if let Some(session) = self.sessions.get_mut(session)
+                && let Some(state) = session.subscriptions.get_mut(subscription)
+            {
+                state.ending = Some(status);
+            }
+        }
+        if !shards.is_empty() {
+            self.events.push_back(RelayEvent::ShardDone { shards, link_id, status });
+        }
+        self.refuse_waiters(now, key, super::auth::Refusal::NO_TRACK.code, "the track is over");
+        self.notify(key);
+        self.check_idle(now, key);
+    }
+
+    /// Keeps a track, and all tracks together, within the bounds of the cache.
+    pub(super) fn bound_cache(&mut self, now: Instant, key: Key) {
+        let bounds = CacheBounds { len_max: self.config.cache_track_len_max, age_max: self.config.cache_age_max };
+        if let Some(track) = self.tracks.get_mut(key) {
+            let freed = track.cache.evict(now, bounds);
+            self.tracks.cache_len = self.tracks.cache_len.saturating_sub(freed);
+        }
+        while self.tracks.cache_len > self.config.cache_len_max {
+            let largest = self.tracks.iter().max_by_key(|(_, track)| track.cache.evictable_len());
+            let Some(largest) = largest.map(|(key, _)| key) else { return };
+            let freed = self.tracks.get_mut(largest).map_or(0, |track| track.cache.evict_oldest());
+            if freed == 0 {
+                return;
+            }
+            self.tracks.cache_len = self.tracks.cache_len.saturating_sub(freed);
+        }
+    }
+
+    /// Everybody who follows the track may have something to send.
+    pub(super) fn notify(&mut self, key: Key) {
+        let Some(track) = self.tracks.get(key) else { return };
+        for &(session, subscription) in &track.subscribers {
+            let Some(state) = self.sessions.get_mut(session) else { continue };
+            if let Some(subscription) = state.subscriptions.get_mut(subscription) {
+                subscription.ready = true;
+            }
+            if !state.dirty {
+                state.dirty = true;
+                self.dirty.push_back(session);
+            }
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The scheduler: what a session sends next.
+//!
+//! Order (MoQT-18 §7.2): control stream, request streams, then data by subscriber priority, publisher priority, and
+//! within one request by group order and subgroup. Requests of equal priorities take turns object by object, so that a
+//! large video frame does not hold audio back for longer than one object.
+
+use std::time::{Duration, Instant};
+
+use crate::wire::{ControlMessage, GroupOrder, PublishDone as PublishDoneMessage, StreamResetCode};
+
+use super::cache::GroupCache;
+use super::fetch_out::FetchSource;
+use super::pull::Pull;
+use super::session::{Key, Phase, RequestKind, Session};
+use super::slab::Slab;
+use super::subscription::{SendContext, Step, Subscription};
+use super::track::{Track, Tracks};
+use super::{PublishDone, Pumped, Relay, SessionId, Transmit, TransmitError};
+
+const URGENCY_CONTROL: u8 = 0;
+const URGENCY_REQUEST: u8 = 1;
+
+/// Who a candidate belongs to; requests of one session are told apart by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Subscription(Key),
+    Fetch(Key),
+}
+
+/// Something that may be sent; ordered as it is scheduled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Candidate {
+    subscriber_priority: u8,
+    publisher_priority: u8,
+    owner: Owner,
+    group_rank: u64,
+    subgroup: u64,
+    stream: usize,
+    spent: bool,
+}
+
+impl Candidate {
+    fn urgency(&self) -> u8 {
+        // Transports know one byte: the upper halves of both priorities, below control and requests.
+        ((self.subscriber_priority & 0xF0) | (self.publisher_priority >> 4)).max(URGENCY_REQUEST + 1)
+    }
+}
+
+impl Relay {
+    pub(super) fn pump_session(&mut self, now: Instant, id: SessionId, io: &mut dyn Transmit) -> Pumped {
+        let Some(&key) = self.by_id.get(&id) else { return Pumped { more: false } };
+        let Some(session) = self.sessions.get_mut(key) else { return Pumped { more: false } };
+        if let Phase::Closing { code, reason, told } = &mut session.phase {
+            if !std::mem::replace(told, true) {
+                io.close(*code, reason);
+            }
+            return Pumped { more: false };
+        }
+        let mut more = pump_control(session, io);
+        more |= pump_requests(session, io);
+        for (stream, code) in session.stops.drain(..) {
+            io.stop(stream, code);
+        }
+        for (stream, code) in session.resets.drain(..) {
+            io.reset(stream, code);
+        }
+        if more && session.control.len() > 0 {
+            // Nothing may overtake SETUP.
+            return Pumped { more };
+        }
+        let mut candidates = std::mem::take(&mut self.candidates);
+        let timeout = self.config.delivery_timeout;
+        more |= pump_data(session, &self.tracks, &mut self.pulls, &mut candidates, now, timeout, io);
+        candidates.clear();
+        self.candidates = candidates;
+        if self.finish_requests(now, key) {
+            if let Some(session) = self.sessions.get_mut(key) {
+                more |= pump_requests(session, io);
+            }
+        }
+        Pumped { more }
+    }
+
+    /// Sends PUBLISH_DONE for subscriptions whose track is over, and ends fetches that were served. `true` when there is
+    /// something new to send.
+    fn finish_requests(&mut self, now: Instant, key: Key) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        if session.subscriptions.len() == 0 && session.fetches.len() == 0 {
+            return false;
+        }
+        let mut ended: Vec<(Key, PublishDone)> = Vec::new();
+        for (subscription, state) in session.subscriptions.iter() {
+            let Some(track) = self.tracks.get(state.track) else { continue };
+            let past = || state.is_past_end(&track.cache).then_some(PublishDone::SubscriptionEnded);
+            if let Some(status) = state.ending.or_else(past)
+                && state.is_settled(&track.cache)
+            {
+                ended.push((subscription, status));
+            }
+        }
+        let fetched = session.fetches.iter().filter(|(_, fetch)| fetch.done);
+        let fetched: Vec<(Key, Key)> = fetched.map(|(fetch, state)| (fetch, state.request)).collect();
+        for &(fetch, request) in &fetched {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.finish_request(request);
+            }
+            self.drop_fetch(key, fetch);
+        }
+        for &(subscription, status) in &ended {
+            self.publish_done(now, key, subscription, status);
+        }
+        !fetched.is_empty() || !ended.is_empty()
+    }
+
+    fn publish_done(&mut self, now: Instant, key: Key, subscription: Key, code: PublishDone) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(state) = session.subscriptions.get(subscription) else { return };
+        let (request, stream_count) = (state.request, Some(state.opened));
+        let done = PublishDoneMessage { code, stream_count, reason: code.to_string() };
+        session.answer(request, &ControlMessage::PublishDone(done));
+        session.finish_request(request);
+        self.drop_subscription(now, key, subscription);
+    }
+}
+
+fn pump_control(session: &mut Session, io: &mut dyn Transmit) -> bool {
+    let stream = match session.control_stream {
+        Some(stream) => stream,
+        None => {
+            let Some(stream) = io.open_uni() else { return true };
+            io.set_urgency(stream, URGENCY_CONTROL);
+            *session.control_stream.insert(stream)
+        }
+    };
+    // A transport that lost the stream closes the session itself.
+    !matches!(session.control.flush(stream, io), Ok(true))
+}
+
+/// Sends what request streams have to say; `true` when something is left.
+fn pump_requests(session: &mut Session, io: &mut dyn Transmit) -> bool {
+    for _ in 0..session.flush.len() {
+        let Some(request) = session.flush.pop_front() else { break };
+        if !pump_request(session, request, io) {
+            session.flush.push_back(request);
+        }
+    }
+    !session.flush.is_empty()
+}
+
+/// `true`: the request needs no further pump for now.
+fn pump_request(session: &mut Session, request: Key, io: &mut dyn Transmit) -> bool {
+    let draft = session.draft();
+    let Some(state) = session.requests.get_mut(request) else { return true };
+    if state.cancel.is_some() && state.stream.is_none() {
+        state.queued = false;
+        session.forget_request(request);
+        return true;
+    }
+    let stream = match state.stream {
+        Some(stream) => stream,
+        None => {
+            let Some(stream) = io.open_bidi() else { return false };
+            io.set_urgency(stream, URGENCY_REQUEST);
+            state.stream = Some(stream);
+            session.request_by_stream.insert(stream, request);
+            let reader = crate::wire::ControlReader::new(draft);
+            session.receive.insert(stream, super::session::Receive::Request(reader, request));
+            stream
+        }
+    };
+    if let Some(code) = state.cancel {
+        state.out.clear();
+        io.reset(stream, code);
+        if state.receiving {
+            io.stop(stream, code);
+        }
+    }
+    match state.out.flush(stream, io) {
+        Ok(false) => return false,
+        Ok(true) => {}
+        Err(TransmitError::Stopped(_) | TransmitError::Closed) => state.out.clear(),
+    }
+    state.queued = false;
+    if state.out.is_finished() && matches!(state.kind, RequestKind::Closed) {
+        session.forget_request(request);
+    }
+    true
+}
+
+/// Sends data as long as the transport takes it; `true` when something is left.
+fn pump_data(
+    session: &mut Session,
+    tracks: &Tracks,
+    pulls: &mut Slab<Pull>,
+    candidates: &mut Vec<Candidate>,
+    now: Instant,
+    timeout: Duration,
+    io: &mut dyn Transmit,
+) -> bool {
+    collect(session, tracks, pulls, candidates, io);
+    candidates.sort_unstable();
+    let mut blocked = false;
+    let mut rest = candidates.as_mut_slice();
+    while let Some(first) = rest.first() {
+        let priorities = (first.subscriber_priority, first.publisher_priority);
+        let same = rest.iter().take_while(|c| (c.subscriber_priority, c.publisher_priority) == priorities).count();
+        let (run, later) = rest.split_at_mut(same);
+        while turn(session, tracks, pulls, run, now, timeout, &mut blocked, io) {}
+        rest = later;
+    }
+    for (_, subscription) in session.subscriptions.iter_mut() {
+        subscription.sweep();
+        subscription.ready |= blocked && !subscription.streams.is_empty();
+    }
+    blocked
+}
+
+/// Finds everything that may be sent.
+fn collect(
+    session: &mut Session,
+    tracks: &Tracks,
+    pulls: &Slab<Pull>,
+    candidates: &mut Vec<Candidate>,
+    io: &mut dyn Transmit,
+) {
+    candidates.clear();
+    for (key, subscription) in session.subscriptions.iter_mut() {
+        for (stream, code) in subscription.resets.drain(..) {
+            io.reset(stream, code);
+        }
+        let Some(track) = tracks.get(subscription.track).filter(|_| subscription.ready) else { continue };
+        subscription.ready = false;
+        subscription.discover(&track.cache);
+        for (index, stream) in subscription.streams.iter().enumerate() {
+            if stream.is_ready(&track.cache) {
+                candidates.push(Candidate {
+                    subscriber_priority: subscription.priority,
+                    publisher_priority: stream.priority,
+                    owner: Owner::Subscription(key),
+                    group_rank: match subscription.order {
+                        GroupOrder::Ascending => stream.group,
+                        GroupOrder::Descending => u64::MAX - stream.group,
+                    },
+                    subgroup: stream.subgroup,
+                    stream: index,
+                    spent: false,
+                });
+            }
+        }
+    }
+    for (key, fetch) in session.fetches.iter() {
+        let idle = match fetch.source {
+            FetchSource::Cache(..) => false,
+            FetchSource::Pull(pull) => pulls.get(pull).is_none_or(Pull::is_idle) && fetch.is_idle(),
+        };
+        if !fetch.done && !idle {
+            candidates.push(Candidate {
+                subscriber_priority: fetch.priority,
+                publisher_priority: fetch.publisher_priority,
+                owner: Owner::Fetch(key),
+                group_rank: 0,
+                subgroup: 0,
+                stream: 0,
+                spent: false,
+            });
+        }
+    }
+}
+
+/// Every owner among candidates of equal priorities sends one object of its first stream that can. `false` when none did.
+#[allow(clippy::too_many_arguments)]
+fn turn(
+    session: &mut Session,
+    tracks: &Tracks,
+    pulls: &mut Slab<Pull>,
+    run: &mut [Candidate],
+    now: Instant,
+    timeout: Duration,
+    blocked: &mut bool,
+    io: &mut dyn Transmit,
+) -> bool {
+    let mut progress = false;
+    let mut served: Option<Owner> = None;
+    for candidate in run.iter_mut() {
+        if candidate.spent || served == Some(candidate.owner) {
+            continue;
+        }
+        let step = match candidate.owner {
+            Owner::Subscription(key) => send_object(session, tracks, key, candidate, now, timeout, io),
+            Owner::Fetch(key) => send_fetched(session, tracks, pulls, key, candidate.urgency(), io),
+        };
+        match step {
+            Step::Sent => {
+                progress = true;
+                served = Some(candidate.owner);
+            }
+            Step::Blocked => {
+                *blocked = true;
+                candidate.spent = true;
+            }
+            Step::Idle | Step::Done | Step::Late | Step::Behind => candidate.spent = true,
+        }
+    }
+    progress
+}
+
+fn send_object(
+    session: &mut Session,
+    tracks: &Tracks,
+    key: Key,
+    candidate: &Candidate,
+    now: Instant,
+    timeout: Duration,
+    io: &mut dyn Transmit,
+) -> Step {
+    let draft = session.draft();
+    let Some(subscription) = session.subscriptions.get_mut(key) else { return Step::Idle };
+    let Some(track) = tracks.get(subscription.track) else { return Step::Idle };
+    let context = SendContext {
+        now,
+        draft,
+        alias: subscription.alias,
+        urgency: candidate.urgency(),
+        timeout: effective_timeout(track, subscription, timeout),
+    };
+    let Subscription { streams, opened, .. } = subscription;
+    let Some(stream) = streams.get_mut(candidate.stream) else { return Step::Idle };
+    let step = stream.send(&context, &track.cache, opened, io);
+    match step {
+        Step::Late => {
+            let group = stream.group;
+            stream.reset(StreamResetCode::DeliveryTimeout.to_u64(), io);
+            jump_from(subscription, group, &track.cache, io);
+        }
+        Step::Behind => {
+            let (group, was_open) = (stream.group, stream.stream.is_some());
+            stream.reset(StreamResetCode::TooFarBehind.to_u64(), io);
+            if was_open {
+                jump_from(subscription, group, &track.cache, io);
+            }
+        }
+        _ => {}
+    }
+    step
+}
+
+/// A viewer that is too slow for `group` goes on with the newest one.
+fn jump_from(subscription: &mut Subscription, group: u64, cache: &GroupCache, io: &mut dyn Transmit) {
+    if let Some(newest) = cache.newest_group().filter(|newest| *newest > group) {
+        subscription.jump(newest, io);
+    }
+}
+
+/// The smaller of our own and the subscriber's OBJECT_DELIVERY_TIMEOUT (MoQT-18 §8); ours does not hold for the few
+/// objects that a viewer cannot do without.
+fn effective_timeout(track: &Track, subscription: &Subscription, ours: Duration) -> Option<Duration> {
+    let ours = if track.pinned || ours.is_zero() { None } else { Some(ours) };
+    [ours, subscription.timeout].into_iter().flatten().min()
+}
+
+fn send_fetched(
+    session: &mut Session,
+    tracks: &Tracks,
+    pulls: &mut Slab<Pull>,
+    key: Key,
+    urgency: u8,
+    io: &mut dyn Transmit,
+) -> Step {
+    let Some(fetch) = session.fetches.get_mut(key) else { return Step::Idle };
+    match fetch.source {
+        FetchSource::Cache(track, serial) => match tracks.get_serial(track, serial) {
+            Some(track) => fetch.send_cached(&track.cache, urgency, io),
+            None => {
+                fetch.reset(StreamResetCode::UnknownObjectStatus, io);
+                Step::Done
+            }
+        },
+        FetchSource::Pull(pull) => match pulls.get_mut(pull) {
+            Some(pull) => fetch.send_pulled(pull, urgency, io),
+            None => {
+                fetch.reset(StreamResetCode::Internal, io);
+                Step::Done
+            }
+        },
+    }
+}

@@ -1,0 +1,371 @@
+//! What the relay keeps for one session.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
+
+use crate::wire::{
+    ControlMessage, ControlReader, Draft, Fetch, FetchReader, Location, Namespace, SessionError, SubgroupReader,
+    Subscribe,
+};
+
+use super::auth::Scope;
+use super::fetch_out::FetchOut;
+use super::send::SendBuffer;
+use super::slab::Slab;
+use super::subscription::Subscription;
+use super::{Dir, SessionConfig, SessionId, StreamId};
+
+/// Key of a session, request, subscription, fetch or track in its slab.
+pub(crate) type Key = usize;
+
+/// Why a session has to be closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fatal {
+    pub(crate) code: SessionError,
+    pub(crate) reason: String,
+}
+
+impl Fatal {
+    pub(crate) fn new(code: SessionError, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    pub(crate) fn violation(reason: impl Into<String>) -> Self {
+        Self::new(SessionError::ProtocolViolation, reason)
+    }
+}
+
+impl From<crate::Malformed> for Fatal {
+    fn from(malformed: crate::Malformed) -> Self {
+        Self { code: malformed.code, reason: format!("{}: {}", malformed.what, malformed.reason) }
+    }
+}
+
+/// How far a session got.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waits for the peer's SETUP.
+    Setup,
+    /// Both SETUPs are through.
+    Ready,
+    /// To be closed by the next pump, then only remembered until the transport is gone.
+    Closing { code: u64, reason: String, told: bool },
+}
+
+/// A stream that arrived before SETUP.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) stream: StreamId,
+    pub(crate) dir: Dir,
+    pub(crate) data: Vec<u8>,
+    pub(crate) fin: bool,
+}
+
+/// What arrives on one stream.
+#[derive(Debug)]
+pub(crate) enum Receive {
+    /// The stream's type is not whole yet.
+    Fresh(Vec<u8>),
+    /// The peer's control stream.
+    Control(ControlReader),
+    /// A request stream, opened by either side; the key of its request.
+    Request(ControlReader, Key),
+    /// Objects of a track that the peer publishes.
+    Subgroup(SubgroupIn),
+    /// Objects that we fetched.
+    Fetch(FetchIn),
+    /// Read and dropped.
+    Ignored,
+}
+
+/// An incoming subgroup stream.
+#[derive(Debug)]
+pub(crate) struct SubgroupIn {
+    pub(crate) reader: SubgroupReader,
+    /// The track it belongs to, once the alias is known: key and serial.
+    pub(crate) track: Option<(Key, u64)>,
+    pub(crate) group: u64,
+    /// Known after the header, or after the first object when the header says so.
+    pub(crate) subgroup: Option<u64>,
+    /// The last object that went into the cache from this stream.
+    pub(crate) last: Option<u64>,
+    /// The end came while the alias was unknown.
+    pub(crate) fin: bool,
+}
+
+/// An incoming fetch stream.
+#[derive(Debug)]
+pub(crate) struct FetchIn {
+    pub(crate) reader: FetchReader,
+    /// The pull it fills, once the header is known.
+    pub(crate) pull: Option<Key>,
+}
+
+/// A request, from the peer or from us, and its stream.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// `None`: ours, and no stream is open for it yet.
+    pub(crate) stream: Option<StreamId>,
+    pub(crate) id: u64,
+    pub(crate) out: SendBuffer,
+    pub(crate) kind: RequestKind,
+    /// When to give up waiting.
+    pub(crate) deadline: Option<Instant>,
+    /// Cancel both directions with this code at the next pump.
+    pub(crate) cancel: Option<u64>,
+    /// It is in the session's flush list.
+    pub(crate) queued: bool,
+    /// The peer may still send on it.
+    pub(crate) receiving: bool,
+}
+
+/// What a request is about and how far it got.
+#[derive(Debug)]
+pub(crate) enum RequestKind {
+    /// No message yet.
+    Fresh,
+    /// SUBSCRIBE, waiting for its track.
+    SubscribeWaiting { message: Box<Subscribe>, track: Key, forgive_until: Option<Instant> },
+    /// An established subscription of the peer (by SUBSCRIBE, or by our PUBLISH).
+    Subscribed { subscription: Key },
+    /// FETCH, waiting for its subscription or its track.
+    FetchWaiting { message: Box<Fetch>, track: Option<Key> },
+    /// A FETCH that is being served.
+    Fetching { fetch: Key },
+    /// TRACK_STATUS, waiting for its track.
+    StatusWaiting { track: Key },
+    /// The peer's PUBLISH_NAMESPACE.
+    Announced { namespace: Namespace },
+    /// The peer's SUBSCRIBE_NAMESPACE.
+    WatchNamespaces { prefix: Namespace },
+    /// The peer's SUBSCRIBE_TRACKS.
+    WatchTracks { prefix: Namespace, forward: bool },
+    /// The peer's PUBLISH, or our SUBSCRIBE to it: objects of the track come from this session.
+    Upstream { track: Key },
+    /// Our PUBLISH_NAMESPACE.
+    Told,
+    /// Our FETCH.
+    Pulling { pull: Key },
+    /// Only what is in `out` is left to do.
+    Closed,
+}
+
+/// Request ids that the peer has used (MoQT-18 §10.1).
+#[derive(Debug, Default)]
+pub(crate) struct SeenIds {
+    /// Every id of the right parity below this one was seen, or is so old that it is taken as seen.
+    below: u64,
+    ahead: BTreeSet<u64>,
+}
+
+impl SeenIds {
+    /// `false`: wrong parity or a duplicate. Requests travel on streams of their own and may arrive in any order; ids of
+    /// requests that were cancelled before they arrived leave holes, of which the oldest are given up at `ahead_max`.
+    pub(crate) fn insert(&mut self, id: u64, ahead_max: usize) -> bool {
+        if !id.is_multiple_of(2) || self.contains(id) {
+            return false;
+        }
+        self.ahead.insert(id);
+        if self.ahead.len() > ahead_max
+            && let Some(&first) = self.ahead.first()
+        {
+            self.below = first;
+        }
+        while self.ahead.remove(&self.below) {
+            self.below = self.below.saturating_add(2);
+        }
+        true
+    }
+
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        id < self.below || self.ahead.contains(&id)
+    }
+
+    /// The smallest id that may not have been processed, for GOAWAY.
+    pub(crate) fn next(&self) -> u64 {
+        self.ahead.last().map_or(self.below, |last| last.saturating_add(2))
+    }
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) config: SessionConfig,
+    pub(crate) phase: Phase,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) control: SendBuffer,
+    pub(crate) control_stream: Option<StreamId>,
+    /// The peer's control stream was seen.
+    pub(crate) peer_control: bool,
+    pub(crate) goaway_received: bool,
+    pub(crate) goaway_sent: bool,
+    pub(crate) receive: HashMap<StreamId, Receive>,
+    pub(crate) held: VecDeque<Held>,
+    /// Bytes that wait for something else: streams before SETUP, objects of unknown aliases.
+    pub(crate) held_len: usize,
+    /// Subgroup streams whose alias is unknown so far.
+    pub(crate) unresolved: Vec<StreamId>,
+    pub(crate) requests: Slab<Request>,
+    pub(crate) request_by_stream: HashMap<StreamId, Key>,
+    pub(crate) request_by_id: HashMap<u64, Key>,
+    pub(crate) flush: VecDeque<Key>,
+    /// Peer's streams to stop, and streams of ours to reset, at the next pump.
+    pub(crate) stops: Vec<(StreamId, u64)>,
+    pub(crate) resets: Vec<(StreamId, u64)>,
+    pub(crate) seen: SeenIds,
+    /// Our next request id.
+    pub(crate) next_id: u64,
+    pub(crate) subscriptions: Slab<Subscription>,
+    pub(crate) fetches: Slab<FetchOut>,
+    /// Track aliases that the peer chose: key and serial of the track.
+    pub(crate) aliases: HashMap<u64, (Key, u64)>,
+    /// It is in the relay's dirty list.
+    pub(crate) dirty: bool,
+    pub(crate) opened_at: Instant,
+    /// A request was accepted.
+    pub(crate) used: bool,
+    pub(crate) goaway_deadline: Option<Instant>,
+    /// The earliest timer that is set for this session.
+    pub(crate) timer_at: Option<Instant>,
+}
+
+impl Session {
+    pub(crate) fn new(now: Instant, id: SessionId, config: SessionConfig) -> Self {
+        Self {
+            id,
+            config,
+            phase: Phase::Setup,
+            scope: None,
+            control: SendBuffer::default(),
+            control_stream: None,
+            peer_control: false,
+            goaway_received: false,
+            goaway_sent: false,
+            receive: HashMap::new(),
+            held: VecDeque::new(),
+            held_len: 0,
+            unresolved: Vec::new(),
+            requests: Slab::default(),
+            request_by_stream: HashMap::new(),
+            request_by_id: HashMap::new(),
+            flush: VecDeque::new(),
+            stops: Vec::new(),
+            resets: Vec::new(),
+            seen: SeenIds::default(),
+            // MoQT-18 §10.1: the server generates odd request ids, starting at 1.
+            next_id: 1,
+            subscriptions: Slab::default(),
+            fetches: Slab::default(),
+            aliases: HashMap::new(),
+            dirty: false,
+            opened_at: now,
+            used: false,
+            goaway_deadline: None,
+            timer_at: None,
+        }
+    }
+
+    pub(crate) fn draft(&self) -> Draft {
+        self.config.draft
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. })
+    }
+
+    /// A request of ours, sent as soon as a stream can be opened for it. `message` gets its request id.
+    pub(crate) fn open_request(&mut self, kind: RequestKind, message: impl FnOnce(u64) -> ControlMessage) -> Key {
+        let id = self.next_id;
+        self.next_id = self.next_id.saturating_add(2);
+        let mut out = SendBuffer::default();
+        out.push(self.config.draft, &message(id));
+        let request =
+            Request { stream: None, id, out, kind, deadline: None, cancel: None, queued: true, receiving: true };
+        let key = self.requests.insert(request);
+        self.flush.push_back(key);
+        key
+    }
+
+    /// Puts an answer on a request's stream.
+    pub(crate) fn answer(&mut self, request: Key, message: &ControlMessage) {
+        let draft = self.config.draft;
+        if let Some(state) = self.requests.get_mut(request) {
+            state.out.push(draft, message);
+        }
+        self.queue_flush(request);
+    }
+
+    /// Ends our half of a request's stream after what was answered.
+    pub(crate) fn finish_request(&mut self, request: Key) {
+        if let Some(state) = self.requests.get_mut(request) {
+            state.out.finish();
+            state.deadline = None;
+            state.kind = RequestKind::Closed;
+        }
+        self.queue_flush(request);
+    }
+
+    /// Resets and stops a request's stream.
+    pub(crate) fn cancel_request(&mut self, request: Key, code: u64) {
+        if let Some(state) = self.requests.get_mut(request) {
+            state.cancel = Some(code);
+            state.deadline = None;
+            state.kind = RequestKind::Closed;
+        }
+        self.queue_flush(request);
+    }
+
+    pub(crate) fn queue_flush(&mut self, request: Key) {
+        if let Some(state) = self.requests.get_mut(request)
+            && !state.queued
+        {
+            state.queued = true;
+            self.flush.push_back(request);
+        }
+    }
+
+    /// Removes a request whose stream has nothing left to send.
+    pub(crate) fn forget_request(&mut self, request: Key) {
+        if let Some(state) = self.requests.remove(request) {
+            self.request_by_id.remove(&state.id);
+            if let Some(stream) = state.stream {
+                self.request_by_stream.remove(&stream);
+                if let Some(receive) = self.receive.get_mut(&stream)
+                    && matches!(receive, Receive::Request(..))
+                {
+                    *receive = Receive::Ignored;
+                }
+                if !state.receiving {
+                    self.receive.remove(&stream);
+                }
+            }
+        }
+    }
+
+    /// Bytes that wait for the peer to read them.
+    pub(crate) fn send_len(&self) -> usize {
+        self.control.len() + self.requests.iter().map(|(_, request)| request.out.len()).sum::<usize>()
+    }
+
+    /// The key of the subscription to `track`, if there is one.
+    pub(crate) fn subscription_to(&self, track: Key) -> Option<Key> {
+        self.subscriptions.iter().find(|(_, subscription)| subscription.track == track).map(|(key, _)| key)
+    }
+
+    /// Whether a SUBSCRIBE for `track` waits here.
+    pub(crate) fn waits_for(&self, track: Key) -> bool {
+        self.requests.iter().any(
+            |(_, request)| matches!(&request.kind, RequestKind::SubscribeWaiting { track: waits, .. } if *waits == track),
+        )
+    }
+}
+
+/// The location right after `location`.
+pub(crate) fn after(location: Location) -> Location {
+    Location::new(location.group, location.object.saturating_add(1))
+}

@@ -1,0 +1,196 @@
+//! Sessions as a whole: opening, closing, and what an operator does to them.
+
+use std::time::{Duration, Instant};
+
+use crate::error::AuthFault;
+use crate::wire::{ControlMessage, Goaway, Setup, StreamResetCode};
+
+use super::auth::refused;
+use super::cache::SubgroupEnd;
+use super::pull::PulledItem;
+use super::session::{Fatal, Key, Phase, Receive, RequestKind, Session};
+use super::{Relay, RelayEvent, SessionConfig, SessionId, StreamId};
+
+/// MOQT_IMPLEMENTATION of our SETUP.
+const IMPLEMENTATION: &str = concat!("streams/", env!("CARGO_PKG_VERSION"));
+
+impl Relay {
+    pub(super) fn open_session(&mut self, now: Instant, id: SessionId, config: SessionConfig) {
+        if self.by_id.contains_key(&id) {
+            return;
+        }
+        let mut session = Session::new(now, id, config);
+        let implementation = Some(IMPLEMENTATION.to_owned());
+        session
+            .control
+            .push(session.config.draft, &ControlMessage::Setup(Setup { implementation, ..Setup::default() }));
+        let full = self.sessions.len() >= self.config.sessions_max;
+        let key = self.sessions.insert(session);
+        self.by_id.insert(id, key);
+        self.mark_dirty(key);
+        if full {
+            self.counters.sessions_refused += 1;
+            self.close(now, key, Fatal::new(crate::wire::SessionError::Internal, "too many sessions"));
+        } else {
+            self.arm_session(now, key);
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !session.dirty
+        {
+            session.dirty = true;
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// Ends a session: what it had is taken back now, the close itself goes out with the next pump.
+    pub(super) fn close(&mut self, now: Instant, key: Key, fatal: Fatal) {
+        self.close_with(now, key, fatal.code.to_u64(), fatal.reason);
+    }
+
+    fn close_with(&mut self, now: Instant, key: Key, code: u64, reason: String) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.is_closing() {
+            return;
+        }
+        session.phase = Phase::Closing { code, reason: reason.clone(), told: false };
+        self.counters.sessions_closed += 1;
+        let session = session.id;
+        self.take_back(now, key);
+        self.events.push_back(RelayEvent::SessionClose { session, code, reason });
+        self.mark_dirty(key);
+    }
+
+    /// Undoes everything a session had set up.
+    fn take_back(&mut self, now: Instant, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.held.clear();
+        session.unresolved.clear();
+        let requests: Vec<Key> = session.requests.iter().map(|(request, _)| request).collect();
+        for (stream, receive) in std::mem::take(&mut session.receive) {
+            self.stop_receiving(now, key, stream, receive, StreamResetCode::SessionClosed.to_u64());
+        }
+        for request in requests {
+            let Some(session) = self.sessions.get_mut(key) else { return };
+            let Some(state) = session.requests.get_mut(request) else { continue };
+            let kind = std::mem::replace(&mut state.kind, RequestKind::Closed);
+            self.undo_request(now, key, request, kind);
+        }
+    }
+
+    /// A receiving stream ended without its FIN.
+    fn stop_receiving(&mut self, now: Instant, key: Key, stream: StreamId, receive: Receive, code: u64) {
+        match receive {
+            Receive::Subgroup(incoming) => {
+                if let Some(session) = self.sessions.get_mut(key) {
+                    session.unresolved.retain(|unresolved| *unresolved != stream);
+                }
+                self.close_incoming(now, key, &incoming, SubgroupEnd::Reset(StreamResetCode::from_u64(code).to_u64()));
+            }
+            Receive::Fetch(fetch) => self.push_pull(fetch.pull, PulledItem::Reset(code)),
+            Receive::Fresh(_) | Receive::Control(_) | Receive::Request(..) | Receive::Ignored => {}
+        }
+    }
+
+    pub(super) fn remove_session(&mut self, now: Instant, id: SessionId) {
+        let Some(key) = self.by_id.remove(&id) else { return };
+        self.take_back(now, key);
+        self.sessions.remove(key);
+    }
+
+    pub(super) fn on_stream_reset(&mut self, now: Instant, key: Key, stream: StreamId, code: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.held.retain(|held| held.stream != stream);
+        match session.receive.remove(&stream) {
+            Some(Receive::Control(_)) => {
+                self.close(now, key, Fatal::violation("the control stream was reset"));
+            }
+            Some(Receive::Request(_, request)) => {
+                if let Some(state) = session.requests.get_mut(request) {
+                    state.receiving = false;
+                }
+                self.end_request(now, key, request, false);
+            }
+            Some(receive) => self.stop_receiving(now, key, stream, receive, code),
+            None => {}
+        }
+    }
+
+    pub(super) fn on_stream_stopped(&mut self, now: Instant, key: Key, stream: StreamId) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.control_stream == Some(stream) {
+            self.close(now, key, Fatal::violation("the control stream was stopped"));
+            return;
+        }
+        if let Some(&request) = session.request_by_stream.get(&stream) {
+            self.end_request(now, key, request, false);
+            return;
+        }
+        // MoQT-18 §11.4.3: nothing more of a subgroup is sent once its stream was stopped.
+        let cancelled = StreamResetCode::Cancelled.to_u64();
+        for (_, subscription) in session.subscriptions.iter_mut() {
+            if let Some(state) = subscription.streams.iter_mut().find(|state| state.stream == Some(stream)) {
+                state.done = true;
+                session.resets.push((stream, cancelled));
+            }
+        }
+        for (_, fetch) in session.fetches.iter_mut().filter(|(_, fetch)| fetch.stream == Some(stream)) {
+            fetch.done = true;
+            session.resets.push((stream, cancelled));
+        }
+        self.mark_dirty(key);
+    }
+
+    // ---- operator ------------------------------------------------------------------------------------------------
+
+    pub(super) fn kick_session(&mut self, now: Instant, id: SessionId, code: u64, reason: &str) {
+        if let Some(&key) = self.by_id.get(&id) {
+            self.close_with(now, key, code, reason.to_owned());
+        }
+    }
+
+    pub(super) fn cut_by_key(&mut self, now: Instant, kid: &str) {
+        self.cut(
+            now,
+            |session| session.scope.as_ref().is_some_and(|scope| scope.is_signed_by(kid)),
+            AuthFault::RevokedKid,
+        );
+    }
+
+    pub(super) fn cut_by_resource(&mut self, now: Instant, id: &str) {
+        self.cut(
+            now,
+            |session| session.scope.as_ref().is_some_and(|scope| scope.is_about(id)),
+            AuthFault::UnknownResource,
+        );
+    }
+
+    fn cut(&mut self, now: Instant, affected: impl Fn(&Session) -> bool, fault: AuthFault) {
+        let keys: Vec<Key> =
+            self.sessions.iter().filter(|(_, session)| affected(session)).map(|(key, _)| key).collect();
+        for key in keys {
+            self.close(now, key, refused(fault.into()));
+        }
+    }
+
+    pub(super) fn drain_sessions(&mut self, now: Instant, timeout: Duration) {
+        let keys: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            if session.is_closing() || std::mem::replace(&mut session.goaway_sent, true) {
+                continue;
+            }
+            let goaway = Goaway {
+                new_session_uri: String::new(),
+                timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                request_id: Some(session.seen.next()),
+            };
+            session.control.push(session.config.draft, &ControlMessage::Goaway(goaway));
+            session.goaway_deadline = now.checked_add(timeout);
+            self.mark_dirty(key);
+            self.arm_session(now, key);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! SUBSCRIBE and TRACK_STATUS: finding the track, waiting for it, and starting the subscription.
+
+use std::time::{Duration, Instant};
+
+use crate::directory::Directory;
+use crate::wire::{
+    ControlMessage, FullTrackName, Location, Parameters, RequestErrorCode, RequestOk, SUBSCRIBER_PRIORITY_DEFAULT,
+    StreamResetCode, Subscribe, SubscribeOk, SubscriptionFilter, TrackStatus,
+};
+
+use super::Relay;
+use super::auth::Refusal;
+use super::cache::GroupCache;
+use super::session::{Fatal, Key, RequestKind, after};
+use super::subscription::{Subscription, SubscriptionStart};
+use super::track::{TrackState, Waiter};
+
+impl Relay {
+    pub(super) fn on_subscribe(
+        &mut self,
+        now: Instant,
+        directory: &dyn Directory,
+        key: Key,
+        request: Key,
+        message: Subscribe,
+    ) -> Result<(), Fatal> {
+        self.authorize(now, directory, key, &message.parameters.auth_tokens)?;
+        if let Some(refusal) = self.unreadable(key, &message.track) {
+            self.refuse(key, request, refusal.code, refusal.reason);
+            return Ok(());
+        }
+        let hold = message.parameters.rendezvous_timeout_ms.filter(|&ms| ms > 0).map(|ms| {
+            let held = Duration::from_millis(ms).min(self.config.rendezvous_timeout_max);
+            now.checked_add(held).unwrap_or(now)
+        });
+        let Some(track) = self.find_or_source(now, &message.track, hold.is_some()) else {
+            self.refuse(key, request, Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason);
+            return Ok(());
+        };
+        let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
+        // MoQT-18 §5.1: at most one subscription to a track in this direction.
+        if session.subscription_to(track).is_some() || session.waits_for(track) {
+            let reason = "this session subscribes to the track already";
+            self.refuse(key, request, RequestErrorCode::DuplicateSubscription, reason);
+            return Ok(());
+        }
+        let live = self.tracks.get(track).is_some_and(|track| track.is_live());
+        if let Some(state) = session.requests.get_mut(request) {
+            let message = Box::new(message);
+            state.kind = RequestKind::SubscribeWaiting { message, track, forgive_until: hold };
+        }
+        if live {
+            self.establish(now, key, request);
+        } else {
+            self.wait_for(now, track, key, request, hold);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_track_status(
+        &mut self,
+        now: Instant,
+        directory: &dyn Directory,
+        key: Key,
+        request: Key,
+        message: TrackStatus,
+    ) -> Result<(), Fatal> {
+        self.authorize(now, directory, key, &message.parameters.auth_tokens)?;
+        if let Some(refusal) = self.unreadable(key, &message.track) {
+            self.refuse(key, request, refusal.code, refusal.reason);
+            return Ok(());
+        }
+        let Some(track) = self.find_or_source(now, &message.track, false) else {
+            self.refuse(key, request, Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason);
+            return Ok(());
+        };
+        let live = self.tracks.get(track).is_some_and(|track| track.is_live());
+        if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) {
+            state.kind = RequestKind::StatusWaiting { track };
+        }
+        if live {
+            self.answer_status(key, request, track);
+        } else {
+            self.wait_for(now, track, key, request, None);
+        }
+        Ok(())
+    }
+
+    /// Why the session may not read the track, if so.
+    pub(super) fn unreadable(&self, key: Key, track: &FullTrackName) -> Option<Refusal> {
+        let scope = self.sessions.get(key)?.scope.as_ref()?;
+        scope.may_read(track).err()
+    }
+
+    /// The track of that name; if it is not here, a new one with its sources asked for. `None`: nobody has it, and `hold`
+    /// does not say to wait for somebody.
+    pub(super) fn find_or_source(&mut self, now: Instant, name: &FullTrackName, hold: bool) -> Option<Key> {
+        if let Some(key) = self.tracks.by_name(name) {
+            let track = self.tracks.get(key)?;
+            let sourced = track.state == TrackState::Live || !track.origins.is_empty();
+            if sourced || self.attach_sources(now, key) || hold {
+                return Some(key);
+            }
+            return None;
+        }
+        if self.tracks.len() >= self.config.tracks_max {
+            self.counters.tracks_refused += 1;
+            return None;
+        }
+        let key = self.tracks.insert(name.clone());
+        if self.attach_sources(now, key) || hold {
+            return Some(key);
+        }
+        self.tracks.remove(key);
+        None
+    }
+
+    /// Lets a request wait until its track is live.
+    pub(super) fn wait_for(&mut self, now: Instant, track: Key, key: Key, request: Key, hold: Option<Instant>) {
+        let patience = now.checked_add(self.config.upstream_timeout).unwrap_or(now);
+        if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) {
+            state.deadline = Some(hold.unwrap_or(patience));
+        }
+        if let Some(state) = self.tracks.get_mut(track) {
+            state.waiters.push(Waiter::Request { session: key, request });
+        }
+        self.arm_session(now, key);
+        self.arm_track(now, track);
+    }
+
+    pub(super) fn answer_status(&mut self, key: Key, request: Key, track: Key) {
+        let Some((largest, properties)) =
+            self.tracks.get(track).map(|track| (track.cache.largest(), track.properties.clone()))
+        else {
+            return;
+        };
+        let expires_ms = self.expires_ms(key);
+        let parameters = Parameters { expires_ms, largest_object: largest, ..Parameters::default() };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.answer(request, &ControlMessage::RequestOk(RequestOk { parameters, properties }));
+        session.finish_request(request);
+        self.mark_used(key);
+        self.mark_dirty(key);
+    }
+
+    /// Starts the subscription of a SUBSCRIBE whose track is live.
+    pub(super) fn establish(&mut self, now: Instant, key: Key, request: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(state) = session.requests.get_mut(request) else { return };
+        let RequestKind::SubscribeWaiting { message, track, .. } =
+            std::mem::replace(&mut state.kind, RequestKind::Closed)
+        else {
+            return;
+        };
+        state.deadline = None;
+        let Some(source) = self.tracks.get(track) else { return };
+        let Some(start) = start_of(&message.parameters, &source.cache) else {
+            let reason = "the whole range was published already";
+            self.refuse(key, request, RequestErrorCode::InvalidRange, reason);
+            return;
+        };
+        let (alias, properties) = (source.serial, source.properties.clone());
+        self.add_subscription(track, key, request, start);
+        let expires_ms = self.expires_ms(key);
+        let largest_object = self.tracks.get(track).and_then(|track| track.cache.largest());
+        let parameters = Parameters { expires_ms, largest_object, ..Parameters::default() };
+        let ok = SubscribeOk { track_alias: alias, parameters, properties };
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.answer(request, &ControlMessage::SubscribeOk(ok));
+        }
+        self.mark_used(key);
+        self.mark_dirty(key);
+        self.request_new_group(track, message.parameters.new_group_request);
+        self.resume_joining(now, key, message.request_id);
+    }
+
+    /// Links a session and a track.
+    pub(super) fn add_subscription(&mut self, track: Key, key: Key, request: Key, start: SubscriptionStart) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(source) = self.tracks.get_mut(track) else { return };
+        let subscription = Subscription::new(track, source.serial, request, start, &source.cache);
+        let subscription = session.subscriptions.insert(subscription);
+        source.subscribers.push((key, subscription));
+        source.idle_since = None;
+        if let Some(state) = session.requests.get_mut(request) {
+            state.kind = RequestKind::Subscribed { subscription };
+        }
+    }
+
+    /// Applies the parameters of REQUEST_UPDATE (or of the answer to our PUBLISH). Gives the largest location.
+    pub(super) fn apply_update(&mut self, key: Key, subscription: Key, parameters: &Parameters) -> Option<Location> {
+        let session = self.sessions.get_mut(key)?;
+        let state = session.subscriptions.get_mut(subscription)?;
+        let track = state.track;
+        let source = self.tracks.get(track)?;
+        if let Some(priority) = parameters.subscriber_priority {
+            state.priority = priority;
+        }
+        if let Some(timeout_ms) = parameters.object_delivery_timeout_ms {
+            state.timeout = Some(timeout_ms).filter(|&ms| ms > 0).map(Duration::from_millis);
+        }
+        if parameters.filter.is_some()
+            && let Some(start) = start_of(parameters, &source.cache)
+        {
+            state.narrow(start.start, start.end_group);
+        }
+        match parameters.forward {
+            Some(true) if !state.forward => state.resume(&source.cache),
+            Some(false) if state.forward => {
+                // MoQT-18 §11.4.3: omitting objects because of the Forward State resets the stream.
+                state.forward = false;
+                state.cut(StreamResetCode::Cancelled);
+            }
+            _ => {}
+        }
+        state.ready = true;
+        let largest = source.cache.largest();
+        self.mark_dirty(key);
+        self.request_new_group(track, parameters.new_group_request);
+        largest
+    }
+
+    /// The peer is no longer interested: its streams are reset.
+    pub(super) fn drop_subscription(&mut self, now: Instant, key: Key, subscription: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mut state) = session.subscriptions.remove(subscription) else { return };
+        // MoQT-18 §5.1.1: "It MUST reset any open streams associated with the SUBSCRIBE."
+        state.cut(StreamResetCode::Cancelled);
+        session.resets.append(&mut state.resets);
+        if let Some(track) = self.tracks.get_mut(state.track) {
+            track.subscribers.retain(|known| *known != (key, subscription));
+        }
+        self.mark_dirty(key);
+        self.check_idle(now, state.track);
+    }
+
+    /// A request no longer waits for a track.
+    pub(super) fn drop_waiter(&mut self, now: Instant, track: Key, waiter: Waiter) {
+        if let Some(state) = self.tracks.get_mut(track) {
+            state.waiters.retain(|known| *known != waiter);
+        }
+        self.check_idle(now, track);
+    }
+
+    /// The track has become live: answers everybody who waits for it.
+    pub(super) fn resolve_waiters(&mut self, now: Instant, track: Key) {
+        let Some(state) = self.tracks.get_mut(track) else { return };
+        for waiter in std::mem::take(&mut state.waiters) {
+            match waiter {
+                Waiter::Shard(shard) => self.answer_shard(now, shard, track),
+                Waiter::Request { session, request } => self.resolve_waiter(now, track, session, request),
+            }
+        }
+        self.check_idle(now, track);
+    }
+
+    fn resolve_waiter(&mut self, now: Instant, track: Key, key: Key, request: Key) {
+        let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) else {
+            return;
+        };
+        state.deadline = None;
+        match &state.kind {
+            RequestKind::SubscribeWaiting { .. } => self.establish(now, key, request),
+            RequestKind::StatusWaiting { .. } => self.answer_status(key, request, track),
+            RequestKind::FetchWaiting { .. } => self.resume_fetch(now, key, request),
+            _ => {}
+        }
+    }
+
+    /// No source has the track (any more): refuses everybody who waits, except those who said they would.
+    pub(super) fn refuse_waiters(&mut self, now: Instant, track: Key, code: RequestErrorCode, reason: &str) {
+        let Some(state) = self.tracks.get_mut(track) else { return };
+        let over = matches!(state.state, TrackState::Over(_));
+        let mut kept = Vec::new();
+        for waiter in std::mem::take(&mut state.waiters) {
+            match waiter {
+                Waiter::Shard(shard) => self.refuse_shard(shard, track, code, reason),
+                Waiter::Request { session, request } => {
+                    let state = self.sessions.get(session).and_then(|session| session.requests.get(request));
+                    let holds = state.is_some_and(|state| {
+                        matches!(&state.kind, RequestKind::SubscribeWaiting { forgive_until: Some(until), .. } if *until > now)
+                    });
+                    if holds && !over {
+                        kept.push(waiter);
+                    } else {
+                        self.refuse(session, request, code, reason);
+                    }
+                }
+            }
+        }
+        if let Some(state) = self.tracks.get_mut(track) {
+            state.waiters = kept;
+        }
+        self.check_idle(now, track);
+    }
+}
+
+impl Subscription {
+    /// Moves the range of a running subscription.
+    fn narrow(&mut self, start: Location, end_group: Option<u64>) {
+        let last = end_group.unwrap_or(u64::MAX);
+        for stream in &mut self.streams {
+            // MoQT-18 §11.4.3: streams that the new range leaves out are reset.
+            if (stream.group < start.group || stream.group > last) && !stream.done {
+                stream.done = true;
+                self.resets.extend(stream.stream.map(|stream| (stream, StreamResetCode::Cancelled.to_u64())));
+            }
+        }
+        self.streams.retain(|stream| !stream.done);
+        self.start = start;
+        self.end_group = end_group;
+    }
+}
+
+/// Where a subscription with these parameters starts; `None` when its range is over already.
+pub(super) fn start_of(parameters: &Parameters, cache: &GroupCache) -> Option<SubscriptionStart> {
+    let largest = cache.largest();
+    let (start, end_group) = match parameters.filter {
+        // MoQT-18 §5.1.2: no filter passes everything that is received from now on.
+        None => (Location::default(), None),
+        Some(SubscriptionFilter::LargestObject) => (largest.map(after).unwrap_or_default(), None),
+        Some(SubscriptionFilter::NextGroupStart) => {
+            let next = largest.map(|largest| Location::new(largest.group.saturating_add(1), 0));
+            (next.unwrap_or_default(), None)
+        }
+        Some(SubscriptionFilter::AbsoluteStart(start)) => (start, None),
+        Some(SubscriptionFilter::AbsoluteRange { start, end_group }) => {
+            if largest.is_some_and(|largest| largest.group > end_group) {
+                return None;
+            }
+            (start, Some(end_group))
+        }
+    };
+    let timeout = parameters.object_delivery_timeout_ms.filter(|&ms| ms > 0).map(Duration::from_millis);
+    Some(SubscriptionStart {
+        priority: parameters.subscriber_priority.unwrap_or(SUBSCRIBER_PRIORITY_DEFAULT),
+        order: parameters.group_order.unwrap_or_default(),
+        forward: parameters.forward.unwrap_or(true),
+        start,
+        end_group,
+        timeout,
+    })
+}

@@ -1,0 +1,432 @@
+//! One viewer's subscription: a range of a track and a cursor for every subgroup that is on its way.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+
+use crate::wire::{Draft, GroupOrder, Location, StreamResetCode, SubgroupHeader, SubgroupId, vi64};
+
+use super::cache::{GroupCache, StoredObject, Subgroup, SubgroupEnd};
+use super::session::Key;
+use super::{PublishDone, StreamId, Transmit};
+
+/// Header of a subgroup stream (type, alias, group, subgroup, priority) and the first object's id: at most 47 bytes.
+const HEAD_LEN_MAX: usize = 5 * vi64::LEN_MAX + 2;
+
+/// What one attempt to send left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something was handed over.
+    Sent,
+    /// Nothing is ready.
+    Idle,
+    /// The transport takes no more of this stream for now.
+    Blocked,
+    /// The stream is over.
+    Done,
+    /// The next object waited longer than the delivery timeout allows.
+    Late,
+    /// The cache no longer has the next object.
+    Behind,
+}
+
+/// Bytes in front of an object, kept inside the cursor so that nothing is allocated for a viewer.
+#[derive(Debug)]
+struct Head {
+    bytes: [u8; HEAD_LEN_MAX],
+    start: usize,
+    end: usize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { bytes: [0; HEAD_LEN_MAX], start: 0, end: 0 }
+    }
+}
+
+impl Head {
+    fn fill(&mut self, write: impl FnOnce(&mut &mut [u8])) {
+        let mut rest = self.bytes.as_mut_slice();
+        write(&mut rest);
+        let left = rest.len();
+        self.start = 0;
+        self.end = HEAD_LEN_MAX.saturating_sub(left);
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn advance(&mut self, len: usize) {
+        self.start = self.start.saturating_add(len).min(self.end);
+    }
+}
+
+/// A cursor into one subgroup, and the stream its objects go to.
+#[derive(Debug)]
+pub(crate) struct OutStream {
+    pub(crate) group: u64,
+    pub(crate) subgroup: u64,
+    pub(crate) priority: u8,
+    pub(crate) stream: Option<StreamId>,
+    /// Index of the next object in the subgroup.
+    next: usize,
+    /// Id of the last object that was begun on the stream.
+    last: Option<u64>,
+    /// The stream's header says that objects have properties.
+    properties: bool,
+    head: Head,
+    rest: Bytes,
+    /// When the object in `rest` came.
+    rest_at: Option<Instant>,
+    pub(crate) done: bool,
+}
+
+/// What a cursor needs to know of its subscription.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SendContext {
+    pub(crate) now: Instant,
+    pub(crate) draft: Draft,
+    pub(crate) alias: u64,
+    pub(crate) urgency: u8,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl OutStream {
+    fn new(group: u64, subgroup: &Subgroup, next: usize) -> Self {
+        Self {
+            group,
+            subgroup: subgroup.info.id,
+            priority: subgroup.info.priority,
+            stream: None,
+            next,
+            last: None,
+            properties: false,
+            head: Head::default(),
+            rest: Bytes::new(),
+            rest_at: None,
+            done: false,
+        }
+    }
+
+    /// Whether [`OutStream::send`] has something to do.
+    pub(crate) fn is_ready(&self, cache: &GroupCache) -> bool {
+        if self.done {
+            return false;
+        }
+        if !self.rest.is_empty() || !self.head.rest().is_empty() {
+            return true;
+        }
+        let Some(subgroup) = cache.group(self.group).and_then(|group| group.subgroup(self.subgroup)) else {
+            return true;
+        };
+        self.next != subgroup.index_end()
+            || match subgroup.end {
+                SubgroupEnd::Open => false,
+                SubgroupEnd::Finished => true,
+                // Once reset, the cursor waits: another upstream stream may go on with the subgroup.
+                SubgroupEnd::Reset(_) => self.stream.is_some(),
+            }
+    }
+
+    /// Nothing is open and nothing is on its way.
+    pub(crate) fn is_settled(&self, cache: &GroupCache) -> bool {
+        self.done || (self.stream.is_none() && !self.is_ready(cache))
+    }
+
+    /// Hands at most one object over.
+    pub(crate) fn send(
+        &mut self,
+        context: &SendContext,
+        cache: &GroupCache,
+        opened: &mut u64,
+        io: &mut dyn Transmit,
+    ) -> Step {
+        if self.done {
+            return Step::Idle;
+        }
+        let subgroup = cache.group(self.group).and_then(|group| group.subgroup(self.subgroup));
+        if self.rest.is_empty() && self.head.rest().is_empty() {
+            let Some(subgroup) = subgroup else { return Step::Behind };
+            let object = match subgroup.object(self.next) {
+                Err(_) => return Step::Behind,
+                Ok(Some(object)) => object,
+                Ok(None) => return self.end(subgroup.end, io),
+            };
+            if is_late(context, object.at) {
+                return Step::Late;
+            }
+            match self.begin(context, subgroup, object, opened, io) {
+                Step::Sent => {}
+                other => return other,
+            }
+        } else if self.rest_at.is_some_and(|at| is_late(context, at)) {
+            return Step::Late;
+        }
+        // The end goes with the last object when it is known by now.
+        let fin =
+            subgroup.is_some_and(|subgroup| subgroup.end == SubgroupEnd::Finished && self.next == subgroup.index_end());
+        self.write(fin, io)
+    }
+
+    /// Puts the next object's bytes into `head` and `rest`, on a new stream when the open one cannot carry it.
+    fn begin(
+        &mut self,
+        context: &SendContext,
+        subgroup: &Subgroup,
+        object: &StoredObject,
+        opened: &mut u64,
+        io: &mut dyn Transmit,
+    ) -> Step {
+        let continues = self.last.is_some() && object.follows && object.properties == self.properties;
+        if let (Some(stream), false) = (self.stream, continues || self.last.is_none()) {
+            // MoQT-18 §11.4.3: "If the relay does not know if an Object is the next Object, it MUST reset the Subgroup
+            // stream and open a new one to forward it."
+            io.reset(stream, StreamResetCode::Cancelled.to_u64());
+            self.stream = None;
+            self.last = None;
+        }
+        if self.stream.is_none() {
+            let Some(stream) = io.open_uni() else { return Step::Blocked };
+            io.set_urgency(stream, context.urgency);
+            self.stream = Some(stream);
+            *opened += 1;
+            self.properties = object.properties;
+            let header = self.header(context.alias, subgroup, object);
+            self.head.fill(|head| {
+                header.encode(context.draft, head);
+                vi64::encode(object.id, head);
+            });
+            self.rest = object.tail();
+        } else {
+            self.rest = object.framed.clone();
+        }
+        self.rest_at = Some(object.at);
+        self.last = Some(object.id);
+        self.next += 1;
+        Step::Sent
+    }
+
+    fn header(&self, track_alias: u64, subgroup: &Subgroup, object: &StoredObject) -> SubgroupHeader {
+        let begins = subgroup.objects().next().is_some_and(|first| first.id == object.id);
+        SubgroupHeader {
+            track_alias,
+            group: self.group,
+            subgroup: if self.subgroup == 0 { SubgroupId::Zero } else { SubgroupId::Explicit(self.subgroup) },
+            priority: Some(subgroup.info.priority),
+            properties: self.properties,
+            end_of_group: subgroup.info.ends_group,
+            first_object: begins && subgroup.info.first_object,
+        }
+    }
+
+    fn write(&mut self, fin: bool, io: &mut dyn Transmit) -> Step {
+        let Some(stream) = self.stream else { return Step::Idle };
+        if !self.head.rest().is_empty() {
+            match io.write(stream, self.head.rest(), false) {
+                Ok(taken) => self.head.advance(taken),
+                Err(_) => return self.abandon(io),
+            }
+            if !self.head.rest().is_empty() {
+                return Step::Blocked;
+            }
+        }
+        match io.write_shared(stream, &self.rest, fin) {
+            Ok(taken) => self.rest.advance(taken.min(self.rest.len())),
+            Err(_) => return self.abandon(io),
+        }
+        if !self.rest.is_empty() {
+            return Step::Blocked;
+        }
+        // Lets go of the object's bytes.
+        self.rest = Bytes::new();
+        self.rest_at = None;
+        if fin {
+            self.done = true;
+            return Step::Done;
+        }
+        Step::Sent
+    }
+
+    /// All objects so far are handed over: ends the stream when the subgroup has ended.
+    fn end(&mut self, end: SubgroupEnd, io: &mut dyn Transmit) -> Step {
+        match (end, self.stream) {
+            (SubgroupEnd::Open, _) | (SubgroupEnd::Reset(_), None) => Step::Idle,
+            (SubgroupEnd::Finished, None) => {
+                self.done = true;
+                Step::Done
+            }
+            (SubgroupEnd::Finished, Some(stream)) => match io.write(stream, &[], true) {
+                Ok(_) => {
+                    self.done = true;
+                    Step::Done
+                }
+                Err(_) => self.abandon(io),
+            },
+            (SubgroupEnd::Reset(code), Some(stream)) => {
+                io.reset(stream, code);
+                self.stream = None;
+                self.last = None;
+                Step::Idle
+            }
+        }
+    }
+
+    /// The peer stopped the stream: nothing more of this subgroup goes out (MoQT-18 §11.4.3).
+    fn abandon(&mut self, io: &mut dyn Transmit) -> Step {
+        self.reset(StreamResetCode::Cancelled.to_u64(), io);
+        Step::Done
+    }
+
+    pub(crate) fn reset(&mut self, code: u64, io: &mut dyn Transmit) {
+        if let (Some(stream), false) = (self.stream, self.done) {
+            io.reset(stream, code);
+        }
+        self.done = true;
+        self.rest = Bytes::new();
+    }
+}
+
+fn is_late(context: &SendContext, at: Instant) -> bool {
+    context.timeout.is_some_and(|timeout| context.now.saturating_duration_since(at) > timeout)
+}
+
+/// A viewer's subscription.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) track: Key,
+    pub(crate) alias: u64,
+    pub(crate) request: Key,
+    pub(crate) priority: u8,
+    pub(crate) order: GroupOrder,
+    pub(crate) forward: bool,
+    pub(crate) start: Location,
+    pub(crate) end_group: Option<u64>,
+    /// Only objects that arrived from this number on pass (MoQT-18 §10.7: newly published or received ones).
+    pub(crate) from_arrival: u64,
+    /// The largest location that was told when forwarding began (MoQT-18 §5.1).
+    pub(crate) joining: Option<Location>,
+    /// The peer's OBJECT_DELIVERY_TIMEOUT.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) streams: Vec<OutStream>,
+    /// Subgroups of the track up to this serial have a cursor, or need none.
+    scanned: u64,
+    /// Data streams opened so far, for PUBLISH_DONE.
+    pub(crate) opened: u64,
+    /// The track is over: PUBLISH_DONE follows when all streams are closed.
+    pub(crate) ending: Option<PublishDone>,
+    /// Streams to reset at the next pump.
+    pub(crate) resets: Vec<(StreamId, u64)>,
+    /// Something may be ready to be sent.
+    pub(crate) ready: bool,
+}
+
+/// How a subscription starts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SubscriptionStart {
+    pub(crate) priority: u8,
+    pub(crate) order: GroupOrder,
+    pub(crate) forward: bool,
+    pub(crate) start: Location,
+    pub(crate) end_group: Option<u64>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Subscription {
+    pub(crate) fn new(track: Key, alias: u64, request: Key, start: SubscriptionStart, cache: &GroupCache) -> Self {
+        Self {
+            track,
+            alias,
+            request,
+            priority: start.priority,
+            order: start.order,
+            forward: start.forward,
+            start: start.start,
+            end_group: start.end_group,
+            from_arrival: cache.arrivals(),
+            joining: if start.forward { cache.largest() } else { None },
+            timeout: start.timeout,
+            streams: Vec::new(),
+            scanned: 0,
+            opened: 0,
+            ending: None,
+            resets: Vec::new(),
+            ready: true,
+        }
+    }
+
+    fn passes(&self, group: u64, object: &StoredObject) -> bool {
+        object.arrival >= self.from_arrival && Location::new(group, object.id) >= self.start
+    }
+
+    /// Adds a cursor for every subgroup that was opened since the last call.
+    pub(crate) fn discover(&mut self, cache: &GroupCache) {
+        if !self.forward || self.scanned == cache.subgroup_serial() {
+            return;
+        }
+        let (scanned, first, last) = (self.scanned, self.start.group, self.end_group.unwrap_or(u64::MAX));
+        self.scanned = cache.subgroup_serial();
+        for group in cache.groups().rev() {
+            if group.id < first {
+                break;
+            }
+            if group.id > last {
+                continue;
+            }
+            for subgroup in group.subgroups.iter().filter(|subgroup| subgroup.serial >= scanned) {
+                self.follow(group.id, subgroup);
+            }
+        }
+        self.streams.sort_unstable_by_key(|stream| (stream.group, stream.subgroup));
+    }
+
+    fn follow(&mut self, group: u64, subgroup: &Subgroup) {
+        let next = subgroup.first_index(|object| self.passes(group, object));
+        let over = subgroup.end != SubgroupEnd::Open && next == subgroup.index_end();
+        let followed = self.streams.iter().any(|stream| stream.group == group && stream.subgroup == subgroup.info.id);
+        if !over && !followed {
+            self.streams.push(OutStream::new(group, subgroup, next));
+        }
+    }
+
+    /// Starts to forward, from the next object on.
+    pub(crate) fn resume(&mut self, cache: &GroupCache) {
+        self.forward = true;
+        self.from_arrival = cache.arrivals();
+        self.joining = cache.largest();
+        self.scanned = 0;
+        self.ready = true;
+    }
+
+    /// Gives up everything before the newest group: the viewer is too slow for the rest.
+    pub(crate) fn jump(&mut self, newest: u64, io: &mut dyn Transmit) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.group < newest) {
+            stream.reset(StreamResetCode::TooFarBehind.to_u64(), io);
+        }
+        self.start = self.start.max(Location::new(newest, 0));
+    }
+
+    /// Stops all streams: they are reset by the next pump.
+    pub(crate) fn cut(&mut self, code: StreamResetCode) {
+        let open = self.streams.drain(..).filter(|stream| !stream.done).filter_map(|stream| stream.stream);
+        self.resets.extend(open.map(|stream| (stream, code.to_u64())));
+    }
+
+    /// Forgets streams that are over.
+    pub(crate) fn sweep(&mut self) {
+        self.streams.retain(|stream| !stream.done);
+    }
+
+    /// No stream is open and nothing is on its way.
+    pub(crate) fn is_settled(&self, cache: &GroupCache) -> bool {
+        self.resets.is_empty() && self.streams.iter().all(|stream| stream.is_settled(cache))
+    }
+
+    /// The whole range was sent: the track has gone past its last group.
+    pub(crate) fn is_past_end(&self, cache: &GroupCache) -> bool {
+        match (self.end_group, cache.largest()) {
+            (Some(end), Some(largest)) => largest.group > end,
+            _ => false,
+        }
+    }
+}

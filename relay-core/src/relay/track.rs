@@ -1,0 +1,236 @@
+//! One track of a shard: where it comes from, its cache, and who follows it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::wire::{FullTrackName, Location, Properties};
+
+use super::PublishDone;
+use super::cache::GroupCache;
+use super::session::Key;
+use super::slab::Slab;
+
+/// How far a track is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TrackState {
+    /// No source has accepted yet.
+    Waiting,
+    /// Objects come, or may come.
+    Live,
+    /// Nothing new comes.
+    Over(PublishDone),
+}
+
+/// Where a track's objects come from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// The engine's ingest.
+    Local,
+    /// A session that publishes it.
+    Session(SessionOrigin),
+    /// Another shard.
+    Shard(ShardOrigin),
+}
+
+/// A publisher session as the source of a track.
+#[derive(Debug)]
+pub(crate) struct SessionOrigin {
+    pub(crate) session: Key,
+    /// Our SUBSCRIBE, or its PUBLISH.
+    pub(crate) request: Key,
+    /// Known once it accepted.
+    pub(crate) alias: Option<u64>,
+    /// Priority of subgroups whose header names none.
+    pub(crate) priority: u8,
+    /// It offered the track by PUBLISH.
+    pub(crate) offered: bool,
+    /// Subgroup streams seen and open.
+    pub(crate) streams_seen: u64,
+    pub(crate) streams_open: u64,
+    /// It sent PUBLISH_DONE: the status, the streams it opened, and how long to wait for them.
+    pub(crate) done: Option<(PublishDone, Option<u64>, Instant)>,
+}
+
+/// Another shard as the source of a track.
+#[derive(Debug)]
+pub(crate) struct ShardOrigin {
+    pub(crate) shard: usize,
+    /// Known once it accepted.
+    pub(crate) link_id: Option<u64>,
+    /// Objects that wait until the replay is complete; `None` when it is.
+    pub(crate) staged: Option<Staged>,
+    /// It said that the track is over; its last objects may still be on their way until then.
+    pub(crate) done: Option<(PublishDone, Instant)>,
+}
+
+/// An object or mark on its way from another shard, by its place.
+#[derive(Debug)]
+pub(crate) struct StagedObject {
+    pub(crate) payload: Bytes,
+    pub(crate) end_of_group: bool,
+}
+
+/// Objects of a replay and live ones that overtook it, in order. The number tells the marks of one place apart.
+#[derive(Debug, Default)]
+pub(crate) struct Staged {
+    pub(crate) objects: BTreeMap<(Location, u64), StagedObject>,
+    pub(crate) len: usize,
+    pub(crate) marks: u64,
+}
+
+/// Who waits for a track to become live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    /// A SUBSCRIBE, FETCH or TRACK_STATUS.
+    Request { session: Key, request: Key },
+    /// Another shard.
+    Shard(usize),
+}
+
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) name: FullTrackName,
+    /// Unique in the relay's life; the track's alias in every session.
+    pub(crate) serial: u64,
+    pub(crate) priority: u8,
+    pub(crate) pinned: bool,
+    pub(crate) properties: Properties,
+    pub(crate) cache: GroupCache,
+    pub(crate) state: TrackState,
+    pub(crate) origins: Vec<Origin>,
+    /// Subscriptions: session and its subscription.
+    pub(crate) subscribers: Vec<(Key, Key)>,
+    /// Other shards that follow it.
+    pub(crate) followers: Vec<usize>,
+    pub(crate) waiters: Vec<Waiter>,
+    /// Since when nobody has followed it.
+    pub(crate) idle_since: Option<Instant>,
+    /// Objects cross to other shards as bare payloads (subgroup 0, no properties).
+    pub(crate) bare: bool,
+    /// The largest NEW_GROUP_REQUEST that was passed on and not fulfilled yet.
+    pub(crate) new_group_asked: Option<u64>,
+    /// The timer that is set for this track.
+    pub(crate) timer_at: Option<Instant>,
+}
+
+impl Track {
+    /// Signature of the track's objects in this shard's media link; the lowest bit tells how payloads are packed.
+    pub(crate) fn link_id(&self) -> u64 {
+        self.serial << 1 | u64::from(!self.bare)
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.state == TrackState::Live
+    }
+
+    pub(crate) fn is_unused(&self) -> bool {
+        self.subscribers.is_empty() && self.followers.is_empty() && self.waiters.is_empty()
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.origins.iter().any(|origin| matches!(origin, Origin::Local))
+    }
+
+    /// The track comes from this shard: its ingest, or a session here.
+    pub(crate) fn is_home(&self) -> bool {
+        self.origins.iter().any(|origin| !matches!(origin, Origin::Shard(_)))
+    }
+
+    pub(crate) fn session_origins(&mut self) -> impl Iterator<Item = &mut SessionOrigin> {
+        self.origins.iter_mut().filter_map(|origin| match origin {
+            Origin::Session(origin) => Some(origin),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn session_origin(&mut self, session: Key) -> Option<&mut SessionOrigin> {
+        self.session_origins().find(|origin| origin.session == session)
+    }
+
+    pub(crate) fn shard_origin(&mut self, shard: usize) -> Option<&mut ShardOrigin> {
+        self.origins.iter_mut().find_map(|origin| match origin {
+            Origin::Shard(origin) if origin.shard == shard => Some(origin),
+            _ => None,
+        })
+    }
+}
+
+/// All tracks of a shard, by key and by name.
+#[derive(Debug, Default)]
+pub(crate) struct Tracks {
+    slab: Slab<Track>,
+    by_name: HashMap<FullTrackName, Key>,
+    next_serial: u64,
+    /// Cached bytes of all tracks.
+    pub(crate) cache_len: usize,
+}
+
+impl Tracks {
+    pub(crate) fn get(&self, key: Key) -> Option<&Track> {
+        self.slab.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Track> {
+        self.slab.get_mut(key)
+    }
+
+    /// The track, when the slot still holds the same one.
+    pub(crate) fn get_serial(&self, key: Key, serial: u64) -> Option<&Track> {
+        self.slab.get(key).filter(|track| track.serial == serial)
+    }
+
+    pub(crate) fn by_name(&self, name: &FullTrackName) -> Option<Key> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Track)> {
+        self.slab.iter()
+    }
+
+    /// A new track that waits for a source.
+    pub(crate) fn insert(&mut self, name: FullTrackName) -> Key {
+        // Serials start at 1, and 0 is left for "none".
+        self.next_serial += 1;
+        let key = self.slab.insert(Track {
+            name: name.clone(),
+            serial: self.next_serial,
+            priority: crate::wire::SUBSCRIBER_PRIORITY_DEFAULT,
+            pinned: false,
+            properties: Properties::default(),
+            cache: GroupCache::default(),
+            state: TrackState::Waiting,
+            origins: Vec::new(),
+            subscribers: Vec::new(),
+            followers: Vec::new(),
+            waiters: Vec::new(),
+            idle_since: None,
+            bare: false,
+            new_group_asked: None,
+            timer_at: None,
+        });
+        self.by_name.insert(name, key);
+        key
+    }
+
+    /// New requests for the name no longer find this track.
+    pub(crate) fn unname(&mut self, key: Key) {
+        if let Some(track) = self.slab.get(key)
+            && self.by_name.get(&track.name) == Some(&key)
+        {
+            self.by_name.remove(&track.name);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Track> {
+        self.unname(key);
+        let track = self.slab.remove(key)?;
+        self.cache_len = self.cache_len.saturating_sub(track.cache.len());
+        Some(track)
+    }
+}

@@ -1,0 +1,224 @@
+//! Objects that a publisher session sends: from its subgroup streams into the track's cache.
+
+use std::time::Instant;
+
+use crate::wire::{SubgroupHeader, SubgroupId, SubgroupItem, SubgroupObject};
+
+use super::Relay;
+use super::cache::{NewObject, Pushed, SubgroupEnd, SubgroupInfo};
+use super::receive::Chunk;
+use super::session::{Fatal, Key, Receive, SubgroupIn};
+
+/// Subgroup streams of a session that may wait for their alias at once.
+const UNRESOLVED_MAX: usize = 64;
+
+impl Relay {
+    pub(super) fn receive_subgroup(
+        &mut self,
+        now: Instant,
+        key: Key,
+        chunk: Chunk<'_>,
+        mut incoming: SubgroupIn,
+    ) -> Result<(), Fatal> {
+        incoming.reader.push(chunk.data);
+        if incoming.reader.header().is_none() {
+            match incoming.reader.next_item()? {
+                Some(SubgroupItem::Header(header)) => incoming.group = header.group,
+                Some(SubgroupItem::Object(_)) | None if chunk.fin => return Ok(incoming.reader.finish()?),
+                Some(SubgroupItem::Object(_)) | None => {
+                    self.keep(key, chunk, Receive::Subgroup(incoming));
+                    return Ok(());
+                }
+            }
+        }
+        if incoming.track.is_none() && !self.resolve(key, &mut incoming) {
+            return self.hold_unresolved(key, chunk, incoming);
+        }
+        self.read_objects(now, key, chunk, incoming)
+    }
+
+    /// Finds the track of a subgroup stream by its alias.
+    fn resolve(&mut self, key: Key, incoming: &mut SubgroupIn) -> bool {
+        let Some(alias) = incoming.reader.header().map(|header| header.track_alias) else { return false };
+        let Some(&(track, serial)) = self.sessions.get(key).and_then(|session| session.aliases.get(&alias)) else {
+            return false;
+        };
+        let Some(state) = self.tracks.get_mut(track).filter(|track| track.serial == serial) else { return false };
+        if let Some(origin) = state.session_origin(key) {
+            origin.streams_seen += 1;
+            origin.streams_open += 1;
+        }
+        incoming.track = Some((track, serial));
+        true
+    }
+
+    /// MoQT-18 §11.4.2: a subgroup of an unknown alias is buffered for a while, for it may overtake SUBSCRIBE_OK.
+    fn hold_unresolved(&mut self, key: Key, chunk: Chunk<'_>, mut incoming: SubgroupIn) -> Result<(), Fatal> {
+        let len_max = self.config.receive_buffer_len_max;
+        let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
+        let known = session.unresolved.contains(&chunk.stream);
+        session.held_len = session.held_len.saturating_add(chunk.data.len());
+        if session.held_len > len_max || (!known && session.unresolved.len() >= UNRESOLVED_MAX) {
+            session.held_len = session.held_len.saturating_sub(incoming.reader.buffered());
+            session.unresolved.retain(|stream| *stream != chunk.stream);
+            self.counters.streams_abandoned += 1;
+            return self.abandon(key, chunk);
+        }
+        if !known {
+            session.unresolved.push(chunk.stream);
+        }
+        incoming.fin |= chunk.fin;
+        session.receive.insert(chunk.stream, Receive::Subgroup(incoming));
+        Ok(())
+    }
+
+    /// An alias has become known: goes on with the streams that waited for it.
+    pub(super) fn resume_unresolved(&mut self, now: Instant, key: Key) -> Result<(), Fatal> {
+        let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
+        for stream in std::mem::take(&mut session.unresolved) {
+            let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
+            let Some(Receive::Subgroup(mut incoming)) = session.receive.remove(&stream) else { continue };
+            let buffered = incoming.reader.buffered();
+            if self.resolve(key, &mut incoming) {
+                if let Some(session) = self.sessions.get_mut(key) {
+                    session.held_len = session.held_len.saturating_sub(buffered);
+                }
+                let chunk = Chunk { stream, dir: super::Dir::Uni, data: &[], fin: incoming.fin };
+                self.read_objects(now, key, chunk, incoming)?;
+            } else if let Some(session) = self.sessions.get_mut(key) {
+                session.unresolved.push(stream);
+                session.receive.insert(stream, Receive::Subgroup(incoming));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_objects(
+        &mut self,
+        now: Instant,
+        key: Key,
+        chunk: Chunk<'_>,
+        mut incoming: SubgroupIn,
+    ) -> Result<(), Fatal> {
+        let Some(header) = incoming.reader.header().copied() else { return Ok(()) };
+        let Some((track, serial)) = incoming.track else { return Ok(()) };
+        if self.tracks.get_serial(track, serial).is_none() {
+            return self.abandon(key, chunk);
+        }
+        let mut any = self.open_incoming(now, key, track, &header, &mut incoming, None);
+        while let Some(item) = incoming.reader.next_item()? {
+            if let SubgroupItem::Object(object) = item {
+                any |= self.open_incoming(now, key, track, &header, &mut incoming, Some(object.id));
+                any |= self.take_object(now, track, &header, &mut incoming, object);
+            }
+        }
+        if chunk.fin {
+            incoming.reader.finish()?;
+            self.close_incoming(now, key, &incoming, SubgroupEnd::Finished);
+        } else {
+            self.keep(key, chunk, Receive::Subgroup(incoming));
+        }
+        if any {
+            self.bound_cache(now, track);
+            self.notify(track);
+        }
+        Ok(())
+    }
+
+    /// Opens the subgroup in the cache as soon as its id is known; `true` when it was opened just now.
+    fn open_incoming(
+        &mut self,
+        now: Instant,
+        key: Key,
+        track: Key,
+        header: &SubgroupHeader,
+        incoming: &mut SubgroupIn,
+        first_object: Option<u64>,
+    ) -> bool {
+        if incoming.subgroup.is_some() {
+            return false;
+        }
+        let id = match (header.subgroup, first_object) {
+            (SubgroupId::Zero, _) => 0,
+            (SubgroupId::Explicit(id), _) => id,
+            (SubgroupId::FirstObject, Some(id)) => id,
+            (SubgroupId::FirstObject, None) => return false,
+        };
+        incoming.subgroup = Some(id);
+        let Some(state) = self.tracks.get_mut(track) else { return false };
+        let of_track = state.priority;
+        let default = state.session_origin(key).map_or(of_track, |origin| origin.priority);
+        let info = SubgroupInfo {
+            id,
+            priority: header.priority.unwrap_or(default),
+            ends_group: header.end_of_group,
+            first_object: header.first_object,
+        };
+        if state.cache.open_subgroup(now, header.group, info) {
+            return true;
+        }
+        self.counters.objects_refused += 1;
+        false
+    }
+
+    fn take_object(
+        &mut self,
+        now: Instant,
+        track: Key,
+        header: &SubgroupHeader,
+        incoming: &mut SubgroupIn,
+        object: SubgroupObject,
+    ) -> bool {
+        let (Some(subgroup), Some(state)) = (incoming.subgroup, self.tracks.get_mut(track)) else { return false };
+        let before = state.cache.len();
+        let adjacent = incoming.last.is_some() && state.cache.last_id(header.group, subgroup) == incoming.last;
+        let id = object.id;
+        let new = NewObject {
+            id,
+            status: object.status,
+            properties: header.properties.then_some(object.properties),
+            payload: object.payload,
+            adjacent,
+        };
+        let pushed = state.cache.push(now, header.group, subgroup, new);
+        self.tracks.cache_len = self.tracks.cache_len.saturating_add(self.grown(track, before));
+        match pushed {
+            Pushed::New => {
+                incoming.last = Some(id);
+                self.publish_to_shards(track, header.group, subgroup, id);
+                true
+            }
+            Pushed::Duplicate => {
+                self.counters.objects_duplicate += 1;
+                false
+            }
+            Pushed::Late => {
+                self.counters.objects_late += 1;
+                false
+            }
+        }
+    }
+
+    fn grown(&self, track: Key, before: usize) -> usize {
+        self.tracks.get(track).map_or(0, |track| track.cache.len().saturating_sub(before))
+    }
+
+    /// A subgroup stream is over.
+    pub(super) fn close_incoming(&mut self, now: Instant, key: Key, incoming: &SubgroupIn, end: SubgroupEnd) {
+        let Some((track, serial)) = incoming.track else { return };
+        if self.tracks.get_serial(track, serial).is_none() {
+            return;
+        }
+        let Some(state) = self.tracks.get_mut(track) else { return };
+        if let Some(origin) = state.session_origin(key) {
+            origin.streams_open = origin.streams_open.saturating_sub(1);
+        }
+        if let Some(subgroup) = incoming.subgroup
+            && state.cache.end_subgroup(incoming.group, subgroup, end)
+        {
+            self.end_subgroup_on_shards(track, incoming.group, subgroup, end);
+        }
+        self.notify(track);
+        self.check_upstream_done(now, track, key);
+    }
+}
