@@ -20,8 +20,8 @@ const WINDOW_S = 8;
 const SAMPLES_MAX = 2048;
 /** Share of arrivals that have to be in time without a stall. */
 const IN_TIME_QUANTILE = 0.99;
-/** The renderer takes a frame this much before it is shown, seconds. */
-const RENDER_MARGIN_S = 0.02;
+/** A place to jump to has to leave this much before the end of what is buffered, seconds. */
+const SEEK_MARGIN_S = 0.02;
 /** A stall adds this to the target at once, and it fades by the rate a second. */
 const STALL_PENALTY_S = 0.05;
 const STALL_PENALTY_MAX_S = 0.5;
@@ -32,7 +32,7 @@ const NUDGE_STOP_S = 0.012;
 /** Behind by more than this, the player jumps. */
 const SEEK_BEHIND_S = 1.0;
 /** Playback rates: pitch is preserved by the browser, and these steps stay unheard. */
-const RATE_FAST_MAX = 1.1;
+const RATE_FAST_MAX = 1.12;
 const RATE_SLOW_MIN = 0.95;
 /** Distance that calls for the largest step. */
 const FULL_STEP_S = 0.4;
@@ -82,16 +82,16 @@ class ArrivalLine {
  */
 export class LiveEdge {
   readonly #limits: LiveEdgeLimits;
-  readonly #floor: number;
+  readonly #margins: Readonly<Record<string, number>>;
   readonly #lines = new Map<string, ArrivalLine>();
   #penalty = 0;
   #penaltyAt = 0;
   #nudging = false;
 
-  /** `floor`: least delay that this player's pipeline can hold, seconds. */
-  constructor(floor = 0, limits: LiveEdgeLimits = LIVE_EDGE_LIMITS) {
+  /** `margins`: media that each track's renderer wants ahead of it, seconds. */
+  constructor(margins: Readonly<Record<string, number>>, limits: LiveEdgeLimits = LIVE_EDGE_LIMITS) {
+    this.#margins = margins;
     this.#limits = limits;
-    this.#floor = floor;
   }
 
   /** A chunk of `track` that ends at `mediaEnd` came at `now`. `fetched`: by the joining fetch, old by its nature. */
@@ -118,8 +118,8 @@ export class LiveEdge {
 
   /** Delay to keep behind the edge, seconds. */
   target(now: number): number {
-    const needs = [...this.#lines.values()].map((line) => line.chunk + line.jitter() + RENDER_MARGIN_S);
-    const wanted = Math.max(this.#limits.targetMin, this.#floor, ...needs) + this.#penaltyNow(now);
+    const needs = [...this.#lines].map(([track, line]) => line.chunk + line.jitter() + (this.#margins[track] ?? 0));
+    const wanted = Math.max(this.#limits.targetMin, ...needs) + this.#penaltyNow(now);
     return Math.min(this.#limits.targetMax, wanted);
   }
 
@@ -137,7 +137,7 @@ export class LiveEdge {
     }
     const target = this.target(now);
     const error = delay - target;
-    const to = Math.min(position + error, bufferedEnd - RENDER_MARGIN_S);
+    const to = Math.min(position + error, bufferedEnd - SEEK_MARGIN_S);
     if (error > SEEK_BEHIND_S && to - position > SEEK_BEHIND_S / 2) {
       this.#nudging = false;
       return { kind: "seek", to };

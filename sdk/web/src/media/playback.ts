@@ -26,8 +26,16 @@ const REMOVE_EVERY_MS = 2000;
 const RANGE_SLACK_S = 0.05;
 /** With less than this before a hole, playing will not reach its end: the browser wants some media ahead, seconds. */
 const HOLE_LEAVE_S = 0.04;
-/** A pipeline with sound holds about this much before it starts and when it starts again, seconds. */
-const AUDIO_FLOOR_S = 0.1;
+/** Playing begins when what is buffered ends this close to the live edge (seconds), or after this long. */
+const CAUGHT_UP_S = 0.15;
+const CATCH_UP_MS_MAX = 200;
+/**
+ * Media that a track's renderer wants ahead of it, seconds. Measured in Chromium: with less than about 100 ms of sound
+ * ahead it stops when the rate changes, and it then wants far more before it goes on. A picture is taken when it is due.
+ */
+const MARGINS_S: Readonly<Record<TrackKind, number>> = { audio: 0.13, video: 0.02 };
+/** The first picture takes about this long to decode, seconds: meanwhile media goes on coming. */
+const START_UP_S = 0.06;
 
 /**
  * Plays one broadcast in a video element by Media Source Extensions: one SourceBuffer a track, close behind the live
@@ -39,11 +47,12 @@ export class Playback {
   readonly #source: MediaSource;
   readonly #tracks = new Map<TrackKind, TrackBuffer>();
   readonly #listeners = new AbortController();
-  #edge = new LiveEdge();
+  readonly #edge = new LiveEdge(MARGINS_S);
   #ready: () => boolean = () => true;
   readonly #url: string;
   #timer: ReturnType<typeof setInterval> | undefined;
   #removedAt = 0;
+  #firstMediaAt: number | undefined;
   #positioned = false;
   #started = false;
   #stalled = false;
@@ -63,7 +72,6 @@ export class Playback {
   /** Makes the buffers of `selection`. `ready` tells when what was there at the join has been given. */
   setTracks(selection: Selection, ready: () => boolean): void {
     this.#ready = ready;
-    this.#edge = new LiveEdge(selection.audio === undefined ? 0 : AUDIO_FLOOR_S);
     for (const track of [selection.video, selection.audio]) {
       if (track !== undefined) {
         const fail = (message: string) => this.#fail(message);
@@ -194,17 +202,24 @@ export class Playback {
   /** Begins to play: near the live edge, as soon as every track has media there. */
   #position(): void {
     const range = this.#ranges().at(-1);
-    if (range === undefined || !this.#ready()) {
+    if (range === undefined || !this.#ready() || !this.#caughtUp(range)) {
       return;
     }
     this.#positioned = true;
     this.#video.requestVideoFrameCallback(() => this.#markStarted());
-    this.#video.currentTime = this.#place(nowS(), range);
+    this.#video.currentTime = this.#place(nowS() + START_UP_S, range);
     this.#video.play().catch((error: unknown) => {
       if (error instanceof DOMException && error.name === "NotAllowedError") {
         this.#events.blocked();
       }
     });
+  }
+
+  /** Whether the browser has most of what came: appending what the join brought takes several steps. */
+  #caughtUp(range: Range): boolean {
+    this.#firstMediaAt ??= performance.now();
+    const edge = this.#edge.edge(nowS()) ?? range.end;
+    return range.end > edge - CAUGHT_UP_S || performance.now() - this.#firstMediaAt > CATCH_UP_MS_MAX;
   }
 
   #follow(): void {

@@ -1,5 +1,6 @@
+import type { ViewerError } from "../viewer/types.ts";
 import type { BroadcastViewer } from "../viewer/viewer.ts";
-import { NO_TOKEN, unreachable } from "./notices.ts";
+import { TOKEN_MISSING } from "./notices.ts";
 import { PlayerView } from "./player-view.ts";
 import { runPlayer } from "./player.ts";
 import { loadWatchConfig, playbackUrl, readAddress } from "./watch-config.ts";
@@ -10,15 +11,21 @@ const view = new PlayerView(document, { again: () => void (viewer === undefined 
 async function open(): Promise<void> {
   const { id, token } = readAddress(location.href);
   if (token === undefined) {
-    view.showNotice(NO_TOKEN);
+    fail({ kind: "auth", message: TOKEN_MISSING });
     return;
   }
   try {
     const { webtransportBase, certificateHashes } = await loadWatchConfig(location.href);
     viewer = runPlayer(view, { url: playbackUrl(webtransportBase, id, token), certificateHashes });
   } catch (error) {
-    view.showNotice(unreachable(error instanceof Error ? error.message : String(error)));
+    fail({ kind: "network", message: error instanceof Error ? error.message : String(error) });
   }
+}
+
+/** There is no viewer yet that could tell it. */
+function fail(error: ViewerError): void {
+  view.showState("failed", error);
+  window.__streams = { stats: () => undefined, state: "failed", error };
 }
 
 void open();

@@ -51,8 +51,14 @@ function problem(error: ViewerError): Notice {
   }
 }
 
+/** Reason of an `auth` error for a link without a token. */
+export const TOKEN_MISSING = "token missing";
+
 /** The server's reason begins with `auth_failed`; what follows tells an old link from a wrong one. */
 function authNotice(reason: string): Notice {
+  if (reason === TOKEN_MISSING) {
+    return { tone: "problem", title: "This link is incomplete", text: "Its access token is missing. Open the full link as it was shared." };
+  }
   const fresh = "Ask whoever shared it for a new one.";
   if (/expired/i.test(reason)) {
     return { tone: "problem", title: "This link has expired", text: `Playback links are valid for a limited time. ${fresh}` };
@@ -63,12 +69,3 @@ function authNotice(reason: string): Notice {
   return { tone: "problem", title: "This link is not valid", text: `Its access token was refused. ${fresh}` };
 }
 
-export const NO_TOKEN: Notice = {
-  tone: "problem",
-  title: "This link is incomplete",
-  text: "Its access token is missing. Open the full link as it was shared.",
-};
-
-export function unreachable(detail: string): Notice {
-  return { tone: "problem", title: "The player could not be set up", text: detail, action: "Try again" };
-}

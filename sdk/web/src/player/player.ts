@@ -2,10 +2,16 @@ import type { ViewerError, ViewerOptions, ViewerState, ViewerStats } from "../vi
 import { BroadcastViewer } from "../viewer/viewer.ts";
 import { PlayerView } from "./player-view.ts";
 
+/** What tests and the curious find in `window.__streams`. */
+export interface PlayerProbe {
+  readonly stats: () => ViewerStats | undefined;
+  readonly state: ViewerState;
+  readonly error: ViewerError | undefined;
+}
+
 declare global {
   interface Window {
-    /** For tests and the curious: what the player does right now. */
-    __streams?: { readonly stats: () => ViewerStats; readonly state: ViewerState; readonly error: ViewerError | undefined };
+    __streams?: PlayerProbe;
   }
 }
 

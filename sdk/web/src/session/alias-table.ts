@@ -27,10 +27,6 @@ export class AliasTable<T> {
     }
   }
 
-  delete(alias: bigint): void {
-    this.#known.delete(alias);
-  }
-
   has(alias: bigint): boolean {
     return this.#known.has(alias);
   }

@@ -115,9 +115,6 @@ export class MoqSession {
 
   #cancel(state: TrackState, open: readonly RequestStream[]): void {
     state.cancelled = true;
-    if (state.alias !== undefined) {
-      this.#aliases.delete(state.alias);
-    }
     for (const stream of open) {
       stream.cancel();
     }
@@ -178,7 +175,6 @@ export class MoqSession {
     if (this.#aliases.has(alias)) {
       throw new WireError(`track alias ${alias} is given twice`);
     }
-    state.alias = alias;
     this.#aliases.set(alias, state);
   }
 

@@ -26,7 +26,5 @@ export interface Subscription {
 export interface TrackState {
   readonly handlers: TrackHandlers;
   readonly requestId: number;
-  /** Known from SUBSCRIBE_OK on. */
-  alias?: bigint;
   cancelled: boolean;
 }
