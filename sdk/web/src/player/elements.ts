@@ -22,14 +22,14 @@ export interface Elements {
   readonly fineprint: HTMLElement;
 }
 
-/** Finds every part under `root`; throws when the page lacks one. */
+/** The parts under `root`, each looked up when it is used; one that the page lacks throws. */
 export function findElements(root: ParentNode): Elements {
-  const find = (_: object, ref: string): Element => {
+  const find = (ref: string): Element => {
     const element = root.querySelector(`[data-ref="${ref}"]`);
     if (element === null) {
       throw new Error(`the page has no element with data-ref="${ref}"`);
     }
     return element;
   };
-  return new Proxy({} as Elements, { get: (target, ref) => find(target, String(ref)) });
+  return new Proxy({} as Elements, { get: (_, ref) => find(String(ref)) });
 }

@@ -1,5 +1,5 @@
 /** Figures as the player shows them; a figure that is not known is a dash. */
-const NONE = "–";
+export const NONE = "–";
 
 export function milliseconds(value: number | undefined): string {
   if (value === undefined) {

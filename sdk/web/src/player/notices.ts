@@ -2,7 +2,7 @@ import type { ViewerError, ViewerState } from "../viewer/types.ts";
 
 /** What the middle of the picture says while there is none. */
 export interface Notice {
-  readonly tone: "busy" | "calm" | "problem";
+  readonly tone: "busy" | "calm" | "done" | "problem";
   readonly title: string;
   readonly text: string;
   /** Label of the one thing to do, if there is any. */
@@ -30,7 +30,7 @@ export function noticeFor(state: ViewerState, error: ViewerError | undefined): N
     case "playing":
       return undefined;
     case "ended":
-      return { tone: "calm", title: "The broadcast has ended", text: "Thank you for watching.", action: "Check again" };
+      return { tone: "done", title: "The broadcast has ended", text: "Thank you for watching.", action: "Check again" };
     case "failed":
       return error === undefined ? undefined : problem(error);
   }
@@ -44,7 +44,7 @@ function problem(error: ViewerError): Notice {
       return {
         tone: "problem",
         title: "This browser cannot play the broadcast",
-        text: `A current Chrome or Edge plays it. Reason: ${error.message}.`,
+        text: `Please open this page in a current Chrome or Edge: ${error.message}.`,
       };
     default:
       return { tone: "problem", title: "Playback stopped", text: error.message, action: "Try again" };

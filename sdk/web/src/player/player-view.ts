@@ -6,9 +6,13 @@ import { type Notice, noticeFor } from "./notices.ts";
 /** Controls hide this long after the last movement, milliseconds. */
 const QUIET_AFTER_MS = 2600;
 
-/** Paths of the sign in the notice's circle. */
-const ICON_PROBLEM = "M12 7.5v5.5M12 16.4v.1";
-const ICON_CLOCK = "M12 7.2V12l3.2 2";
+/** Paths of the sign in the notice's circle; a busy notice shows the spinner instead. */
+const ICONS: Readonly<Record<Notice["tone"], string>> = {
+  busy: "",
+  calm: "M12 7.2V12l3.2 2",
+  done: "M8 12.3l2.7 2.7L16 9.5",
+  problem: "M12 7.5v5.5M12 16.4v.1",
+};
 
 export interface PlayerActions {
   /** The button of the notice. */
@@ -43,6 +47,9 @@ export class PlayerView {
     if (!running) {
       bigPlay.hidden = true;
     }
+    if (state === "ended" || state === "failed") {
+      this.#clearFigures();
+    }
     this.showNotice(noticeFor(state, error));
     this.#showSound();
   }
@@ -59,7 +66,7 @@ export class PlayerView {
     at.noticeText.textContent = notice.text;
     at.noticeAction.hidden = notice.action === undefined;
     at.noticeAction.textContent = notice.action ?? "";
-    at.noticeIconMark.setAttribute("d", notice.tone === "problem" ? ICON_PROBLEM : ICON_CLOCK);
+    at.noticeIconMark.setAttribute("d", ICONS[notice.tone]);
   }
 
   /** The browser waits for a click before it plays anything. */
@@ -77,6 +84,14 @@ export class PlayerView {
     at.buffer.textContent = stats.latency_ms === undefined ? format.milliseconds(undefined) : format.milliseconds(stats.buffer_ms);
     at.rendition.textContent = format.rendition(stats.rendition, stats.width, stats.height);
     at.fineprint.textContent = fineprint(stats);
+  }
+
+  #clearFigures(): void {
+    const at = this.#at;
+    for (const figure of [at.latency, at.bitrate, at.buffer, at.rendition]) {
+      figure.textContent = format.NONE;
+    }
+    at.fineprint.textContent = "";
   }
 
   #bindControls(at: Elements): void {
