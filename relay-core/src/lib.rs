@@ -20,6 +20,7 @@ pub mod client;
 mod directory;
 mod error;
 pub mod relay;
+mod send;
 pub mod token;
 pub mod wire;
 

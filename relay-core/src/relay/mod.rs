@@ -29,7 +29,7 @@ mod pull;
 mod pump;
 mod receive;
 mod requests;
-mod send;
+
 mod session;
 mod sessions;
 mod shards;

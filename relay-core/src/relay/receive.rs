@@ -10,9 +10,9 @@ use crate::wire::{
 };
 
 use super::auth::Scope;
-use super::send::SendBuffer;
 use super::session::{Fatal, FetchIn, Held, Key, Phase, Receive, Request, RequestKind, Session, SubgroupIn};
 use super::{Dir, Relay, RelayEvent, Role, StreamId, Transport};
+use crate::send::SendBuffer;
 
 /// Longest stream type (a variable-length integer) in bytes.
 const STREAM_TYPE_LEN_MAX: usize = crate::wire::vi64::LEN_MAX;

@@ -10,10 +10,10 @@ use crate::wire::{
 
 use super::auth::Scope;
 use super::fetch_out::FetchOut;
-use super::send::SendBuffer;
 use super::slab::Slab;
 use super::subscription::Subscription;
 use super::{Dir, SessionConfig, SessionId, StreamId};
+use crate::send::SendBuffer;
 
 /// Key of a session, request, subscription, fetch or track in its slab.
 pub(crate) type Key = usize;

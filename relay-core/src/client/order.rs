@@ -1,0 +1,255 @@
+//! Puts what arrives on many streams of one subscription in the order of the track.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::relay::StreamId;
+use crate::wire::PublishDone;
+
+use super::ObjectReceived;
+
+/// What may be handed to the user, in order.
+#[derive(Debug)]
+pub(super) enum Released {
+    Object(ObjectReceived),
+    GroupEnd {
+        group: u64,
+        complete: bool,
+    },
+    /// A stream of a group that was given up.
+    Stop(StreamId),
+    /// Everything before was the rest of the subscription.
+    Done {
+        done: PublishDone,
+        streams_seen: u64,
+    },
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamEnd {
+    /// FIN; whether its subgroup has the group's last object.
+    Fin {
+        ends_group: bool,
+    },
+    Reset,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    pending: VecDeque<ObjectReceived>,
+    open: Vec<StreamId>,
+    /// A stream of the group was seen.
+    streamed: bool,
+    reset: bool,
+    /// Its last object was seen.
+    ended: bool,
+}
+
+/// The order of one subscription.
+#[derive(Debug)]
+pub(super) struct Order {
+    wait: Duration,
+    pending_len_max: usize,
+    pending_len: usize,
+    /// The joining FETCH is not over.
+    fetching: bool,
+    groups: BTreeMap<u64, Group>,
+    /// Groups below this one are over.
+    floor: u64,
+    /// Since when the first group has held back a later one.
+    blocked_since: Option<Instant>,
+    streams_seen: u64,
+    streams_open: u64,
+    done: Option<(PublishDone, Instant)>,
+}
+
+impl Order {
+    pub(super) fn new(wait: Duration, pending_len_max: usize) -> Self {
+        Self {
+            wait,
+            pending_len_max,
+            pending_len: 0,
+            fetching: false,
+            groups: BTreeMap::new(),
+            floor: 0,
+            blocked_since: None,
+            streams_seen: 0,
+            streams_open: 0,
+            done: None,
+        }
+    }
+
+    pub(super) fn wait_for_fetch(&mut self) {
+        self.fetching = true;
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let blocked = self.blocked_since.and_then(|since| since.checked_add(self.wait));
+        let done = self.done.as_ref().map(|(_, until)| *until);
+        [blocked, done].into_iter().flatten().min()
+    }
+
+    /// A subgroup stream of the group begins. `false`: nobody wants it any more.
+    pub(super) fn on_open(&mut self, group: u64, stream: StreamId) -> bool {
+        self.streams_seen += 1;
+        if group < self.floor {
+            return false;
+        }
+        self.streams_open += 1;
+        let group = self.groups.entry(group).or_default();
+        group.open.push(stream);
+        group.streamed = true;
+        true
+    }
+
+    pub(super) fn on_object(&mut self, now: Instant, object: ObjectReceived, out: &mut Vec<Released>) {
+        if object.group < self.floor {
+            return;
+        }
+        self.pending_len += object.payload.len();
+        self.groups.entry(object.group).or_default().pending.push_back(object);
+        self.drain(now, out);
+        while self.pending_len > self.pending_len_max && !self.fetching && self.groups.len() > 1 {
+            self.give_up_first(out);
+            self.drain(now, out);
+        }
+    }
+
+    pub(super) fn on_close(
+        &mut self,
+        now: Instant,
+        group: u64,
+        stream: StreamId,
+        end: StreamEnd,
+        out: &mut Vec<Released>,
+    ) {
+        self.streams_open = self.streams_open.saturating_sub(1);
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.open.retain(|open| *open != stream);
+            match end {
+                StreamEnd::Fin { ends_group } => group.ended |= ends_group,
+                StreamEnd::Reset => group.reset = true,
+            }
+        }
+        self.drain(now, out);
+        self.check_done(now, out);
+    }
+
+    /// An object of the joining FETCH: these come in order, and before everything else.
+    pub(super) fn on_fetched(&mut self, object: ObjectReceived, out: &mut Vec<Released>) {
+        let group = object.group;
+        self.end_before(group, out);
+        self.groups.entry(group).or_default();
+        out.push(Released::Object(object));
+    }
+
+    pub(super) fn on_fetch_over(&mut self, now: Instant, out: &mut Vec<Released>) {
+        self.fetching = false;
+        self.drain(now, out);
+        self.check_done(now, out);
+    }
+
+    /// PUBLISH_DONE: streams that were counted may still arrive.
+    pub(super) fn on_done(&mut self, now: Instant, done: PublishDone, out: &mut Vec<Released>) {
+        // MoQT-18 §10.11: a stream that was reset before its header is never seen, so the count needs a time limit too.
+        let until = now.checked_add(self.wait.max(Duration::from_millis(100))).unwrap_or(now);
+        self.done = Some((done, until));
+        self.check_done(now, out);
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Instant, out: &mut Vec<Released>) {
+        if self.blocked_since.is_some_and(|since| now.saturating_duration_since(since) >= self.wait) {
+            self.give_up_first(out);
+            self.drain(now, out);
+        }
+        self.check_done(now, out);
+    }
+
+    fn check_done(&mut self, now: Instant, out: &mut Vec<Released>) {
+        let Some((done, until)) = &self.done else { return };
+        let seen = done.stream_count.is_some_and(|count| self.streams_seen >= count) && self.streams_open == 0;
+        if (!seen || self.fetching) && now < *until {
+            return;
+        }
+        self.fetching = false;
+        while !self.groups.is_empty() {
+            self.finish_first(out);
+        }
+        if let Some((done, _)) = self.done.take() {
+            self.blocked_since = None;
+            out.push(Released::Done { done, streams_seen: self.streams_seen });
+        }
+    }
+
+    /// Hands out everything that need not wait.
+    fn drain(&mut self, now: Instant, out: &mut Vec<Released>) {
+        if self.fetching {
+            return;
+        }
+        if self.wait.is_zero() {
+            self.drain_unordered(out);
+            return;
+        }
+        loop {
+            let newer = self.groups.len() > 1;
+            let Some((_, group)) = self.groups.iter_mut().next() else { break };
+            for object in group.pending.drain(..) {
+                self.pending_len = self.pending_len.saturating_sub(object.payload.len());
+                out.push(Released::Object(object));
+            }
+            let closed = group.open.is_empty();
+            // A group of which no stream was seen may still get one: the start of the next one can overtake it.
+            let over = closed && ((group.ended && !group.reset) || (newer && group.streamed));
+            if !over {
+                self.blocked_since = if newer { self.blocked_since.or(Some(now)) } else { None };
+                return;
+            }
+            self.blocked_since = None;
+            self.finish_first(out);
+        }
+        self.blocked_since = None;
+    }
+
+    fn drain_unordered(&mut self, out: &mut Vec<Released>) {
+        let newest = self.groups.last_key_value().map(|(id, _)| *id);
+        for group in self.groups.values_mut() {
+            out.extend(group.pending.drain(..).map(Released::Object));
+        }
+        self.pending_len = 0;
+        self.groups.retain(|&id, group| {
+            let over = group.open.is_empty() && (group.ended || group.reset || Some(id) != newest);
+            if over {
+                out.push(Released::GroupEnd { group: id, complete: !group.reset });
+            }
+            !over
+        });
+    }
+
+    /// Everything before `group` is over.
+    fn end_before(&mut self, group: u64, out: &mut Vec<Released>) {
+        while self.groups.first_key_value().is_some_and(|(first, _)| *first < group) {
+            self.finish_first(out);
+        }
+    }
+
+    fn finish_first(&mut self, out: &mut Vec<Released>) {
+        let Some((id, group)) = self.groups.pop_first() else { return };
+        for object in group.pending {
+            self.pending_len = self.pending_len.saturating_sub(object.payload.len());
+            out.push(Released::Object(object));
+        }
+        self.floor = id.saturating_add(1);
+        let complete = !group.reset && group.open.is_empty();
+        out.extend(group.open.into_iter().map(Released::Stop));
+        out.push(Released::GroupEnd { group: id, complete });
+    }
+
+    fn give_up_first(&mut self, out: &mut Vec<Released>) {
+        self.blocked_since = None;
+        self.streams_open = self
+            .streams_open
+            .saturating_sub(self.groups.first_entry().map_or(0, |first| first.get().open.len() as u64));
+        self.finish_first(out);
+    }
+}
