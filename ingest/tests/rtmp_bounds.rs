@@ -270,3 +270,11 @@ fn h264_under_the_enhanced_header_is_the_same_h264() {
     }
     assert_eq!(units, [(true, 40_000, 6), (false, 0, 6)]);
 }
+
+#[test]
+fn a_session_may_move_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<RtmpSession>();
+    is_send::<streams_ingest::Normaliser>();
+    is_send::<streams_ingest::Packager>();
+}

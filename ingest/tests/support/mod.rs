@@ -22,7 +22,7 @@ pub const START_UNIX_MS: u64 = 1_800_000_000_000;
 
 /// The sample film: 132 frames at 25 a second with one key frame, and 249 AAC frames with six channels.
 pub fn film() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/bigbuckbunny-720p25-h264-aac.mp4")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/bigbuckbunny-720p25-h264-aac.mp4")
 }
 
 /// What one connection of ffmpeg was.
