@@ -32,34 +32,129 @@ async function measure(page, seconds) {
   return { ...stats, latency_p50: settled[Math.floor(settled.length / 2)], latency_max: settled.at(-1) };
 }
 
+/** Plays steadily, close to the live edge. */
+async function steady(page) {
+  const result = await measure(page, 8);
+  assert.ok(result.join_ms < 1000, `first picture after ${result.join_ms} ms`);
+  assert.ok(result.stalls <= 1, `${result.stalls} stalls`);
+  assert.ok(result.latency_p50 < 400, `latency ${result.latency_p50} ms`);
+  return result;
+}
+
+const until = (page, state, timeout) => page.waitForFunction((wanted) => window.__streams?.state === wanted, state, { timeout, polling: 10 });
+
+async function progress(page) {
+  const before = await page.evaluate(() => document.querySelector("video").currentTime);
+  await page.waitForTimeout(1000);
+  const after = await page.evaluate(() => document.querySelector("video").currentTime);
+  assert.ok(after - before > 0.7, `played ${after - before} s in one second`);
+}
+
+/** The connection is lost, and the player comes back. */
+async function crash(page) {
+  await until(page, "playing", 10_000);
+  await page.waitForTimeout(1000);
+  await page.evaluate(() => window.simulation.relay.crash());
+  const begin = Date.now();
+  await until(page, "reconnecting", 1000);
+  await until(page, "playing", 5000);
+  const outage_ms = Date.now() - begin;
+  await progress(page);
+  return { outage_ms, ...(await page.evaluate(() => window.__streams.stats())) };
+}
+
+/** A group is cut: the picture goes on with the next one, in the same session. */
+async function cutGroup(page) {
+  await until(page, "playing", 10_000);
+  await page.evaluate(() => void (window.simulation.broadcaster.lostChunk = 20));
+  await page.waitForTimeout(6000);
+  await progress(page);
+  const stats = await page.evaluate(() => window.__streams.stats());
+  assert.equal(stats.dropped, 1);
+  assert.equal(stats.reconnects, 0);
+  return stats;
+}
+
+/** The broadcaster is silent for a while; the viewers stay. */
+async function silence(page) {
+  await until(page, "playing", 10_000);
+  await page.waitForTimeout(500);
+  await page.evaluate(() => void (window.simulation.broadcaster.silent = true));
+  await until(page, "stalled", 3000);
+  await page.waitForTimeout(4000);
+  await page.evaluate(() => void (window.simulation.broadcaster.silent = false));
+  await until(page, "playing", 3000);
+  await page.waitForTimeout(1000);
+  await progress(page);
+  const stats = await page.evaluate(() => window.__streams.stats());
+  assert.equal(stats.reconnects, 0);
+  return stats;
+}
+
+/** The page waits for the broadcast, and starts by itself. */
+async function lateStart(page) {
+  await until(page, "waiting", 5000);
+  await page.evaluate(() => window.simulation.goOnAir());
+  await until(page, "playing", 5000);
+  await progress(page);
+  return page.evaluate(() => window.__streams.stats());
+}
+
+/** The broadcast ends: what is buffered is played, then the page says so. */
+async function end(page) {
+  await until(page, "playing", 10_000);
+  await page.evaluate(() => {
+    window.simulation.broadcaster.silent = true;
+    window.simulation.relay.tracks.forEach((track) => track.done(2, ""));
+  });
+  await until(page, "ended", 4000);
+  return page.evaluate(() => ({ error: window.__streams.error }));
+}
+
 const CASES = {
-  "video only": { headStartS: 3.5, withAudio: false, jitterMs: 0 },
-  "with audio": { headStartS: 3.5, withAudio: true, jitterMs: 0 },
-  "with audio over an uneven path": { headStartS: 5.9, withAudio: true, jitterMs: 40 },
+  "video only": [{ headStartS: 3.5, withAudio: false, jitterMs: 0 }, steady],
+  "with audio": [{ headStartS: 3.5, withAudio: true, jitterMs: 0 }, steady],
+  "with audio over an uneven path": [{ headStartS: 5.9, withAudio: true, jitterMs: 40 }, steady],
+  "a connection that is lost": [{ headStartS: 3, withAudio: true, jitterMs: 0 }, crash],
+  "a group that is cut": [{ headStartS: 3, withAudio: true, jitterMs: 0 }, cutGroup],
+  "a broadcaster that falls silent": [{ headStartS: 3, withAudio: true, jitterMs: 0 }, silence],
+  "a broadcast that begins later": [{ headStartS: 0, withAudio: true, jitterMs: 0, offAir: true }, lateStart],
+  "a broadcast that ends": [{ headStartS: 3, withAudio: true, jitterMs: 0 }, end],
 };
+
+async function run(browser, base, name, [options, check]) {
+  const page = await openBarePage(browser, base);
+  try {
+    await page.evaluate(async (given) => {
+      const { simulate } = await import("/test/pages/simulated.ts");
+      window.simulation = await simulate(given);
+    }, options);
+    console.log(JSON.stringify({ case: name, ok: true, ...(await check(page)) }));
+    return true;
+  } catch (error) {
+    const seen = await page.evaluate(() => ({ state: window.__streams?.state, error: window.__streams?.error }));
+    console.log(JSON.stringify({ case: name, ok: false, problem: error.message, ...seen }));
+    return false;
+  } finally {
+    await page.close();
+  }
+}
 
 const film = mkdtempSync(path.join(tmpdir(), "streams-film-"));
 const browser = await launchChromium();
 const server = await serveSources({ "/film": film });
 const only = process.argv[2];
+let ok = true;
 try {
   makeFilm(film);
-  for (const [name, options] of Object.entries(CASES).filter(([name]) => only === undefined || name === only)) {
-    const page = await openBarePage(browser, server.url);
-    await page.evaluate(async (given) => {
-      const { simulate } = await import("/test/pages/simulated.ts");
-      window.simulation = await simulate(given);
-    }, options);
-    const result = await measure(page, 8);
-    console.log(JSON.stringify({ case: name, ...result }));
-    assert.ok(result.join_ms < 1000, `${name}: first picture after ${result.join_ms} ms`);
-    assert.ok(result.stalls <= 1, `${name}: ${result.stalls} stalls`);
-    assert.ok(result.latency_p50 < 400, `${name}: latency ${result.latency_p50} ms`);
-    await page.screenshot({ path: path.join(film, "last.png") });
-    await page.close();
+  for (const [name, wanted] of Object.entries(CASES)) {
+    if (only === undefined || name.includes(only)) {
+      ok = (await run(browser, server.url, name, wanted)) && ok;
+    }
   }
 } finally {
   await browser.close();
   await server.close();
   rmSync(film, { recursive: true });
 }
+process.exit(ok ? 0 : 1);

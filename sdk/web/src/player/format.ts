@@ -15,11 +15,12 @@ export function bitrate(bitsPerSecond: number): string {
   return bitsPerSecond < 1e6 ? `${Math.round(bitsPerSecond / 1e3)} kbit/s` : `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s`;
 }
 
-/** `720p` out of `video/720p`, with the size when it is known. */
-export function rendition(name: string | undefined, width: number, height: number): string {
-  if (name === undefined) {
-    return NONE;
-  }
-  const short = name.split("/").at(-1) ?? name;
-  return width > 0 && height > 0 ? `${short} · ${width}×${height}` : short;
+/** `720p` out of `video/720p`. */
+export function rendition(name: string | undefined): string {
+  return name?.split("/").at(-1) ?? NONE;
+}
+
+/** Size of the picture in pixels, for a tooltip. */
+export function pictureSize(width: number, height: number): string {
+  return width > 0 && height > 0 ? `${width} × ${height}` : "";
 }

@@ -82,7 +82,8 @@ export class PlayerView {
     at.latencyBadge.textContent = stats.latency_ms === undefined ? "" : latency;
     at.bitrate.textContent = format.bitrate(stats.bitrate_bps);
     at.buffer.textContent = stats.latency_ms === undefined ? format.milliseconds(undefined) : format.milliseconds(stats.buffer_ms);
-    at.rendition.textContent = format.rendition(stats.rendition, stats.width, stats.height);
+    at.rendition.textContent = format.rendition(stats.rendition);
+    at.rendition.title = format.pictureSize(stats.width, stats.height);
     at.fineprint.textContent = fineprint(stats);
   }
 

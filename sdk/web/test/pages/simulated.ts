@@ -61,6 +61,8 @@ export interface SimulationOptions {
   readonly withAudio: boolean;
   /** Spread of the path's delay, milliseconds. */
   readonly jitterMs: number;
+  /** Nothing is broadcast before `goOnAir`. */
+  readonly offAir?: boolean;
 }
 
 const FPS = 30;
@@ -81,17 +83,24 @@ export async function simulate(options: SimulationOptions) {
   };
   const begin = performance.now() - options.headStartS * 1000;
   const broadcaster = new Broadcaster(relay, video, audio, options, begin);
-  relay.track("video/360p.init");
-  broadcaster.step();
-  setInterval(() => broadcaster.step(), 5);
-  relay.track(".catalog").publish(1, utf8(JSON.stringify(catalog)));
+  const goOnAir = (): void => {
+    relay.track("video/360p.init");
+    broadcaster.step();
+    setInterval(() => broadcaster.step(), 5);
+    relay.track(".catalog").publish(1, utf8(JSON.stringify(catalog)));
+  };
+  if (!options.offAir) {
+    goOnAir();
+  }
   const view = new PlayerView(document, { again: () => undefined });
   runPlayer(view, { url: "https://simulated/playback/lv_1?tok=x", connect: () => relay.connect() });
-  return { relay, broadcaster };
+  return { relay, broadcaster, goOnAir };
 }
 
 class Broadcaster {
   silent = false;
+  /** Video chunks with this number modulo 60 are lost on the way, if set: 0 is a key frame. */
+  lostChunk: number | undefined;
   readonly #relay: FakeRelay;
   readonly #video: Film;
   readonly #audio: Film;
@@ -134,7 +143,12 @@ class Broadcaster {
       track.endGroup(this.#group);
       this.#group += 1;
     }
-    track.publish(this.#group, chunk.payload);
+    if (this.#videoAt % 60 === this.lostChunk) {
+      track.skip(this.#group);
+      this.lostChunk = undefined;
+    } else {
+      track.publish(this.#group, chunk.payload);
+    }
     this.#videoAt += 1;
   }
 

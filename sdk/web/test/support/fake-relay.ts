@@ -38,6 +38,13 @@ export class FakeTrack {
     }
   }
 
+  /** Leaves out the rest of a group: its streams are reset. */
+  skip(group: number): void {
+    for (const subscriber of this.subscribers) {
+      subscriber.resetGroup(group);
+    }
+  }
+
   /** Ends the track for everybody. */
   done(status: number, reason: string): void {
     for (const subscriber of this.subscribers) {
@@ -56,6 +63,7 @@ class FakeSubscriber {
   readonly #session: FakeSession;
   readonly #answers: Writer;
   readonly #alias: number;
+  readonly #cut = new Set<number>();
   readonly #streams = new Map<number, { writer: Writer; next: number }>();
 
   constructor(session: FakeSession, answers: Writer, alias: number) {
@@ -65,6 +73,9 @@ class FakeSubscriber {
   }
 
   object(group: number, object: number, payload: Uint8Array): void {
+    if (this.#cut.has(group)) {
+      return;
+    }
     let stream = this.#streams.get(group);
     const fields = new ByteWriter();
     if (stream === undefined) {
@@ -80,6 +91,12 @@ class FakeSubscriber {
 
   endGroup(group: number): void {
     void this.#streams.get(group)?.writer.close().catch(() => undefined);
+    this.#streams.delete(group);
+  }
+
+  resetGroup(group: number): void {
+    void this.#streams.get(group)?.writer.abort("reset").catch(() => undefined);
+    this.#cut.add(group);
     this.#streams.delete(group);
   }
 
