@@ -154,7 +154,8 @@ fn a_reason_of_ours_is_cut_and_a_longer_one_of_a_peer_is_refused() {
 fn a_message_above_64_kib_is_not_sent() {
     let pair = Property { kind: 1, value: PropertyValue::Bytes(vec![0; 40_000].into()) };
     let properties = Properties::new(vec![pair.clone(), pair]).unwrap();
-    let message = ControlMessage::SubscribeOk(SubscribeOk { track_alias: 0, parameters: Parameters::default(), properties });
+    let message =
+        ControlMessage::SubscribeOk(SubscribeOk { track_alias: 0, parameters: Parameters::default(), properties });
     let mut out = Vec::new();
     assert!(matches!(message.encode(Draft::D18, &mut out), Err(Error::TooLarge { limit: BODY_LEN_MAX, .. })));
     assert!(out.is_empty());

@@ -35,8 +35,11 @@ pub fn end_location() -> impl Strategy<Value = EndLocation> {
 pub fn auth_token() -> impl Strategy<Value = AuthToken> {
     prop_oneof![
         number().prop_map(|alias| AuthToken::Delete { alias }),
-        (number(), number(), bytes(30))
-            .prop_map(|(alias, token_type, value)| AuthToken::Register { alias, token_type, value }),
+        (number(), number(), bytes(30)).prop_map(|(alias, token_type, value)| AuthToken::Register {
+            alias,
+            token_type,
+            value
+        }),
         number().prop_map(|alias| AuthToken::UseAlias { alias }),
         (number(), bytes(30)).prop_map(|(token_type, value)| AuthToken::UseValue { token_type, value }),
     ]
@@ -124,12 +127,7 @@ fn accepted_parameters() -> impl Strategy<Value = Parameters> {
 
 fn request_ok_parameters() -> impl Strategy<Value = Parameters> {
     (delivery(), accepted_parameters(), option::of(group_order())).prop_map(|(delivery, accepted, group_order)| {
-        Parameters {
-            expires_ms: accepted.expires_ms,
-            largest_object: accepted.largest_object,
-            group_order,
-            ..delivery
-        }
+        Parameters { expires_ms: accepted.expires_ms, largest_object: accepted.largest_object, group_order, ..delivery }
     })
 }
 
@@ -200,11 +198,9 @@ fn requests() -> impl Strategy<Value = ControlMessage> {
         (number(), track(), tokens()).prop_map(|(request_id, track, parameters)| {
             ControlMessage::TrackStatus(TrackStatus { request_id, track, parameters })
         }),
-        (number(), update_parameters())
-            .prop_map(|(request_id, parameters)| ControlMessage::RequestUpdate(RequestUpdate {
-                request_id,
-                parameters
-            })),
+        (number(), update_parameters()).prop_map(|(request_id, parameters)| ControlMessage::RequestUpdate(
+            RequestUpdate { request_id, parameters }
+        )),
         (number(), namespace(), tokens()).prop_map(|(request_id, namespace, parameters)| {
             ControlMessage::PublishNamespace(PublishNamespace { request_id, namespace, parameters })
         }),
@@ -260,11 +256,8 @@ pub fn message() -> impl Strategy<Value = ControlMessage> {
 }
 
 pub fn subgroup_header() -> impl Strategy<Value = SubgroupHeader> {
-    let subgroup = prop_oneof![
-        Just(SubgroupId::Zero),
-        Just(SubgroupId::FirstObject),
-        number().prop_map(SubgroupId::Explicit)
-    ];
+    let subgroup =
+        prop_oneof![Just(SubgroupId::Zero), Just(SubgroupId::FirstObject), number().prop_map(SubgroupId::Explicit)];
     (number(), number(), subgroup, option::of(any::<u8>()), any::<[bool; 3]>()).prop_map(
         |(track_alias, group, subgroup, priority, [properties, end_of_group, first_object])| SubgroupHeader {
             track_alias,
@@ -358,8 +351,7 @@ pub fn encode_fetch(order: GroupOrder, items: &[FetchItem]) -> Vec<u8> {
 
 pub fn datagram() -> impl Strategy<Value = ObjectDatagram> {
     let body = prop_oneof![
-        (bytes(200), any::<bool>())
-            .prop_map(|(payload, end_of_group)| DatagramBody::Payload { payload, end_of_group }),
+        (bytes(200), any::<bool>()).prop_map(|(payload, end_of_group)| DatagramBody::Payload { payload, end_of_group }),
         Just(DatagramBody::Status(ObjectStatus::Normal)),
         Just(DatagramBody::Status(ObjectStatus::EndOfGroup)),
         Just(DatagramBody::Status(ObjectStatus::EndOfTrack)),

@@ -15,21 +15,16 @@
 //! session by itself, for programs with many viewers in one runtime.
 
 mod error;
+mod mp4;
 mod options;
+mod order;
+mod play;
+mod tls;
 mod url;
+mod viewer;
 
 pub use error::{PlayError, PlayErrorKind};
 pub use options::{PlayEvent, PlayOptions, PlaySummary, Trust};
+pub use play::play;
 pub use url::PlaybackUrl;
-
-/// Watches a broadcast until it ends, `for_duration` has passed, or it cannot go on.
-///
-/// `on_event` is called from the playing task, in order; it must not block.
-///
-/// # Errors
-/// See [`PlayErrorKind`]. What was written until then is a whole file.
-pub async fn play(options: PlayOptions, on_event: impl FnMut(PlayEvent)) -> Result<PlaySummary, PlayError> {
-    let _ = on_event;
-    PlaybackUrl::parse(&options.url)?;
-    Err(PlayError::failed("playing is not built in yet"))
-}
+pub use viewer::{Client, Join, TrackId, Viewer, ViewerEvent};

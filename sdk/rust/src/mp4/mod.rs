@@ -1,0 +1,27 @@
+//! One fragmented MP4 out of the CMAF tracks of a broadcast.
+//!
+//! Init segments are merged into one `moov`; chunks get the merged track's number, a running sequence number and times that
+//! begin at zero. Sizes never change, so offsets inside a chunk stay right and samples are not copied apart.
+
+mod boxes;
+mod chunk;
+mod init;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub(crate) use writer::{Mp4Writer, TrackRole};
+
+/// Why media cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mp4Error {
+    /// A box is needed and not there.
+    #[error("the media has no {0} box")]
+    Missing(&'static str),
+    /// A box says something impossible.
+    #[error("the media is malformed: {0}")]
+    Malformed(&'static str),
+    /// One file cannot hold two decoder set-ups.
+    #[error("the broadcast changed the codec settings of {0}; start again for a new file")]
+    DecoderChanged(String),
+}

@@ -1,0 +1,337 @@
+//! Files out of real encoder output, judged by ffprobe and ffmpeg.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bytes::Bytes;
+
+use super::boxes::children;
+use super::chunk::Chunk;
+use super::init::TrackInit;
+use super::{Mp4Error, Mp4Writer, TrackRole};
+
+/// A folder of its own for one test, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("streams-sdk-mp4-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What ffmpeg says on its error output.
+fn ffmpeg(arguments: &[&str]) -> String {
+    let output = Command::new("ffmpeg").args(["-hide_banner", "-y"]).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "ffmpeg {arguments:?}: {errors}");
+    errors
+}
+
+/// An encoder's track: its init segment and its chunks.
+struct Source {
+    init: Bytes,
+    chunks: Vec<Bytes>,
+}
+
+impl Source {
+    fn read(path: &Path) -> Self {
+        let data = Bytes::from(std::fs::read(path).unwrap());
+        let boxes = children(&data, 0, data.len()).unwrap();
+        let moov = boxes.iter().find(|found| &found.kind == b"moov").unwrap();
+        let moofs: Vec<usize> = boxes.iter().filter(|found| &found.kind == b"moof").map(|found| found.start).collect();
+        let media_end = boxes.iter().find(|found| &found.kind == b"mfra").map_or(data.len(), |mfra| mfra.start);
+        let ends = moofs.iter().skip(1).copied().chain([media_end]);
+        let chunks = moofs.iter().zip(ends).map(|(&start, end)| data.slice(start..end)).collect();
+        Self { init: data.slice(..moov.end), chunks }
+    }
+
+    /// The same media on a clock that is ahead; ffmpeg itself always begins a file at zero.
+    fn later(self, seconds: u64) -> Self {
+        let timescale = u64::from(TrackInit::parse(&self.init).unwrap().timescale);
+        let moved = |chunk: &Bytes| {
+            let chunk = Chunk::parse(chunk, 0).unwrap();
+            chunk.rewrite(1, &mut 0, |time| time + seconds * timescale).unwrap()
+        };
+        Self { chunks: self.chunks.iter().map(moved).collect(), ..self }
+    }
+}
+
+const FRAGMENTED: &str = "empty_moov+default_base_moof+omit_tfhd_offset+separate_moof";
+
+/// Four seconds of 25 pictures a second with B-frames, one chunk a frame, times beginning at `start_s`.
+fn video(folder: &Folder, start_s: u64) -> Source {
+    let path = folder.0.join(format!("video-{start_s}.mp4"));
+    let movflags = format!("{FRAGMENTED}+frag_every_frame");
+    ffmpeg(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=320x180:rate=25:duration=4",
+        "-c:v",
+        "libx264",
+        "-g",
+        "50",
+        "-bf",
+        "2",
+        "-video_track_timescale",
+        "90000",
+        "-movflags",
+        &movflags,
+        path.to_str().unwrap(),
+    ]);
+    Source::read(&path).later(start_s)
+}
+
+/// Four seconds of tone, chunks of about 200 ms.
+fn audio(folder: &Folder, start_s: u64) -> Source {
+    let path = folder.0.join(format!("audio-{start_s}.mp4"));
+    ffmpeg(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440:sample_rate=48000:duration=4",
+        "-c:a",
+        "aac",
+        "-frag_duration",
+        "200000",
+        "-movflags",
+        FRAGMENTED,
+        path.to_str().unwrap(),
+    ]);
+    Source::read(&path).later(start_s)
+}
+
+fn writer(video: &Source, audio: &Source) -> Mp4Writer {
+    Mp4Writer::new(vec![
+        (TrackRole::Video, "video/180p".to_owned(), video.init.clone()),
+        (TrackRole::Audio, "audio".to_owned(), audio.init.clone()),
+    ])
+    .unwrap()
+}
+
+/// Pushes both tracks in the order an uneven network might bring them: all pictures of a second, then all sound of it.
+fn push_unevenly(writer: &mut Mp4Writer, video: &Source, audio: &Source, out: &mut Vec<Bytes>) {
+    let mut sound = audio.chunks.iter();
+    let sound_a_second = audio.chunks.len().div_ceil(4);
+    for pictures in video.chunks.chunks(25) {
+        for picture in pictures {
+            writer.push(TrackRole::Video, picture, out).unwrap();
+        }
+        for chunk in sound.by_ref().take(sound_a_second) {
+            writer.push(TrackRole::Audio, chunk, out).unwrap();
+        }
+    }
+    for chunk in sound {
+        writer.push(TrackRole::Audio, chunk, out).unwrap();
+    }
+}
+
+/// Fields of `-show_entries` for one stream, `key=value` a line.
+fn probe(path: &Path, stream: &str, entries: &str) -> Vec<String> {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", stream, "-count_frames", "-show_entries", entries, "-of"])
+        .args(["default=nokey=1:noprint_wrappers=1", path.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "ffprobe has nothing to complain about");
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+fn save(folder: &Folder, out: &[Bytes]) -> PathBuf {
+    let path = folder.0.join("out.mp4");
+    std::fs::write(&path, out.concat()).unwrap();
+    path
+}
+
+/// Decodes everything; what ffmpeg complains about.
+fn decode_complaints(path: &Path) -> String {
+    ffmpeg(&["-v", "warning", "-i", path.to_str().unwrap(), "-f", "null", "-"])
+}
+
+fn start_times(path: &Path) -> (f64, f64) {
+    let start = |stream| probe(path, stream, "stream=start_time")[0].parse::<f64>().unwrap();
+    (start("v:0"), start("a:0"))
+}
+
+#[test]
+fn two_tracks_become_one_file_that_decodes_without_a_complaint() {
+    let folder = Folder::new("two-tracks");
+    let (video, audio) = (video(&folder, 0), audio(&folder, 0));
+    let mut writer = writer(&video, &audio);
+    let mut out = Vec::new();
+    push_unevenly(&mut writer, &video, &audio, &mut out);
+    writer.finish(&mut out).unwrap();
+    let path = save(&folder, &out);
+
+    assert_eq!(decode_complaints(&path), "");
+    assert_eq!(probe(&path, "v:0", "stream=codec_name,avg_frame_rate,nb_read_frames"), ["h264", "25/1", "100"]);
+    assert_eq!(probe(&path, "a:0", "stream=codec_name,sample_rate")[..2], ["aac", "48000"]);
+    assert_eq!(writer.dropped(), 0);
+    assert_eq!(writer.duration().as_millis(), 4000);
+}
+
+#[test]
+fn a_broadcast_that_began_long_ago_starts_at_zero_in_sync() {
+    let folder = Folder::new("long-ago");
+    // Beyond 32 bits in 90 kHz ticks (13 hours).
+    let (video, audio) = (video(&folder, 60_000), audio(&folder, 60_000));
+    let mut writer = writer(&video, &audio);
+    let mut out = Vec::new();
+    push_unevenly(&mut writer, &video, &audio, &mut out);
+    writer.finish(&mut out).unwrap();
+    let path = save(&folder, &out);
+
+    assert_eq!(decode_complaints(&path), "");
+    let (video_start, audio_start) = start_times(&path);
+    assert!(video_start < 0.2 && audio_start < 0.2, "{video_start} {audio_start}");
+}
+
+#[test]
+fn chunks_lie_in_the_order_of_their_times() {
+    let folder = Folder::new("order");
+    let (video, audio) = (video(&folder, 0), audio(&folder, 0));
+    let mut writer = writer(&video, &audio);
+    let mut out = Vec::new();
+    push_unevenly(&mut writer, &video, &audio, &mut out);
+    writer.finish(&mut out).unwrap();
+    let path = save(&folder, &out);
+
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-show_entries", "packet=dts_time,pos", "-of", "csv=p=0", path.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let mut packets: Vec<(u64, f64)> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(',');
+            let time = fields.next()?.parse().ok()?;
+            Some((fields.next()?.parse().ok()?, time))
+        })
+        .collect();
+    packets.sort_by_key(|&(position, _)| position);
+    assert!(packets.len() > 250, "{}", packets.len());
+    let latest_jump_back = packets.windows(2).map(|pair| pair[0].1 - pair[1].1).fold(0.0, f64::max);
+    // A chunk of sound holds 200 ms, all behind its first packet's place.
+    assert!(latest_jump_back < 0.3, "{latest_jump_back}");
+}
+
+#[test]
+fn another_clock_after_a_reconnect_goes_on_where_the_file_ended() {
+    let folder = Folder::new("reconnect");
+    let (video_before, audio_before) = (video(&folder, 60_000), audio(&folder, 60_000));
+    let (video_after, audio_after) = (video(&folder, 0), audio(&folder, 0));
+    let mut writer = writer(&video_before, &audio_before);
+    let mut out = Vec::new();
+    push_unevenly(&mut writer, &video_before, &audio_before, &mut out);
+    writer.discontinuity(&mut out).unwrap();
+    writer.check_init(TrackRole::Video, &video_after.init).unwrap();
+    push_unevenly(&mut writer, &video_after, &audio_after, &mut out);
+    writer.finish(&mut out).unwrap();
+    let path = save(&folder, &out);
+
+    assert_eq!(decode_complaints(&path), "");
+    assert_eq!(probe(&path, "v:0", "stream=nb_read_frames"), ["200"]);
+    assert_eq!(writer.dropped(), 0);
+    assert!((7900..8300).contains(&writer.duration().as_millis()), "{:?}", writer.duration());
+}
+
+#[test]
+fn a_short_pause_of_the_same_clock_stays_a_pause() {
+    let folder = Folder::new("pause");
+    let (video_before, audio_before) = (video(&folder, 0), audio(&folder, 0));
+    let (video_after, audio_after) = (video(&folder, 7), audio(&folder, 7));
+    let mut writer = writer(&video_before, &audio_before);
+    let mut out = Vec::new();
+    push_unevenly(&mut writer, &video_before, &audio_before, &mut out);
+    writer.discontinuity(&mut out).unwrap();
+    push_unevenly(&mut writer, &video_after, &audio_after, &mut out);
+    writer.finish(&mut out).unwrap();
+    let path = save(&folder, &out);
+
+    assert_eq!(decode_complaints(&path), "");
+    assert_eq!(writer.dropped(), 0);
+    assert!((10_900..11_200).contains(&writer.duration().as_millis()), "{:?}", writer.duration());
+}
+
+#[test]
+fn what_was_written_already_is_left_out() {
+    let folder = Folder::new("twice");
+    let (video, audio) = (video(&folder, 0), audio(&folder, 0));
+    let mut writer = writer(&video, &audio);
+    let mut out = Vec::new();
+    push_unevenly(&mut writer, &video, &audio, &mut out);
+    writer.finish(&mut out).unwrap();
+    let chunks = out.len();
+    writer.push(TrackRole::Video, &video.chunks[50], &mut out).unwrap();
+    writer.finish(&mut out).unwrap();
+    assert_eq!((out.len(), writer.dropped()), (chunks, 1));
+}
+
+#[test]
+fn a_track_alone_makes_a_file_too() {
+    let folder = Folder::new("alone");
+    let video = video(&folder, 0);
+    let mut writer = Mp4Writer::new(vec![(TrackRole::Video, "video/180p".to_owned(), video.init.clone())]).unwrap();
+    let mut out = Vec::new();
+    for chunk in &video.chunks {
+        writer.push(TrackRole::Video, chunk, &mut out).unwrap();
+    }
+    let path = save(&folder, &out);
+    assert_eq!(decode_complaints(&path), "");
+    assert_eq!(probe(&path, "v:0", "stream=nb_read_frames"), ["100"]);
+}
+
+#[test]
+fn a_silent_track_does_not_hold_the_other_for_ever() {
+    let folder = Folder::new("silent");
+    let (video, audio) = (video(&folder, 0), audio(&folder, 0));
+    let mut writer = writer(&video, &audio);
+    let mut out = Vec::new();
+    for chunk in &video.chunks {
+        writer.push(TrackRole::Video, chunk, &mut out).unwrap();
+    }
+    assert!(out.len() > 40, "two of four seconds are written: {}", out.len());
+}
+
+#[test]
+fn another_decoder_set_up_is_refused() {
+    let folder = Folder::new("decoder");
+    let (video, audio) = (video(&folder, 0), audio(&folder, 0));
+    let writer = writer(&video, &audio);
+    assert_eq!(writer.check_init(TrackRole::Video, &video.init), Ok(()));
+    let changed = writer.check_init(TrackRole::Video, &audio.init);
+    assert_eq!(changed, Err(Mp4Error::DecoderChanged("video/180p".to_owned())));
+}
+
+#[test]
+fn damaged_media_is_an_error_and_brings_nothing_down() {
+    let folder = Folder::new("damage");
+    let (video, audio) = (video(&folder, 0), audio(&folder, 0));
+    let chunk = &video.chunks[0];
+    // Every byte of the moof, set to its extremes: an error or a chunk with odd times, never a panic.
+    for at in 0..chunk.len().min(160) {
+        for value in [0, 1, 0x7F, 0xFF] {
+            let mut damaged = chunk.to_vec();
+            damaged[at] = value;
+            let mut writer = writer(&video, &audio);
+            let mut out = Vec::new();
+            let _ = writer.push(TrackRole::Video, &damaged.into(), &mut out);
+            let _ = writer.finish(&mut out);
+        }
+    }
+    for len in 0..chunk.len().min(200) {
+        let mut out = Vec::new();
+        assert!(writer(&video, &audio).push(TrackRole::Video, &chunk.slice(..len), &mut out).is_err(), "{len}");
+    }
+    for len in 0..video.init.len() {
+        assert!(Mp4Writer::new(vec![(TrackRole::Video, String::new(), video.init.slice(..len))]).is_err(), "{len}");
+    }
+}

@@ -1,0 +1,185 @@
+//! Watching one broadcast from beginning to end, over as many sessions as it takes.
+
+mod recording;
+mod session;
+mod tracks;
+
+use std::time::{Duration, Instant};
+
+use streams_relay_core::wire::Location;
+use tokio::time::sleep;
+
+use crate::mp4::TrackRole;
+use crate::order::TrackOrder;
+use crate::{Client, PlayError, PlayErrorKind, PlayEvent, PlayOptions, PlaySummary, PlaybackUrl};
+
+use recording::Recording;
+use session::SessionEnd;
+
+/// The first attempt after a lost session follows at once, the next ones after twice as long each, up to the most: a restarted
+/// server is found again within half a second of its return.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// A broadcast that has been gone for this long is not waited for.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+/// No picture for longer than this is a stall.
+const STALL: Duration = Duration::from_millis(500);
+/// How long a closed session may take to tell the server.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Watches a broadcast until it ends, `for_duration` has passed, or it cannot go on.
+///
+/// `on_event` is called from the playing task, in order; it must not block.
+///
+/// # Errors
+/// See [`PlayErrorKind`]. What was written until then is a whole file.
+pub async fn play(options: PlayOptions, on_event: impl FnMut(PlayEvent)) -> Result<PlaySummary, PlayError> {
+    let url = PlaybackUrl::parse(&options.url)?;
+    let client = Client::new(&options.trust)?;
+    let mut player = Player::new(options, on_event);
+    let watched = player.run(&client, &url).await;
+    let finished = match &mut player.recording {
+        Some(recording) => recording.finish().await,
+        None => Ok(()),
+    };
+    // The server also notices by itself that we are gone.
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, client.wait_idle()).await;
+    watched.and(finished).map(|()| player.summary())
+}
+
+/// One track while it is watched; outlives sessions.
+struct MediaTrack {
+    role: TrackRole,
+    order: TrackOrder,
+}
+
+/// Everything that outlives a session.
+struct Player<F> {
+    rendition: Option<String>,
+    for_duration: Option<Duration>,
+    reconnect: bool,
+    stats: bool,
+    on_event: F,
+    recording: Option<Recording>,
+    tracks: Vec<MediaTrack>,
+    totals: PlaySummary,
+    called: Instant,
+    first_media: Option<Instant>,
+    /// The newest object of the track that stalls are measured by.
+    last_media: Option<Instant>,
+}
+
+impl<F: FnMut(PlayEvent)> Player<F> {
+    fn new(options: PlayOptions, on_event: F) -> Self {
+        Self {
+            rendition: options.rendition,
+            for_duration: options.for_duration,
+            reconnect: options.reconnect,
+            stats: options.stats,
+            on_event,
+            recording: options.output.map(Recording::new),
+            tracks: Vec::new(),
+            totals: PlaySummary::default(),
+            called: Instant::now(),
+            first_media: None,
+            last_media: None,
+        }
+    }
+
+    async fn run(&mut self, client: &Client, url: &PlaybackUrl) -> Result<(), PlayError> {
+        let mut attempt = 0u32;
+        loop {
+            let objects_before = self.totals.objects;
+            let error = match self.session(client, url).await {
+                SessionEnd::Finished => return Ok(()),
+                SessionEnd::Fatal(error) => return Err(error),
+                SessionEnd::Lost(error) => error,
+            };
+            if self.totals.objects > objects_before {
+                attempt = 0;
+            }
+            if !self.may_reconnect(&error) {
+                return Err(error);
+            }
+            attempt = attempt.saturating_add(1);
+            let after = backoff(attempt);
+            (self.on_event)(PlayEvent::Reconnecting { attempt, after, reason: error.reason });
+            sleep(after).await;
+            if self.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(());
+            }
+            self.totals.reconnects = self.totals.reconnects.saturating_add(1);
+            self.tracks.iter_mut().for_each(|track| track.order.restart());
+            if let Some(recording) = &mut self.recording {
+                recording.discontinuity()?;
+            }
+        }
+    }
+
+    /// A broadcast that was there is waited for; one that never was is an error at once.
+    fn may_reconnect(&self, error: &PlayError) -> bool {
+        let recent = self.last_media.is_some_and(|last| last.elapsed() < GIVE_UP_AFTER);
+        let lasting = matches!(error.kind, PlayErrorKind::Auth | PlayErrorKind::Usage);
+        self.reconnect && recent && !lasting
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.first_media?.checked_add(self.for_duration?)
+    }
+
+    /// Counts an object that arrived for `role`.
+    fn count(&mut self, role: TrackRole, payload_len: usize, arrival: Instant) {
+        self.totals.objects = self.totals.objects.saturating_add(1);
+        self.totals.payload_bytes = self.totals.payload_bytes.saturating_add(payload_len as u64);
+        if self.first_media.is_none() {
+            self.first_media = Some(arrival);
+            let join_time = arrival.saturating_duration_since(self.called);
+            self.totals.join_time = Some(join_time);
+            (self.on_event)(PlayEvent::Started { join_time });
+        }
+        if self.tracks.first().is_some_and(|track| track.role == role) {
+            let gap = self.last_media.map(|last| arrival.saturating_duration_since(last));
+            if gap.is_some_and(|gap| gap > STALL) {
+                self.totals.stalls = self.totals.stalls.saturating_add(1);
+            }
+            self.last_media = Some(arrival);
+        }
+    }
+
+    /// Plays every object whose turn it is.
+    async fn advance(&mut self, now: Instant) -> Result<(), PlayError> {
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            while let Some(next) = track.order.pop(now) {
+                let Location { group, object } = next.location;
+                if index == 0 && object == 0 {
+                    tracing::debug!(group, "group begins");
+                    self.totals.groups = self.totals.groups.saturating_add(1);
+                }
+                if let Some(recording) = &mut self.recording {
+                    recording.push(track.role, &next.payload)?;
+                }
+            }
+        }
+        match &mut self.recording {
+            Some(recording) => recording.write().await,
+            None => Ok(()),
+        }
+    }
+
+    fn summary(&self) -> PlaySummary {
+        let sum = |value: fn(&TrackOrder) -> u64| self.tracks.iter().map(|track| value(&track.order)).sum::<u64>();
+        let left_out = self.recording.as_ref().map_or(0, Recording::dropped);
+        PlaySummary {
+            watched: self.first_media.map(|first| first.elapsed()).unwrap_or_default(),
+            media_duration: self.recording.as_ref().map(Recording::duration).unwrap_or_default(),
+            written_bytes: self.recording.as_ref().map_or(0, Recording::written_bytes),
+            dropped_objects: sum(TrackOrder::dropped).saturating_add(left_out),
+            skipped_groups: sum(TrackOrder::skipped),
+            ..self.totals.clone()
+        }
+    }
+}
+
+fn backoff(attempt: u32) -> Duration {
+    BACKOFF_FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(8)).min(BACKOFF_MAX)
+}

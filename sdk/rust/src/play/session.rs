@@ -1,0 +1,229 @@
+//! One session of a player: namespace, catalog, tracks, objects.
+
+use std::time::{Duration, Instant};
+
+use streams_relay_core::catalog::{CATALOG_TRACK, Catalog};
+use streams_relay_core::wire::{FullTrackName, Namespace, PublishDoneCode};
+use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval, sleep_until};
+
+use super::tracks::{Chosen, choose};
+use super::{MediaTrack, Player};
+use crate::error::request_refused;
+use crate::mp4::TrackRole;
+use crate::order::TrackOrder;
+use crate::{Client, Join, PlayError, PlayEvent, PlaybackUrl, TrackId, Viewer, ViewerEvent};
+
+/// How long a session may take until its first media object.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the first track waits for the other to begin at the same group.
+const ALIGN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How a session ends.
+pub(super) enum SessionEnd {
+    /// Everything was watched.
+    Finished,
+    /// Another session may go on.
+    Lost(PlayError),
+    /// No session can.
+    Fatal(PlayError),
+}
+
+/// What belongs to one session only.
+struct Session {
+    viewer: Viewer,
+    began: Instant,
+    namespace: Option<Namespace>,
+    catalog: Option<TrackId>,
+    /// Subscriptions and the player's track they feed.
+    media: Vec<(TrackId, usize)>,
+    ended: Vec<TrackId>,
+    first_media: Option<Instant>,
+}
+
+impl<F: FnMut(PlayEvent)> Player<F> {
+    pub(super) async fn session(&mut self, client: &Client, url: &PlaybackUrl) -> SessionEnd {
+        let began = Instant::now();
+        let viewer = match Viewer::connect(client, url).await {
+            Ok(viewer) => viewer,
+            Err(error) => return SessionEnd::Lost(error),
+        };
+        (self.on_event)(PlayEvent::Connected { took: began.elapsed() });
+        let (media, ended) = (Vec::new(), Vec::new());
+        let mut session = Session { viewer, began, namespace: None, catalog: None, media, ended, first_media: None };
+        match self.watch(&mut session).await {
+            Ok(()) => SessionEnd::Finished,
+            Err(end) => end,
+        }
+    }
+
+    async fn watch(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let wake = self.next_wake(session);
+            tokio::select! {
+                event = session.viewer.next_event() => {
+                    let event = event.map_err(SessionEnd::Lost)?;
+                    if self.handle(session, event)? {
+                        return self.advance(Instant::now()).await.map_err(SessionEnd::Fatal);
+                    }
+                }
+                () = sleep_until(TokioInstant::from_std(wake)) => {}
+                _ = second.tick(), if self.stats => {
+                    let summary = self.summary();
+                    (self.on_event)(PlayEvent::Stats(summary));
+                }
+            }
+            let now = Instant::now();
+            self.align(session, now);
+            self.advance(now).await.map_err(SessionEnd::Fatal)?;
+            if self.deadline().is_some_and(|deadline| now >= deadline) {
+                return Ok(());
+            }
+            if session.first_media.is_none() && now >= session.began + START_TIMEOUT {
+                return Err(SessionEnd::Lost(not_started(session)));
+            }
+        }
+    }
+
+    fn next_wake(&self, session: &Session) -> Instant {
+        let waiting = match session.first_media {
+            None => Some(session.began + START_TIMEOUT),
+            Some(first) => Some(first + ALIGN_TIMEOUT).filter(|&at| at > Instant::now()),
+        };
+        let orders = self.tracks.iter().filter_map(|track| track.order.next_timeout());
+        let all = orders.chain(waiting).chain(self.deadline());
+        all.min().unwrap_or_else(|| Instant::now() + START_TIMEOUT)
+    }
+
+    /// `true` when everything was watched.
+    fn handle(&mut self, session: &mut Session, event: ViewerEvent) -> Result<bool, SessionEnd> {
+        match event {
+            ViewerEvent::Namespace(namespace) if session.namespace.is_none() => {
+                let track = named(&namespace, CATALOG_TRACK).map_err(SessionEnd::Fatal)?;
+                session.catalog = Some(session.viewer.subscribe(track, Join::CurrentGroup));
+                session.namespace = Some(namespace);
+            }
+            ViewerEvent::Object { track, payload, .. } if session.catalog == Some(track) => {
+                let catalog =
+                    Catalog::from_json(&payload).map_err(|error| SessionEnd::Fatal(PlayError::failed(error)))?;
+                self.catalog(session, &catalog)?;
+            }
+            ViewerEvent::Object { track, location, payload, arrival, .. } => {
+                let Some(index) = session.index_of(track) else { return Ok(false) };
+                session.first_media.get_or_insert(arrival);
+                let Some(media) = self.tracks.get_mut(index) else { return Ok(false) };
+                let (role, len) = (media.role, payload.len());
+                media.order.push(arrival, location, payload);
+                self.count(role, len, arrival);
+            }
+            ViewerEvent::GroupEnd { track, group, end } => {
+                let media = session.index_of(track).and_then(|index| self.tracks.get_mut(index));
+                if let Some(media) = media {
+                    media.order.group_end(Instant::now(), group, end);
+                }
+            }
+            ViewerEvent::Refused { track, code, reason } => {
+                let what = if session.catalog == Some(track) { "the broadcast" } else { "a track of the broadcast" };
+                return Err(SessionEnd::Lost(request_refused(what, code, &reason)));
+            }
+            ViewerEvent::TrackEnded { track, code, reason } => return session.track_ended(track, code, &reason),
+            ViewerEvent::Namespace(_)
+            | ViewerEvent::NamespaceGone(_)
+            | ViewerEvent::Subscribed { .. }
+            | ViewerEvent::Goaway => {}
+        }
+        Ok(false)
+    }
+
+    /// The first catalog with tracks decides what is watched; later ones must not change how it is decoded.
+    fn catalog(&mut self, session: &mut Session, catalog: &Catalog) -> Result<(), SessionEnd> {
+        let chosen = choose(catalog, self.rendition.as_deref()).map_err(SessionEnd::Fatal)?;
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.tracks(&chosen).map_err(SessionEnd::Fatal)?;
+        }
+        if !session.media.is_empty() {
+            return Ok(());
+        }
+        self.tell_tracks(&chosen);
+        let namespace = session.namespace.clone().unwrap_or_default();
+        for track in &chosen {
+            let index = self.track_index(track.role);
+            let name = named(&namespace, &track.name).map_err(SessionEnd::Fatal)?;
+            let id = session.viewer.subscribe(name, Join::CurrentGroup);
+            session.media.push((id, index));
+        }
+        Ok(())
+    }
+
+    fn tell_tracks(&mut self, chosen: &[Chosen]) {
+        let name = |role| chosen.iter().find(|track| track.role == role).map(|track| track.name.clone());
+        let (video, audio) = (name(TrackRole::Video), name(TrackRole::Audio));
+        (self.totals.video, self.totals.audio) = (video.clone(), audio.clone());
+        (self.on_event)(PlayEvent::Tracks { video, audio });
+    }
+
+    /// The player's track of this role; made when it is new.
+    fn track_index(&mut self, role: TrackRole) -> usize {
+        self.tracks.iter().position(|track| track.role == role).unwrap_or_else(|| {
+            self.tracks.push(MediaTrack { role, order: TrackOrder::default() });
+            self.tracks.len().saturating_sub(1)
+        })
+    }
+
+    /// Begins all tracks with the same group, so that picture and sound begin together.
+    fn align(&mut self, session: &Session, now: Instant) {
+        let Some(first_media) = session.first_media else { return };
+        if self.tracks.iter().all(|track| track.order.has_begun()) {
+            return;
+        }
+        let starts: Vec<u64> = self.tracks.iter().filter_map(|track| track.order.first_start()).collect();
+        let complete = starts.len() == self.tracks.len();
+        if !complete && now < first_media + ALIGN_TIMEOUT {
+            return;
+        }
+        if let Some(start) = starts.into_iter().max() {
+            self.tracks.iter_mut().for_each(|track| track.order.begin_at(start));
+        }
+    }
+}
+
+impl Session {
+    fn index_of(&self, track: TrackId) -> Option<usize> {
+        self.media.iter().find(|(id, _)| *id == track).map(|&(_, index)| index)
+    }
+
+    /// `Ok(true)` when that was the last media track and the broadcast is over.
+    fn track_ended(&mut self, track: TrackId, code: Option<PublishDoneCode>, said: &str) -> Result<bool, SessionEnd> {
+        match code {
+            Some(PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded) => {
+                if self.index_of(track).is_some() {
+                    self.ended.push(track);
+                }
+                let all = !self.media.is_empty() && self.media.iter().all(|(id, _)| self.ended.contains(id));
+                Ok(all)
+            }
+            Some(PublishDoneCode::Unauthorized | PublishDoneCode::Expired) => {
+                Err(SessionEnd::Fatal(PlayError::auth(said)))
+            }
+            Some(code) => Err(SessionEnd::Lost(PlayError::failed(format!("the track ended ({code}): {said}")))),
+            None => Err(SessionEnd::Lost(PlayError::failed(said))),
+        }
+    }
+}
+
+fn not_started(session: &Session) -> PlayError {
+    let seconds = START_TIMEOUT.as_secs();
+    match (&session.namespace, session.media.is_empty()) {
+        (None, _) => PlayError::not_found(format!("no broadcast is offered there after {seconds} s")),
+        (Some(_), true) => PlayError::not_found(format!("the broadcast has no track after {seconds} s: is it live?")),
+        (Some(_), false) => PlayError::failed(format!("no media came within {seconds} s")),
+    }
+}
+
+fn named(namespace: &Namespace, name: &str) -> Result<FullTrackName, PlayError> {
+    FullTrackName::new(namespace.clone(), name).map_err(PlayError::failed)
+}

@@ -1,0 +1,103 @@
+//! The UDP sockets and the TLS of any number of viewers.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
+use quinn::{Connection, Endpoint, TransportConfig};
+use streams_relay_core::wire::Draft;
+
+use crate::error::close_reason;
+use crate::{PlayError, PlaybackUrl, Trust, tls};
+
+/// A session without a packet for this long is over. Live media flows all the time, so that a restarted server is noticed soon;
+/// a loss of a few packets in a row is not it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Three tries within the idle timeout.
+const KEEP_ALIVE: Duration = Duration::from_millis(900);
+/// How long a handshake may take, all addresses together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Streams that the server may have open: one a group and track, with a reserve for a viewer that is behind.
+const UNI_STREAMS_MAX: u32 = 1024;
+
+/// Connects viewers. One socket serves all sessions of one address family; make several clients to spread viewers over sockets.
+#[derive(Debug)]
+pub struct Client {
+    config: quinn::ClientConfig,
+    v4: OnceLock<Endpoint>,
+    v6: OnceLock<Endpoint>,
+}
+
+impl Client {
+    /// A client that believes what `trust` says.
+    ///
+    /// # Errors
+    /// [`crate::PlayErrorKind::Usage`] when a PEM holds no certificate, [`crate::PlayErrorKind::Failed`] when the system has no
+    /// roots.
+    pub fn new(trust: &Trust) -> Result<Self, PlayError> {
+        let tls = QuicClientConfig::try_from(tls::client_config(trust)?).map_err(PlayError::failed)?;
+        let mut transport = TransportConfig::default();
+        transport
+            .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().map_err(PlayError::failed)?))
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .max_concurrent_uni_streams(UNI_STREAMS_MAX.into());
+        let mut config = quinn::ClientConfig::new(Arc::new(tls));
+        config.transport_config(Arc::new(transport));
+        Ok(Self { config, v4: OnceLock::new(), v6: OnceLock::new() })
+    }
+
+    /// Waits until closed sessions have told their servers.
+    pub async fn wait_idle(&self) {
+        for endpoint in [&self.v4, &self.v6].into_iter().filter_map(OnceLock::get) {
+            endpoint.wait_idle().await;
+        }
+    }
+
+    pub(super) async fn connect(&self, url: &PlaybackUrl) -> Result<(Connection, Draft), PlayError> {
+        let connecting = self.connect_any(url);
+        let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
+            PlayError::unreachable(format!("{}:{} does not answer: is the engine running there?", url.host, url.port))
+        })??;
+        let alpn = connection
+            .handshake_data()
+            .and_then(|data| data.downcast::<HandshakeData>().ok())
+            .and_then(|data| data.protocol);
+        let draft = alpn.as_deref().and_then(Draft::from_alpn);
+        let draft = draft.ok_or_else(|| PlayError::unreachable("the server speaks no version of MoQT that we do"))?;
+        Ok((connection, draft))
+    }
+
+    async fn connect_any(&self, url: &PlaybackUrl) -> Result<Connection, PlayError> {
+        let addresses = tokio::net::lookup_host((url.host.as_str(), url.port))
+            .await
+            .map_err(|error| PlayError::unreachable(format!("{} has no address: {error}", url.host)))?;
+        let mut last = PlayError::unreachable(format!("{} has no address", url.host));
+        for address in addresses {
+            let connecting = self
+                .endpoint(address)?
+                .connect_with(self.config.clone(), address, &url.host)
+                .map_err(|error| PlayError::unreachable(format!("{address}: {error}")))?;
+            match connecting.await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    let PlayError { kind, reason } = close_reason(&error);
+                    last = PlayError { kind, reason: format!("{address}: {reason}") };
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn endpoint(&self, address: SocketAddr) -> Result<&Endpoint, PlayError> {
+        let (slot, any): (_, SocketAddr) = match address {
+            SocketAddr::V4(_) => (&self.v4, (Ipv4Addr::UNSPECIFIED, 0).into()),
+            SocketAddr::V6(_) => (&self.v6, (Ipv6Addr::UNSPECIFIED, 0).into()),
+        };
+        if let Some(endpoint) = slot.get() {
+            return Ok(endpoint);
+        }
+        let endpoint = Endpoint::client(any).map_err(|error| PlayError::failed(format!("no UDP socket: {error}")))?;
+        Ok(slot.get_or_init(|| endpoint))
+    }
+}
