@@ -231,3 +231,25 @@ fn both_tracks_start_at_the_same_moment() {
     let first = |name: &str| broadcast.file(name).probe("packet=pts_time").remove(0).parse::<f64>().expect("a time");
     assert!((first("video/720p") - first("audio")).abs() < 0.025);
 }
+
+#[test]
+fn a_film_in_a_loop_plays_on() {
+    let film = film();
+    let film = film.to_str().expect("a plain path");
+    let push = push(&["-stream_loop", "2", "-i", film, "-map", "0", "-c", "copy"], "live/KEY", Answer::Accept);
+    assert!(push.succeeded && push.error.is_none(), "{} {:?}", push.said, push.error);
+    let mut broadcast = Broadcast::new();
+    broadcast.take(push.events);
+    broadcast.finish();
+    assert_eq!(broadcast.normaliser.counters().jumps, 0);
+    let groups: BTreeSet<u64> = broadcast.objects("video/720p").iter().map(|object| object.0).collect();
+    assert_eq!(groups.len(), 3, "one key frame a round");
+    let video = broadcast.file("video/720p");
+    video.decodes();
+    assert_eq!(video.probe_one("stream=nb_read_frames"), "396");
+    assert_rising(&presentation_times(&video));
+    let audio = broadcast.file("audio");
+    audio.decodes();
+    let counters = broadcast.packager.counters();
+    assert!(counters.audio_frames + counters.audio_ahead == 747 && counters.audio_ahead <= 3, "{counters:?}");
+}

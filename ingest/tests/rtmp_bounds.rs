@@ -278,3 +278,10 @@ fn a_session_may_move_to_another_thread() {
     is_send::<streams_ingest::Normaliser>();
     is_send::<streams_ingest::Packager>();
 }
+
+#[test]
+fn the_stream_key_is_never_printed() {
+    let mut encoder = Encoder::ask(RtmpLimits::default(), "SECRET");
+    let event = encoder.session.poll_event().expect("a request");
+    assert!(!format!("{event:?}").contains("SECRET"));
+}

@@ -42,6 +42,11 @@ impl CatalogState {
         self.stale
     }
 
+    /// The highest group id used by catalogs.
+    pub fn last_group(&self) -> Option<u64> {
+        self.ids.last()
+    }
+
     pub fn is_published(&self) -> bool {
         self.announced
     }

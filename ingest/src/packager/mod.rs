@@ -131,9 +131,9 @@ impl Packager {
         self.outputs.pop_front()
     }
 
-    /// The highest group id used so far, to be kept over restarts of the engine.
+    /// The highest group id used so far on any track, catalogs included, to be kept over restarts of the engine.
     pub fn last_group(&self) -> Option<u64> {
-        self.ids.last()
+        self.ids.last().max(self.catalog.last_group())
     }
 
     /// What was done so far.

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::mem;
 
 use bytes::{Buf, Bytes};
@@ -27,7 +28,6 @@ const INPUT_PER_REPLY: usize = 16;
 const FLV_HEADER_LEN: usize = 13;
 
 /// What [`RtmpSession::poll_event`] tells.
-#[derive(Debug)]
 pub enum RtmpEvent {
     /// The client asks to publish. Nothing more comes until [`RtmpSession::accept`] or [`RtmpSession::reject`].
     Publish {
@@ -42,6 +42,18 @@ pub enum RtmpEvent {
     Unit(AccessUnit),
     /// The client ended the stream in good order.
     Closed,
+}
+
+impl fmt::Debug for RtmpEvent {
+    /// The stream key is a secret and stays out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Publish { app, .. } => f.debug_struct("Publish").field("app", app).finish_non_exhaustive(),
+            Self::Metadata(metadata) => f.debug_tuple("Metadata").field(metadata).finish(),
+            Self::Unit(unit) => f.debug_tuple("Unit").field(unit).finish(),
+            Self::Closed => f.write_str("Closed"),
+        }
+    }
 }
 
 enum Phase {
