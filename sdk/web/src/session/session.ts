@@ -94,7 +94,11 @@ export class MoqSession {
     if (join) {
       const requestId = this.#takeRequestId();
       this.#fetches.set(requestId, state);
-      const fetch = { kind: "fetch", requestId, joiningRequestId: state.requestId, start: 0, parameters: {} } as const;
+      // What was before the join goes by the same priority as what comes after it.
+      const priority = parameters.subscriberPriority;
+      const fetchParameters = priority === undefined ? {} : { subscriberPriority: priority };
+      const joining = { joiningRequestId: state.requestId, start: 0 };
+      const fetch = { kind: "fetch", requestId, ...joining, parameters: fetchParameters } as const;
       this.#guard(this.#request(fetch, open, (answers) => this.#followFetch(state, requestId, answers)));
     }
     return { requestId: state.requestId, cancel: () => this.#cancel(state, open) };
