@@ -71,6 +71,8 @@ pub(crate) struct OutStream {
     pub(crate) stream: Option<StreamId>,
     /// Index of the next object in the subgroup.
     next: usize,
+    /// Smaller object ids lie before the subscription's start.
+    first_id: u64,
     /// Id of the last object that was begun on the stream.
     last: Option<u64>,
     /// The stream's header says that objects have properties.
@@ -93,13 +95,14 @@ pub(crate) struct SendContext {
 }
 
 impl OutStream {
-    fn new(group: u64, subgroup: &Subgroup, next: usize) -> Self {
+    fn new(group: u64, subgroup: &Subgroup, next: usize, start: Location) -> Self {
         Self {
             group,
             subgroup: subgroup.info.id,
             priority: subgroup.info.priority,
             stream: None,
             next,
+            first_id: if group == start.group { start.object } else { 0 },
             last: None,
             properties: false,
             head: Head::default(),
@@ -148,10 +151,13 @@ impl OutStream {
         let subgroup = cache.group(self.group).and_then(|group| group.subgroup(self.subgroup));
         if self.rest.is_empty() && self.head.rest().is_empty() {
             let Some(subgroup) = subgroup else { return Step::Behind };
-            let object = match subgroup.object(self.next) {
-                Err(_) => return Step::Behind,
-                Ok(Some(object)) => object,
-                Ok(None) => return self.end(subgroup.end, io),
+            let object = loop {
+                match subgroup.object(self.next) {
+                    Err(_) => return Step::Behind,
+                    Ok(Some(object)) if object.id < self.first_id => self.next += 1,
+                    Ok(Some(object)) => break object,
+                    Ok(None) => return self.end(subgroup.end, io),
+                }
             };
             if is_late(context, object.at) {
                 return Step::Late;
@@ -385,7 +391,7 @@ impl Subscription {
         let over = subgroup.end != SubgroupEnd::Open && next == subgroup.index_end();
         let followed = self.streams.iter().any(|stream| stream.group == group && stream.subgroup == subgroup.info.id);
         if !over && !followed {
-            self.streams.push(OutStream::new(group, subgroup, next));
+            self.streams.push(OutStream::new(group, subgroup, next, self.start));
         }
     }
 

@@ -1,0 +1,106 @@
+//! A viewer that comes late sees the newest group from its start, each object once, and then everything that follows.
+
+mod sim;
+
+use std::time::Duration;
+
+use sim::{Link, Net, Shards, live, payload, token, track};
+use streams_relay_core::client::{Join, SubscribeRequest};
+use streams_relay_core::relay::{RelayConfig, TrackConfig, TrackId};
+use streams_relay_core::wire::Location;
+
+const VIDEO: TrackConfig = TrackConfig { publisher_priority: 100, pinned: false };
+
+/// A live input whose video track has ten objects a group, one every 20 ms.
+struct Broadcast {
+    net: Net,
+    video: TrackId,
+    group: u64,
+    object: u64,
+}
+
+impl Broadcast {
+    fn new() -> Self {
+        let mut net = Net::new(sim::seed(1), Shards(1), RelayConfig::default());
+        net.namespace_up(0, live());
+        let video = net.relays[0].track_open(net.now, track(live(), "video/720p"), VIDEO);
+        Self { net, video, group: 1000, object: 0 }
+    }
+
+    fn run(&mut self, objects: u64) {
+        for _ in 0..objects {
+            let bytes = payload(self.group, self.object, 3000);
+            let last = self.object == 9;
+            self.net.relays[0].object(self.net.now, self.video, self.group, self.object, bytes, last);
+            (self.group, self.object) = if last { (self.group + 1, 0) } else { (self.group, self.object + 1) };
+            self.net.run(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_late_viewer_gets_the_newest_group_and_everything_after_it_once() {
+    let mut broadcast = Broadcast::new();
+    broadcast.run(25);
+    let path = format!("/playback/lv_1?tok={}", token("lv_1", 600));
+    let viewer = broadcast.net.join(0, &path, Link::default());
+    let request = broadcast.net.client(viewer).subscribe(SubscribeRequest::live(track(live(), "video/720p")));
+    broadcast.run(40);
+    broadcast.net.run(Duration::from_secs(1));
+    let record = broadcast.net.record(viewer);
+    record.check(request);
+    let expected: Vec<(u64, u64)> = (20..65).map(|n| (1000 + n / 10, n % 10)).collect();
+    assert_eq!(record.places(request), expected);
+    assert!(record.objects(request)[0].fetched, "the start of the group comes by the joining FETCH");
+    let groups: Vec<(u64, bool)> = (1002..1006).map(|group| (group, true)).collect();
+    assert_eq!(record.groups(request), groups);
+}
+
+#[test]
+fn a_viewer_may_join_some_groups_back() {
+    let mut broadcast = Broadcast::new();
+    broadcast.run(38);
+    let path = format!("/playback/pb_1?tok={}", token("pb_1", 600));
+    let viewer = broadcast.net.join(0, &path, Link::default());
+    let join = Join::GroupsBack(2);
+    let request = broadcast
+        .net
+        .client(viewer)
+        .subscribe(SubscribeRequest { join, ..SubscribeRequest::live(track(live(), "video/720p")) });
+    broadcast.run(10);
+    broadcast.net.run(Duration::from_secs(1));
+    let record = broadcast.net.record(viewer);
+    record.check(request);
+    let expected: Vec<(u64, u64)> = (10..48).map(|n| (1000 + n / 10, n % 10)).collect();
+    assert_eq!(record.places(request), expected);
+}
+
+#[test]
+fn a_viewer_without_a_joining_fetch_starts_where_its_filter_says() {
+    let mut broadcast = Broadcast::new();
+    broadcast.run(14);
+    let path = format!("/playback/lv_1?tok={}", token("lv_1", 600));
+    let wanted = track(live(), "video/720p");
+    let joins = [
+        (Join::NextObject, 14..40),
+        (Join::NextGroup, 20..40),
+        (Join::From(Location::new(1003, 2)), 32..40),
+        (Join::Range(Location::new(1002, 0), 1002), 20..30),
+    ];
+    let mut viewers = Vec::new();
+    for (join, expected) in joins {
+        let viewer = broadcast.net.join(0, &path, Link::default());
+        let request =
+            broadcast.net.client(viewer).subscribe(SubscribeRequest { join, ..SubscribeRequest::live(wanted.clone()) });
+        viewers.push((viewer, request, expected));
+    }
+    broadcast.net.run(Duration::from_millis(100));
+    broadcast.run(26);
+    broadcast.net.run(Duration::from_secs(2));
+    for (viewer, request, expected) in viewers {
+        let record = broadcast.net.record(viewer);
+        record.check(request);
+        let expected: Vec<(u64, u64)> = expected.map(|n| (1000 + n / 10, n % 10)).collect();
+        assert_eq!(record.places(request), expected);
+    }
+}
