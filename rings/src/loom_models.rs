@@ -11,7 +11,7 @@ use crate::dcache::Dcache;
 use crate::fseq::Fseq;
 use crate::link::{Link, LinkWriter};
 use crate::link_reader::{LinkReader, Polled};
-use crate::mcache::Mcache;
+use crate::mcache::{FragMeta, Line, Mcache};
 use crate::region::Region;
 use crate::reliable::{ReliableReader, ReliableWriter};
 use crate::table::Table;
@@ -81,6 +81,32 @@ fn overtaken(depth: u64, data_len: u64, messages: u64, words: usize) {
         writer.join().expect("writer");
         let after = drain(&mut reader, words, &mut newest);
         assert_eq!(before.0 + before.1 + after.0 + after.1, messages);
+    });
+}
+
+#[test]
+fn a_line_is_read_whole_or_not_at_all() {
+    check(|| {
+        let ring = link(2, 128).mcache;
+        let meta = |n: u64| {
+            let seq = ring.seq0().wrapping_add(n);
+            FragMeta {
+                seq,
+                sig: n,
+                chunk: n as u32,
+                sz: n as u16,
+                ctl: n as u16,
+                tsorig_us: n as u32,
+                tspub_us: n as u32,
+            }
+        };
+        let (own, metas) = (ring.clone(), [0, 1, 2].map(meta));
+        let writer = thread::spawn(move || metas.iter().for_each(|meta| own.publish(meta)));
+        if let Line::Ready(read) = ring.read(ring.seq0()) {
+            assert_eq!(read, meta(0));
+        }
+        writer.join().expect("writer");
+        assert_eq!((ring.read(ring.seq0()), ring.read(meta(2).seq)), (Line::Overrun, Line::Ready(meta(2))));
     });
 }
 
