@@ -12,6 +12,7 @@ use super::watched::Watched;
 use crate::Error;
 use crate::datadir::write_private;
 use crate::logging::LogFile;
+use crate::redact::redact;
 
 /// An engine that lived so long did not die of how it was started: the next one starts at once.
 const LIVED: Duration = Duration::from_secs(10);
@@ -96,7 +97,7 @@ fn spawn(launch: &Launch<'_>) -> Result<Watched, Error> {
     let log = LogFile::open(&launch.dir.log("engine.log"))?.into_file();
     let errors = log.try_clone().map_err(Error::file("open", launch.dir.log("engine.log")))?;
     let child = Command::new(this)
-        .arg("detached")
+        .args(["detached", "--"])
         .arg(&program)
         .args(&args)
         .stdin(Stdio::null())
@@ -129,5 +130,5 @@ fn args_file(launch: &Launch<'_>) -> PathBuf {
 /// The last line of a log with something in it.
 fn last_line(log: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&std::fs::read(log).ok()?).into_owned();
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(|line| redact(line).into_owned())
 }

@@ -1,7 +1,5 @@
 //! A control process inside the test: real database, real shared memory, real HTTP on a loopback port of its own.
 
-#![allow(dead_code)] // each test file uses its own part
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,7 @@
 //! What reaches the shards through shared memory, and what comes back.
 
-mod common;
-#[path = "common/engine.rs"]
-mod engine;
-
-use common::Server;
-use engine::FakeEngine;
+use crate::engine::{self, FakeEngine};
+use crate::server::Server;
 use serde_json::json;
 use streams_control::ids;
 use streams_rings::Signal;

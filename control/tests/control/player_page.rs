@@ -1,9 +1,7 @@
 //! The player page and what it must know.
 
-mod common;
-
+use crate::server::{Scratch, Server};
 use base64::Engine as _;
-use common::{Scratch, Server};
 use streams_config::Config;
 
 async fn with_page() -> (Server, Scratch) {

@@ -1,8 +1,6 @@
 //! Signing keys and the playback URLs minted with them.
 
-mod common;
-
-use common::Server;
+use crate::server::Server;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::json;
 use streams_control::keys::Claims;

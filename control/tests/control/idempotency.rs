@@ -1,8 +1,6 @@
 //! `Idempotency-Key`.
 
-mod common;
-
-use common::Server;
+use crate::server::Server;
 use serde_json::json;
 
 #[tokio::test]

@@ -1,9 +1,7 @@
 //! Live inputs as an API caller sees them.
 
-mod common;
-
+use crate::server::Server;
 use axum::body::Body;
-use common::Server;
 use serde_json::json;
 
 #[tokio::test]

@@ -1,9 +1,7 @@
 //! Who gets in: API keys, scopes, rate limit, host check.
 
-mod common;
-
+use crate::server::{Scratch, Server};
 use axum::body::Body;
-use common::{Scratch, Server};
 use serde_json::json;
 use streams_config::Config;
 use streams_control::store::ApiKey;
