@@ -71,7 +71,8 @@ pub(crate) fn close_reason(error: &quinn::ConnectionError) -> PlayError {
     }
 }
 
-fn session_closed(code: SessionError, reason: String) -> PlayError {
+/// What a session code means to somebody who watches.
+pub(crate) fn session_closed(code: SessionError, reason: String) -> PlayError {
     let said = if reason.is_empty() { code.to_string() } else { reason };
     match code {
         SessionError::Unauthorized | SessionError::ExpiredAuthToken | SessionError::MalformedAuthToken => {

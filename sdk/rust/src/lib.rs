@@ -17,7 +17,6 @@
 mod error;
 mod mp4;
 mod options;
-mod order;
 mod play;
 mod tls;
 mod url;
@@ -27,4 +26,4 @@ pub use error::{PlayError, PlayErrorKind};
 pub use options::{PlayEvent, PlayOptions, PlaySummary, Trust};
 pub use play::play;
 pub use url::PlaybackUrl;
-pub use viewer::{Client, Join, TrackId, Viewer, ViewerEvent};
+pub use viewer::{Client, Delivery, TrackId, Viewer, ViewerEvent};

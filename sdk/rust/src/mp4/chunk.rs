@@ -134,7 +134,7 @@ fn sample_durations(data: &[u8], trun: BoxAt, default_duration: u32) -> Result<V
     let first_at = trun.body.saturating_add(8 + 4 * (set(TRUN_DATA_OFFSET) + set(TRUN_FIRST_FLAGS)));
     let sample_len = 4 * TRUN_OPTIONAL_FIELDS.iter().map(|&field| set(field)).sum::<usize>();
     // The table must fit its box, which bounds the count; samples without fields are bounded by the bytes they can have.
-    let room = if sample_len == 0 { data.len() } else { trun.end.saturating_sub(first_at) / sample_len };
+    let room = trun.end.saturating_sub(first_at).checked_div(sample_len).unwrap_or(data.len());
     if count > room {
         return Err(CUT);
     }

@@ -1,5 +1,6 @@
 //! Watching one broadcast from beginning to end, over as many sessions as it takes.
 
+mod align;
 mod recording;
 mod session;
 mod tracks;
@@ -10,9 +11,9 @@ use streams_relay_core::wire::Location;
 use tokio::time::sleep;
 
 use crate::mp4::TrackRole;
-use crate::order::TrackOrder;
 use crate::{Client, PlayError, PlayErrorKind, PlayEvent, PlayOptions, PlaySummary, PlaybackUrl};
 
+use align::Lanes;
 use recording::Recording;
 use session::SessionEnd;
 
@@ -47,12 +48,6 @@ pub async fn play(options: PlayOptions, on_event: impl FnMut(PlayEvent)) -> Resu
     watched.and(finished).map(|()| player.summary())
 }
 
-/// One track while it is watched; outlives sessions.
-struct MediaTrack {
-    role: TrackRole,
-    order: TrackOrder,
-}
-
 /// Everything that outlives a session.
 struct Player<F> {
     rendition: Option<String>,
@@ -61,7 +56,7 @@ struct Player<F> {
     stats: bool,
     on_event: F,
     recording: Option<Recording>,
-    tracks: Vec<MediaTrack>,
+    lanes: Lanes,
     totals: PlaySummary,
     called: Instant,
     first_media: Option<Instant>,
@@ -78,7 +73,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             stats: options.stats,
             on_event,
             recording: options.output.map(Recording::new),
-            tracks: Vec::new(),
+            lanes: Lanes::default(),
             totals: PlaySummary::default(),
             called: Instant::now(),
             first_media: None,
@@ -109,7 +104,6 @@ impl<F: FnMut(PlayEvent)> Player<F> {
                 return Ok(());
             }
             self.totals.reconnects = self.totals.reconnects.saturating_add(1);
-            self.tracks.iter_mut().for_each(|track| track.order.restart());
             if let Some(recording) = &mut self.recording {
                 recording.discontinuity()?;
             }
@@ -137,7 +131,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             self.totals.join_time = Some(join_time);
             (self.on_event)(PlayEvent::Started { join_time });
         }
-        if self.tracks.first().is_some_and(|track| track.role == role) {
+        if self.lanes.role(0) == Some(role) {
             let gap = self.last_media.map(|last| arrival.saturating_duration_since(last));
             if gap.is_some_and(|gap| gap > STALL) {
                 self.totals.stalls = self.totals.stalls.saturating_add(1);
@@ -148,16 +142,13 @@ impl<F: FnMut(PlayEvent)> Player<F> {
 
     /// Plays every object whose turn it is.
     async fn advance(&mut self, now: Instant) -> Result<(), PlayError> {
-        for (index, track) in self.tracks.iter_mut().enumerate() {
-            while let Some(next) = track.order.pop(now) {
-                let Location { group, object } = next.location;
-                if index == 0 && object == 0 {
-                    tracing::debug!(group, "group begins");
-                    self.totals.groups = self.totals.groups.saturating_add(1);
-                }
-                if let Some(recording) = &mut self.recording {
-                    recording.push(track.role, &next.payload)?;
-                }
+        while let Some((index, Location { group, object }, payload)) = self.lanes.pop(now) {
+            if index == 0 && object == 0 {
+                tracing::debug!(group, "group begins");
+                self.totals.groups = self.totals.groups.saturating_add(1);
+            }
+            if let (Some(recording), Some(role)) = (&mut self.recording, self.lanes.role(index)) {
+                recording.push(role, &payload)?;
             }
         }
         match &mut self.recording {
@@ -167,14 +158,12 @@ impl<F: FnMut(PlayEvent)> Player<F> {
     }
 
     fn summary(&self) -> PlaySummary {
-        let sum = |value: fn(&TrackOrder) -> u64| self.tracks.iter().map(|track| value(&track.order)).sum::<u64>();
         let left_out = self.recording.as_ref().map_or(0, Recording::dropped);
         PlaySummary {
             watched: self.first_media.map(|first| first.elapsed()).unwrap_or_default(),
             media_duration: self.recording.as_ref().map(Recording::duration).unwrap_or_default(),
             written_bytes: self.recording.as_ref().map_or(0, Recording::written_bytes),
-            dropped_objects: sum(TrackOrder::dropped).saturating_add(left_out),
-            skipped_groups: sum(TrackOrder::skipped),
+            dropped_objects: self.lanes.dropped().saturating_add(left_out),
             ..self.totals.clone()
         }
     }

@@ -63,11 +63,15 @@ impl Recording {
 
     /// Hands what is ready to the output.
     pub async fn write(&mut self) -> Result<(), PlayError> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
         for bytes in self.ready.drain(..) {
             self.output.write_all(&bytes).await.map_err(not_written)?;
             self.written_bytes = self.written_bytes.saturating_add(bytes.len() as u64);
         }
-        Ok(())
+        // So that the output is whole up to here whenever the process ends.
+        self.output.flush().await.map_err(not_written)
     }
 
     /// Writes what waits and closes the output.

@@ -6,17 +6,14 @@ use streams_relay_core::catalog::{CATALOG_TRACK, Catalog};
 use streams_relay_core::wire::{FullTrackName, Namespace, PublishDoneCode};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval, sleep_until};
 
+use super::Player;
 use super::tracks::{Chosen, choose};
-use super::{MediaTrack, Player};
 use crate::error::request_refused;
 use crate::mp4::TrackRole;
-use crate::order::TrackOrder;
-use crate::{Client, Join, PlayError, PlayEvent, PlaybackUrl, TrackId, Viewer, ViewerEvent};
+use crate::{Client, Delivery, PlayError, PlayEvent, PlaybackUrl, TrackId, Viewer, ViewerEvent};
 
 /// How long a session may take until its first media object.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the first track waits for the other to begin at the same group.
-const ALIGN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How a session ends.
 pub(super) enum SessionEnd {
@@ -43,7 +40,7 @@ struct Session {
 impl<F: FnMut(PlayEvent)> Player<F> {
     pub(super) async fn session(&mut self, client: &Client, url: &PlaybackUrl) -> SessionEnd {
         let began = Instant::now();
-        let viewer = match Viewer::connect(client, url).await {
+        let viewer = match Viewer::connect(client, url, Delivery::InOrder).await {
             Ok(viewer) => viewer,
             Err(error) => return SessionEnd::Lost(error),
         };
@@ -75,7 +72,6 @@ impl<F: FnMut(PlayEvent)> Player<F> {
                 }
             }
             let now = Instant::now();
-            self.align(session, now);
             self.advance(now).await.map_err(SessionEnd::Fatal)?;
             if self.deadline().is_some_and(|deadline| now >= deadline) {
                 return Ok(());
@@ -87,13 +83,10 @@ impl<F: FnMut(PlayEvent)> Player<F> {
     }
 
     fn next_wake(&self, session: &Session) -> Instant {
-        let waiting = match session.first_media {
-            None => Some(session.began + START_TIMEOUT),
-            Some(first) => Some(first + ALIGN_TIMEOUT).filter(|&at| at > Instant::now()),
-        };
-        let orders = self.tracks.iter().filter_map(|track| track.order.next_timeout());
-        let all = orders.chain(waiting).chain(self.deadline());
-        all.min().unwrap_or_else(|| Instant::now() + START_TIMEOUT)
+        let start = session.began + START_TIMEOUT;
+        let waiting = session.first_media.is_none().then_some(start);
+        let all = [self.lanes.next_timeout(), waiting, self.deadline()];
+        all.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + START_TIMEOUT)
     }
 
     /// `true` when everything was watched.
@@ -101,7 +94,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
         match event {
             ViewerEvent::Namespace(namespace) if session.namespace.is_none() => {
                 let track = named(&namespace, CATALOG_TRACK).map_err(SessionEnd::Fatal)?;
-                session.catalog = Some(session.viewer.subscribe(track, Join::CurrentGroup));
+                session.catalog = Some(session.viewer.subscribe(track));
                 session.namespace = Some(namespace);
             }
             ViewerEvent::Object { track, payload, .. } if session.catalog == Some(track) => {
@@ -111,25 +104,21 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             }
             ViewerEvent::Object { track, location, payload, arrival, .. } => {
                 let Some(index) = session.index_of(track) else { return Ok(false) };
+                let Some(role) = self.lanes.role(index) else { return Ok(false) };
                 session.first_media.get_or_insert(arrival);
-                let Some(media) = self.tracks.get_mut(index) else { return Ok(false) };
-                let (role, len) = (media.role, payload.len());
-                media.order.push(arrival, location, payload);
-                self.count(role, len, arrival);
+                self.count(role, payload.len(), arrival);
+                self.lanes.push(arrival, index, location, payload);
             }
-            ViewerEvent::GroupEnd { track, group, end } => {
-                let media = session.index_of(track).and_then(|index| self.tracks.get_mut(index));
-                if let Some(media) = media {
-                    media.order.group_end(Instant::now(), group, end);
-                }
+            ViewerEvent::GroupEnd { track, complete: false, .. } if session.index_of(track).is_some() => {
+                self.totals.skipped_groups = self.totals.skipped_groups.saturating_add(1);
             }
             ViewerEvent::Refused { track, code, reason } => {
                 let what = if session.catalog == Some(track) { "the broadcast" } else { "a track of the broadcast" };
                 return Err(SessionEnd::Lost(request_refused(what, code, &reason)));
             }
-            ViewerEvent::TrackEnded { track, code, reason } => return session.track_ended(track, code, &reason),
+            ViewerEvent::TrackEnded { track, code } => return session.track_ended(track, code),
             ViewerEvent::Namespace(_)
-            | ViewerEvent::NamespaceGone(_)
+            | ViewerEvent::GroupEnd { .. }
             | ViewerEvent::Subscribed { .. }
             | ViewerEvent::Goaway => {}
         }
@@ -151,9 +140,9 @@ impl<F: FnMut(PlayEvent)> Player<F> {
         self.tell_tracks(&chosen);
         let namespace = session.namespace.clone().unwrap_or_default();
         for track in &chosen {
-            let index = self.track_index(track.role);
+            let index = self.lanes.index(track.role);
             let name = named(&namespace, &track.name).map_err(SessionEnd::Fatal)?;
-            let id = session.viewer.subscribe(name, Join::CurrentGroup);
+            let id = session.viewer.subscribe(name);
             session.media.push((id, index));
         }
         Ok(())
@@ -165,30 +154,6 @@ impl<F: FnMut(PlayEvent)> Player<F> {
         (self.totals.video, self.totals.audio) = (video.clone(), audio.clone());
         (self.on_event)(PlayEvent::Tracks { video, audio });
     }
-
-    /// The player's track of this role; made when it is new.
-    fn track_index(&mut self, role: TrackRole) -> usize {
-        self.tracks.iter().position(|track| track.role == role).unwrap_or_else(|| {
-            self.tracks.push(MediaTrack { role, order: TrackOrder::default() });
-            self.tracks.len().saturating_sub(1)
-        })
-    }
-
-    /// Begins all tracks with the same group, so that picture and sound begin together.
-    fn align(&mut self, session: &Session, now: Instant) {
-        let Some(first_media) = session.first_media else { return };
-        if self.tracks.iter().all(|track| track.order.has_begun()) {
-            return;
-        }
-        let starts: Vec<u64> = self.tracks.iter().filter_map(|track| track.order.first_start()).collect();
-        let complete = starts.len() == self.tracks.len();
-        if !complete && now < first_media + ALIGN_TIMEOUT {
-            return;
-        }
-        if let Some(start) = starts.into_iter().max() {
-            self.tracks.iter_mut().for_each(|track| track.order.begin_at(start));
-        }
-    }
 }
 
 impl Session {
@@ -197,20 +162,19 @@ impl Session {
     }
 
     /// `Ok(true)` when that was the last media track and the broadcast is over.
-    fn track_ended(&mut self, track: TrackId, code: Option<PublishDoneCode>, said: &str) -> Result<bool, SessionEnd> {
+    fn track_ended(&mut self, track: TrackId, code: PublishDoneCode) -> Result<bool, SessionEnd> {
         match code {
-            Some(PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded) => {
+            PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded => {
                 if self.index_of(track).is_some() {
                     self.ended.push(track);
                 }
                 let all = !self.media.is_empty() && self.media.iter().all(|(id, _)| self.ended.contains(id));
                 Ok(all)
             }
-            Some(PublishDoneCode::Unauthorized | PublishDoneCode::Expired) => {
-                Err(SessionEnd::Fatal(PlayError::auth(said)))
+            PublishDoneCode::Unauthorized | PublishDoneCode::Expired => {
+                Err(SessionEnd::Fatal(PlayError::auth(format!("auth_failed: the subscription ended ({code})"))))
             }
-            Some(code) => Err(SessionEnd::Lost(PlayError::failed(format!("the track ended ({code}): {said}")))),
-            None => Err(SessionEnd::Lost(PlayError::failed(said))),
+            code => Err(SessionEnd::Lost(PlayError::failed(format!("the server ended the track ({code})")))),
         }
     }
 }

@@ -1,46 +1,52 @@
 //! One session that watches: requests go out, objects come in as events.
 //!
-//! Every stream has a small task of its own which reads it to its end; what it finds goes into one bounded channel. A viewer that
-//! does not take its events therefore stops reading, and QUIC's flow control tells the server.
+//! The protocol is [`streams_relay_core::client`], which has no input or output of its own. Around it: a small task reads each
+//! stream and hands the bytes over; [`Viewer::next_event`] feeds them to the machine and writes what it wants to send. Nothing
+//! moves while nobody asks for events, and QUIC's flow control tells the server so.
 
 mod client;
-mod data;
-mod requests;
+mod io;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::future::pending;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quinn::{Connection, SendStream};
-use streams_relay_core::Malformed;
+use quinn::Connection;
+use streams_relay_core::client::{self as machine, ClientConfig, ClientEvent, RequestId, SubscribeRequest};
+use streams_relay_core::relay::Transport;
 use streams_relay_core::wire::{
-    ControlMessage, Draft, FullTrackName, Location, Namespace, PublishDoneCode, RequestErrorCode, SessionError, Setup,
+    FullTrackName, Location, Namespace, ObjectStatus, PublishDoneCode, RequestErrorCode, SessionError,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::time::sleep_until;
 
-use crate::error::close_reason;
+use crate::error::{close_reason, session_closed};
 use crate::{PlayError, PlaybackUrl};
 
 pub use client::Client;
+use io::{Input, Streams};
 
-/// Events that may wait for the viewer. At 60 objects a second and track this is about two seconds of them.
-const EVENTS_MAX: usize = 256;
 /// What we call ourselves in SETUP.
 const IMPLEMENTATION: &str = concat!("streams-sdk/", env!("CARGO_PKG_VERSION"));
+/// Largest object that is taken: an intra frame of 100 Mb/s video at one frame a second.
+const OBJECT_LEN_MAX: usize = 16 * 1024 * 1024;
+/// Objects of later groups that wait for an earlier one: about ten seconds of 40 Mb/s.
+const PENDING_LEN_MAX: usize = 48 * 1024 * 1024;
+/// How long a newer group waits for the rest of the one before.
+const GROUP_WAIT: Duration = Duration::from_millis(1500);
+/// How soon a write is tried again that QUIC had no room for. Requests are small, so this is rare.
+const WRITE_RETRY: Duration = Duration::from_millis(20);
 
-/// A subscription of one session; numbers begin at 0 and are never used again.
+/// A subscription of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TrackId(pub u32);
+pub struct TrackId(u64);
 
-/// Where a subscription begins.
+/// The order of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Join {
-    /// With the objects after the newest one.
-    Live,
-    /// With the beginning of the newest group: what was published of it is fetched, the rest follows live.
-    CurrentGroup,
+pub enum Delivery {
+    /// Group by group, in the order of the track: for playing.
+    InOrder,
+    /// As they come in: for measuring.
+    AsItComes,
 }
 
 /// What a session tells.
@@ -48,8 +54,6 @@ pub enum Join {
 pub enum ViewerEvent {
     /// The server offers the tracks of a namespace.
     Namespace(Namespace),
-    /// The server no longer offers it.
-    NamespaceGone(Namespace),
     /// The subscription is accepted.
     Subscribed {
         /// Which.
@@ -66,7 +70,7 @@ pub enum ViewerEvent {
         /// The server's words.
         reason: String,
     },
-    /// A whole object. Order holds within a stream only, see [`Join`].
+    /// A whole object.
     Object {
         /// Of which subscription.
         track: TrackId,
@@ -74,86 +78,41 @@ pub enum ViewerEvent {
         location: Location,
         /// Its bytes.
         payload: Bytes,
-        /// When its last byte was read.
+        /// When the bytes that completed it (or that let it go, when order held it back) were read.
         arrival: Instant,
         /// It was fetched when joining, and is not live.
         fetched: bool,
     },
-    /// The group is complete: it has no object from `end` on.
+    /// Nothing more comes of the group.
     GroupEnd {
         /// Of which subscription.
         track: TrackId,
         /// Which group.
         group: u64,
-        /// The first object id that does not exist.
-        end: u64,
+        /// All of it was delivered.
+        complete: bool,
     },
     /// No further objects come of the subscription.
     TrackEnded {
         /// Which.
         track: TrackId,
-        /// Why; `None` when the server just ended the stream.
-        code: Option<PublishDoneCode>,
-        /// The server's words.
-        reason: String,
+        /// Why.
+        code: PublishDoneCode,
     },
     /// The server intends to leave; watch on elsewhere or later.
     Goaway,
 }
 
-/// What the tasks of a session share.
-#[derive(Debug)]
-struct Shared {
-    connection: Connection,
-    draft: Draft,
-    events: mpsc::Sender<ViewerEvent>,
-    next_request_id: AtomicU64,
-    /// Tracks by their alias on data streams.
-    aliases: watch::Sender<HashMap<u64, TrackId>>,
-    /// Tracks by the request id of their fetch.
-    fetches: Mutex<HashMap<u64, TrackId>>,
-    /// Why this side closed the session.
-    failure: OnceLock<PlayError>,
-}
-
-impl Shared {
-    /// Client requests have even ids (draft-18 §10.1).
-    fn request_id(&self) -> u64 {
-        self.next_request_id.fetch_add(2, Ordering::Relaxed)
-    }
-
-    /// Waits while the viewer is behind. An error means that the viewer is gone, and so nobody minds.
-    async fn tell(&self, event: ViewerEvent) {
-        let _ = self.events.send(event).await;
-    }
-
-    fn encode(&self, message: &ControlMessage) -> Result<Vec<u8>, PlayError> {
-        let mut bytes = Vec::new();
-        message.encode(self.draft, &mut bytes).map_err(PlayError::failed)?;
-        Ok(bytes)
-    }
-
-    /// The server broke the protocol.
-    fn violation(&self, malformed: Malformed) {
-        let _ = self.failure.set(PlayError::failed(format!("the server broke the protocol: {malformed}")));
-        self.close(malformed.code, malformed.reason);
-    }
-
-    fn close(&self, code: SessionError, reason: &str) {
-        // Every code of ours fits QUIC's 62 bits.
-        let code = quinn::VarInt::from_u64(code.to_u64()).unwrap_or(quinn::VarInt::MAX);
-        self.connection.close(code, reason.as_bytes());
-    }
-}
-
 /// A session that watches one broadcast. Dropping it closes the session.
 #[derive(Debug)]
 pub struct Viewer {
-    shared: Arc<Shared>,
-    events: mpsc::Receiver<ViewerEvent>,
-    next_track: u32,
-    /// Closing the control stream would close the session, so it lives as long as the viewer.
-    _control: SendStream,
+    connection: Connection,
+    machine: machine::Client,
+    streams: Streams,
+    /// The machine has something to send that QUIC had no room for.
+    blocked: bool,
+    /// When the bytes behind the machine's newest events were read.
+    arrival: Instant,
 }
 
 impl Viewer {
@@ -162,42 +121,39 @@ impl Viewer {
     ///
     /// # Errors
     /// [`crate::PlayErrorKind::Unreachable`] when no address answers or the certificate is not believed.
-    pub async fn connect(client: &Client, url: &PlaybackUrl) -> Result<Self, PlayError> {
+    pub async fn connect(client: &Client, url: &PlaybackUrl, delivery: Delivery) -> Result<Self, PlayError> {
         let (connection, draft) = client.connect(url).await?;
-        let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let shared = Arc::new(Shared {
-            connection,
+        let config = ClientConfig {
             draft,
-            events: sender,
-            next_request_id: AtomicU64::new(0),
-            aliases: watch::Sender::default(),
-            fetches: Mutex::default(),
-            failure: OnceLock::new(),
-        });
-        let setup = Setup {
-            path: Some(url.path.clone()),
-            authority: Some(url.authority.clone()),
-            implementation: Some(IMPLEMENTATION.to_owned()),
-            ..Setup::default()
+            transport: Transport::Quic,
+            path: url.path.clone(),
+            authority: url.authority.clone(),
+            implementation: IMPLEMENTATION.to_owned(),
+            object_len_max: OBJECT_LEN_MAX,
+            pending_len_max: PENDING_LEN_MAX,
+            group_wait: match delivery {
+                Delivery::InOrder => GROUP_WAIT,
+                Delivery::AsItComes => Duration::ZERO,
+            },
+            ..ClientConfig::default()
         };
-        let setup = shared.encode(&ControlMessage::Setup(setup))?;
-        let lost = |error: quinn::ConnectionError| close_reason(&error);
-        let mut control = shared.connection.open_uni().await.map_err(lost)?;
-        control
-            .write_all(&setup)
-            .await
-            .map_err(|error| PlayError::unreachable(format!("SETUP was not sent: {error}")))?;
-        tokio::spawn(data::accept(Arc::clone(&shared)));
-        tokio::spawn(requests::accept(Arc::clone(&shared)));
-        Ok(Self { shared, events, next_track: 0, _control: control })
+        let (machine, streams) = (machine::Client::new(config), Streams::new(&connection));
+        let mut viewer = Self { connection, machine, streams, blocked: false, arrival: Instant::now() };
+        viewer.pump(Instant::now());
+        Ok(viewer)
     }
 
-    /// Asks for a track. The answer and the objects come as events.
-    pub fn subscribe(&mut self, track: FullTrackName, join: Join) -> TrackId {
-        let id = TrackId(self.next_track);
-        self.next_track = self.next_track.saturating_add(1);
-        tokio::spawn(requests::subscribe(Arc::clone(&self.shared), id, track, join));
-        id
+    /// Asks for a track, from the beginning of its newest group. The answer and the objects come as events.
+    pub fn subscribe(&mut self, track: FullTrackName) -> TrackId {
+        let RequestId(id) = self.machine.subscribe(SubscribeRequest::live(track));
+        self.pump(Instant::now());
+        TrackId(id)
+    }
+
+    /// No longer wants the objects of a subscription.
+    pub fn unsubscribe(&mut self, track: TrackId) {
+        self.machine.cancel(RequestId(track.0));
+        self.pump(Instant::now());
     }
 
     /// The next event; safe to drop and call again.
@@ -205,23 +161,111 @@ impl Viewer {
     /// # Errors
     /// The session is over, and why.
     pub async fn next_event(&mut self) -> Result<ViewerEvent, PlayError> {
-        tokio::select! {
-            biased;
-            Some(event) = self.events.recv() => Ok(event),
-            error = self.shared.connection.closed() => {
-                Err(self.shared.failure.get().cloned().unwrap_or_else(|| close_reason(&error)))
+        loop {
+            while let Some(event) = self.machine.poll_event() {
+                if let Some(event) = self.translate(event)? {
+                    return Ok(event);
+                }
             }
+            self.pump(Instant::now());
+            self.wait().await?;
         }
     }
 
     /// Round-trip time of the path, as QUIC measures it.
-    pub fn rtt(&self) -> std::time::Duration {
-        self.shared.connection.rtt()
+    pub fn rtt(&self) -> Duration {
+        self.connection.rtt()
+    }
+
+    /// Waits for bytes or for a time limit of the machine, and hands them to it.
+    async fn wait(&mut self) -> Result<(), PlayError> {
+        let retry = self.blocked.then(|| Instant::now() + WRITE_RETRY);
+        let wake = [self.machine.next_timeout(), retry].into_iter().flatten().min();
+        let timer = async {
+            match wake {
+                Some(wake) => sleep_until(wake.into()).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(input) = self.streams.inputs.recv() => {
+                self.arrival = Instant::now();
+                self.take(input);
+            }
+            error = self.connection.closed() => return Err(close_reason(&error)),
+            () = timer => {
+                self.arrival = Instant::now();
+                self.machine.handle_timeout(self.arrival);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.arrival;
+        match input {
+            Input::Opened { stream, send, stop } => self.streams.opened(stream, send, stop),
+            Input::Data { stream, dir, data, fin } => {
+                if fin {
+                    self.streams.read_to_end(stream);
+                }
+                self.machine.stream_data(now, stream, dir, &data, fin);
+            }
+            Input::Reset { stream, code } => {
+                self.streams.read_to_end(stream);
+                self.machine.stream_reset(now, stream, code);
+            }
+        }
+    }
+
+    fn pump(&mut self, now: Instant) {
+        self.blocked = self.machine.pump(now, &mut self.streams.transmit(&self.connection)).more;
+    }
+
+    /// An event in a viewer's terms; `None` for what does not concern one.
+    fn translate(&mut self, event: ClientEvent) -> Result<Option<ViewerEvent>, PlayError> {
+        let track = |request: RequestId| TrackId(request.0);
+        Ok(Some(match event {
+            ClientEvent::NamespaceOffered(namespace) => ViewerEvent::Namespace(namespace),
+            ClientEvent::Accepted { request, largest, .. } => {
+                ViewerEvent::Subscribed { track: track(request), largest }
+            }
+            ClientEvent::Refused { request, code, reason } => {
+                ViewerEvent::Refused { track: track(request), code, reason }
+            }
+            ClientEvent::Object(request, object) if object.status == ObjectStatus::Normal => ViewerEvent::Object {
+                track: track(request),
+                location: Location { group: object.group, object: object.object },
+                payload: object.payload,
+                arrival: self.arrival,
+                fetched: object.fetched,
+            },
+            ClientEvent::GroupEnd { request, group, complete } => {
+                ViewerEvent::GroupEnd { track: track(request), group, complete }
+            }
+            ClientEvent::Done { request, code, .. } => ViewerEvent::TrackEnded { track: track(request), code },
+            ClientEvent::GoingAway { .. } => ViewerEvent::Goaway,
+            ClientEvent::Closed { code, reason } => {
+                self.pump(self.arrival);
+                return Err(session_closed(SessionError::from_u64(code), reason));
+            }
+            ClientEvent::SubscribeRequested { request, .. } | ClientEvent::FetchRequested { request, .. } => {
+                self.machine.reject(request, RequestErrorCode::NotSupported, "this client only watches");
+                return Ok(None);
+            }
+            ClientEvent::TrackOffered { request, .. } => {
+                self.machine.cancel(request);
+                return Ok(None);
+            }
+            // A mark of an end says what GroupEnd and Done say anyway; the rest answers requests that we do not make.
+            _ => return Ok(None),
+        }))
     }
 }
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.shared.close(SessionError::NoError, "done");
+        self.connection.close(quinn::VarInt::from_u32(0), b"done");
     }
 }
