@@ -134,6 +134,12 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The launcher ended before control had started.
+    #[error("the launcher (pid {pid}) is gone; run `streams up` again")]
+    LauncherGone {
+        /// Its process id.
+        pid: i32,
+    },
     /// Control ended before it was ready.
     #[error("control did not start ({status}); its reason stands above, more in {}", log.display())]
     ControlFailed {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use streams_config::{Config, Profile};
 use streams_rings::schema::{Command, Event};
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +32,8 @@ use crate::{Error, clock, logging, provision};
 const TICK: Duration = Duration::from_millis(50);
 /// The certificate is looked after so often; its steps are days apart.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(600);
+/// A request's head is here within this: the slowest honest client sends it in one packet.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests get so long to finish when the process is asked to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -91,6 +95,7 @@ pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Re
         endpoints,
         certificates,
         web: WebRoot::find(web_dir.as_deref()),
+        changes: tokio::sync::Mutex::default(),
         limit: RateLimit::new(config.api.rate_per_s, config.api.burst),
         config,
     }))
@@ -139,15 +144,22 @@ async fn https_server(
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::file("read the address of", "the HTTPS listener"))?;
     let stopped = |source| Error::Server { address, source };
-    let server = axum_server::from_tcp_rustls(listener, tls).map_err(stopped)?.handle(handle);
+    let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(stopped)?.handle(handle);
+    guard(server.http_builder());
     server.serve(router.into_make_service()).await.map_err(|source| Error::Server { address, source })
 }
 
 async fn http_server(listener: TcpListener, router: Router, handle: Handle<SocketAddr>) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::file("read the address of", "the HTTP listener"))?;
     let stopped = |source| Error::Server { address, source };
-    let server = axum_server::from_tcp(listener).map_err(stopped)?.handle(handle);
+    let mut server = axum_server::from_tcp(listener).map_err(stopped)?.handle(handle);
+    guard(server.http_builder());
     server.serve(router.into_make_service()).await.map_err(|source| Error::Server { address, source })
+}
+
+/// A client that does not finish its request's head in time is cut off.
+fn guard(builder: &mut Builder<TokioExecutor>) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
 }
 
 async fn look_after_program(app: Arc<App>) -> Result<(), Error> {
@@ -204,10 +216,11 @@ async fn asked_to_stop() {
 /// another parent.
 fn die_with(launcher: i32) -> Result<(), Error> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-    let gone = |source| Error::Process { action: "watch", pid: launcher.unsigned_abs(), source };
-    set_parent_process_death_signal(Some(Signal::TERM)).map_err(|errno| gone(errno.into()))?;
-    if getppid().map(|parent| parent.as_raw_nonzero().get()) == Some(launcher) {
-        return Ok(());
-    }
-    Err(gone(std::io::Error::from(std::io::ErrorKind::NotFound)))
+    set_parent_process_death_signal(Some(Signal::TERM)).map_err(|errno| Error::Process {
+        action: "watch",
+        pid: launcher.unsigned_abs(),
+        source: errno.into(),
+    })?;
+    let parent = getppid().map(|parent| parent.as_raw_nonzero().get());
+    if parent == Some(launcher) { Ok(()) } else { Err(Error::LauncherGone { pid: launcher }) }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -56,6 +56,22 @@ impl FromRequestParts<Arc<App>> for Caller {
         let key = app.store.api_key(&ids::sha256_hex(secret.trim().as_bytes())).await?.ok_or_else(unknown)?;
         app.limit.take(&key.id, Instant::now()).map_err(Problem::too_many_requests)?;
         Ok(Self { org: key.org, scopes: key.scopes })
+    }
+}
+
+/// The `{id}` of a path.
+pub struct Id(
+    /// As it stands in the path, decoded.
+    pub String,
+);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let unreadable = |_| Problem::not_found("the id in the path is not text".to_owned());
+        let Path(id) = Path::<String>::from_request_parts(parts, state).await.map_err(unreadable)?;
+        Ok(Self(id))
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use streams_rings::schema::Command;
 
-use super::extract::{Listing, Strict, data};
+use super::extract::{Id, Listing, Strict, data};
 use super::{App, Caller, Problem, idempotency};
 use crate::ids::{self, STREAM_KEY_PREFIX};
 use crate::store::{LiveInput, StreamKey};
@@ -43,22 +43,38 @@ impl Create {
     fn usual_ingest() -> String {
         "any".to_owned()
     }
+}
 
-    fn check(&self) -> Result<(), Problem> {
-        let length = self.name.trim().chars().count();
-        if !(1..=NAME_LEN_MAX).contains(&length) || self.name.chars().any(char::is_control) {
-            return Err(Problem::invalid(format!("name must have 1 to {NAME_LEN_MAX} printable characters")));
-        }
-        if !INGEST_KINDS.contains(&self.ingest.as_str()) {
-            let kinds = INGEST_KINDS.join(", ");
-            return Err(Problem::invalid(format!("ingest is `{}`; it must be one of {kinds}", self.ingest)));
-        }
-        if let Some(window) = self.reconnect_window_s.filter(|window| *window > RECONNECT_WINDOW_S_MAX) {
-            let limit = RECONNECT_WINDOW_S_MAX;
-            return Err(Problem::invalid(format!("reconnect_window_s is {window}; at most {limit} is possible")));
-        }
-        Ok(())
+fn checked_name(name: &str) -> Result<String, Problem> {
+    let name = name.trim();
+    if !(1..=NAME_LEN_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        return Err(Problem::invalid(format!("name must have 1 to {NAME_LEN_MAX} printable characters")));
     }
+    Ok(name.to_owned())
+}
+
+fn checked_ingest(kind: &str) -> Result<String, Problem> {
+    if !INGEST_KINDS.contains(&kind) {
+        let kinds = INGEST_KINDS.join(", ");
+        return Err(Problem::invalid(format!("ingest is `{kind}`; it must be one of {kinds}")));
+    }
+    Ok(kind.to_owned())
+}
+
+fn checked_window(window_s: u32) -> Result<u32, Problem> {
+    if window_s > RECONNECT_WINDOW_S_MAX {
+        let detail = format!("reconnect_window_s is {window_s}; at most {RECONNECT_WINDOW_S_MAX} is possible");
+        return Err(Problem::invalid(detail));
+    }
+    Ok(window_s)
+}
+
+fn checked_meta(meta: Map<String, Value>) -> Result<String, Problem> {
+    let meta = Value::Object(meta).to_string();
+    if meta.len() > META_LEN_MAX {
+        return Err(Problem::invalid(format!("meta has {} bytes; at most {META_LEN_MAX} are kept", meta.len())));
+    }
+    Ok(meta)
 }
 
 pub async fn create(
@@ -68,12 +84,11 @@ pub async fn create(
     body: Strict<Create>,
 ) -> Result<Response, Problem> {
     caller.needs("live:write")?;
-    body.value.check()?;
+    let Create { name, ingest, reconnect_window_s, meta } = body.value;
+    let (name, ingest, meta) = (checked_name(&name)?, checked_ingest(&ingest)?, checked_meta(meta)?);
+    let reconnect_window_s = checked_window(reconnect_window_s.unwrap_or(app.config.ingest.reconnect_window_s))?;
     let make = async {
-        let meta = Value::Object(body.value.meta.clone()).to_string();
-        if meta.len() > META_LEN_MAX {
-            return Err(Problem::invalid(format!("meta has {} bytes; at most {META_LEN_MAX} are kept", meta.len())));
-        }
+        let _change = app.changes.lock().await;
         let (now_ms, id) = (clock::unix_ms(), ids::new_id("lv"));
         let (secret, key) = new_stream_key(now_ms)?;
         let passphrase = ids::new_secret("")?;
@@ -81,10 +96,10 @@ pub async fn create(
             srt_passphrase_sealed: app.vault.seal(&id, passphrase.as_bytes())?,
             id,
             org: caller.org.clone(),
-            name: body.value.name.trim().to_owned(),
-            ingest: body.value.ingest.clone(),
+            name,
+            ingest,
             enabled: true,
-            reconnect_window_s: body.value.reconnect_window_s.unwrap_or(app.config.ingest.reconnect_window_s),
+            reconnect_window_s,
             meta,
             created_at: now_ms,
             updated_at: now_ms,
@@ -108,14 +123,49 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller, listing: Listing)
     Ok(listing.answer(rows, |input| &input.id, |input| show(&app, input, None)))
 }
 
-pub async fn read(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn read(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     caller.needs("live:read")?;
     let input = find(&app, &caller, &id).await?;
     Ok(data(200, &show(&app, &input, None)))
 }
 
-pub async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+/// A field that is absent stays as it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    name: Option<String>,
+    reconnect_window_s: Option<u32>,
+    meta: Option<Map<String, Value>>,
+}
+
+pub async fn update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Id(id): Id,
+    body: Strict<Update>,
+) -> Result<Response, Problem> {
     caller.needs("live:write")?;
+    let _change = app.changes.lock().await;
+    let mut input = find(&app, &caller, &id).await?;
+    let Update { name, reconnect_window_s, meta } = body.value;
+    if let Some(name) = name {
+        input.name = checked_name(&name)?;
+    }
+    if let Some(window_s) = reconnect_window_s {
+        input.reconnect_window_s = checked_window(window_s)?;
+    }
+    if let Some(meta) = meta {
+        input.meta = checked_meta(meta)?;
+    }
+    input.updated_at = clock::unix_ms();
+    app.store.update_live_input(&input).await?;
+    app.program.put_input(&input)?;
+    Ok(data(200, &show(&app, &input, None)))
+}
+
+pub async fn delete(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
+    caller.needs("live:write")?;
+    let _change = app.changes.lock().await;
     find(&app, &caller, &id).await?;
     app.store.delete_live_input(&caller.org, &id).await?;
     app.program.remove_input(&id)?;
@@ -133,7 +183,7 @@ pub struct Rotate {
 pub async fn rotate(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     body: Strict<Rotate>,
 ) -> Result<Response, Problem> {
@@ -144,6 +194,7 @@ pub async fn rotate(
     }
     let path = format!("/v1/live-inputs/{id}/rotate-stream-key");
     let rotated = async {
+        let _change = app.changes.lock().await;
         let input = find(&app, &caller, &id).await?;
         let now_ms = clock::unix_ms();
         let in_force = input.keys.iter().filter(|key| key.expires_at.is_none_or(|end| end > now_ms)).count();
@@ -164,22 +215,18 @@ pub async fn rotate(
     idempotency::once(&app, &caller, &headers, (&path, &body.bytes), rotated).await
 }
 
-pub async fn enable(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn enable(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     set_enabled(&app, &caller, &id, true).await
 }
 
-pub async fn disable(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn disable(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     let response = set_enabled(&app, &caller, &id, false).await?;
     cut(&app, &id, "the input was disabled")?;
     Ok(response)
 }
 
 /// Cuts the encoder; it may come back with the same key.
-pub async fn disconnect(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+pub async fn disconnect(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     caller.needs("live:write")?;
     let input = find(&app, &caller, &id).await?;
     cut(&app, &id, "disconnected by the operator")?;
@@ -188,6 +235,7 @@ pub async fn disconnect(
 
 async fn set_enabled(app: &App, caller: &Caller, id: &str, enabled: bool) -> Result<Response, Problem> {
     caller.needs("live:write")?;
+    let _change = app.changes.lock().await;
     find(app, caller, id).await?;
     app.store.enable_live_input(&caller.org, id, enabled, clock::unix_ms()).await?;
     let input = find(app, caller, id).await?;

@@ -54,13 +54,16 @@ pub struct App {
     pub metrics: Metrics,
     /// Requests an API key may make.
     pub limit: RateLimit,
+    /// Held while database and shared memory are changed together: two changes that overtake each other between the two
+    /// would leave the older one, say a key that was just rotated out, in force.
+    pub changes: tokio::sync::Mutex<()>,
 }
 
 /// All routes. `plain` adds the check of `Host` that a server without TLS on loopback needs.
 pub fn router(app: Arc<App>, plain: bool) -> Router {
     let v1 = Router::new()
         .route("/live-inputs", get(live_inputs::list).post(live_inputs::create))
-        .route("/live-inputs/{id}", get(live_inputs::read).delete(live_inputs::delete))
+        .route("/live-inputs/{id}", get(live_inputs::read).patch(live_inputs::update).delete(live_inputs::delete))
         .route("/live-inputs/{id}/rotate-stream-key", post(live_inputs::rotate))
         .route("/live-inputs/{id}/enable", post(live_inputs::enable))
         .route("/live-inputs/{id}/disable", post(live_inputs::disable))

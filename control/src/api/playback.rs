@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::extract::{Strict, data};
+use super::extract::{Id, Strict, data};
 use super::{App, Caller, Problem, live_inputs};
 use crate::keys::{Alg, Claims, KeyPair, mint};
 use crate::store::SigningKey;
@@ -30,7 +30,7 @@ impl Create {
 pub async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     body: Strict<Create>,
 ) -> Result<Response, Problem> {
     caller.needs("live:read")?;
@@ -59,6 +59,7 @@ pub async fn create(
 
 /// The key that the server mints with: the organisation's one, made on first use and after a revocation.
 async fn server_key(app: &App, org: &str) -> Result<SigningKey, Error> {
+    let _change = app.changes.lock().await;
     if let Some(key) = app.store.server_key(org).await? {
         return Ok(key);
     }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use streams_rings::schema::Command;
 
-use super::extract::{Listing, Strict, data};
+use super::extract::{Id, Listing, Strict, data};
 use super::{App, Caller, Problem, idempotency};
 use crate::keys::{Alg, KeyPair, import_public_key};
 use crate::store::SigningKey;
@@ -50,6 +50,7 @@ pub async fn create(
             created_at: clock::unix_ms(),
             revoked_at: None,
         };
+        let _change = app.changes.lock().await;
         // The table first: a key that does not fit must not stand in the database.
         app.program.put_signing_key(&key)?;
         app.store.add_signing_key(&key).await?;
@@ -74,14 +75,15 @@ pub async fn list(State(app): State<Arc<App>>, caller: Caller, listing: Listing)
     Ok(listing.answer(rows, |key| &key.id, show))
 }
 
-pub async fn read(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn read(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     caller.needs("keys:read")?;
     Ok(data(200, &show(&find(&app, &caller, &id).await?)))
 }
 
 /// Revokes a key and cuts every session that its tokens opened. Revoking it again changes nothing.
-pub async fn revoke(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn revoke(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     caller.needs("keys:write")?;
+    let _change = app.changes.lock().await;
     find(&app, &caller, &id).await?;
     if app.store.revoke_signing_key(&caller.org, &id, clock::unix_ms()).await? {
         app.program.put_signing_key(&find(&app, &caller, &id).await?)?;

@@ -66,6 +66,11 @@ impl Engine {
         self.attached
     }
 
+    /// Stops an engine that this launcher started; one that it attached to goes on.
+    pub async fn give_up(&mut self, grace: Duration) -> Result<(), Error> {
+        if self.attached { Ok(()) } else { self.process.stop(grace).await }
+    }
+
     /// The error for an engine that did not become ready.
     pub fn failed(&self, what: &str) -> Error {
         let reason = match last_line(&self.log) {

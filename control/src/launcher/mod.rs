@@ -80,10 +80,16 @@ pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<
     ports::check(&endpoints, running.is_some())?;
 
     let launch = Launch { dir: &dir, settings: &settings, web_dir: args.flags.web_dir.as_deref(), output };
-    let mut control = control::start(&launch)?;
     let mut engine = match running {
         Some(pid) => Engine::attach(&launch, pid)?,
         None => Engine::start(&launch)?,
+    };
+    let mut control = match control::start(&launch) {
+        Ok(control) => control,
+        Err(error) => {
+            engine.give_up(ENGINE_STOP).await?;
+            return Err(error);
+        }
     };
     let served = tokio::select! {
         served = serve(&launch, &endpoints, &mut control, &mut engine) => served,
@@ -95,11 +101,9 @@ pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<
             }
         }
     };
-    // An engine that never became ready is not left behind; one that served stays when control died.
-    if let Err(Error::EngineFailed { .. } | Error::ControlFailed { .. }) = served
-        && !engine.attached()
-    {
-        engine.process().stop(ENGINE_STOP).await?;
+    // What never became ready is not left behind; an engine that served stays when control died.
+    if let Err(Error::EngineFailed { .. } | Error::ControlFailed { .. }) = served {
+        engine.give_up(ENGINE_STOP).await?;
     }
     control.stop(CONTROL_STOP).await?;
     served

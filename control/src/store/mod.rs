@@ -47,6 +47,8 @@ pub trait Store: Send + Sync {
     fn live_inputs<'a>(&'a self, org: &'a str, page: Page<'a>) -> Later<'a, Vec<LiveInput>>;
     /// Every live input of every organisation.
     fn all_live_inputs(&self) -> Later<'_, Vec<LiveInput>>;
+    /// Writes name, reconnect window, meta and time of change of an input that is there.
+    fn update_live_input<'a>(&'a self, input: &'a LiveInput) -> Later<'a, ()>;
     /// Allows or forbids publishing. False when there is no such input.
     fn enable_live_input<'a>(&'a self, org: &'a str, id: &'a str, enabled: bool, now_ms: i64) -> Later<'a, bool>;
     /// Adds `key` and ends all others at `others_end_ms` at the latest; those already over are removed.

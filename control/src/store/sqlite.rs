@@ -163,6 +163,24 @@ impl Store for SqliteStore {
         })
     }
 
+    fn update_live_input<'a>(&'a self, input: &'a LiveInput) -> Later<'a, ()> {
+        Box::pin(async move {
+            sqlx::query(
+                "UPDATE live_inputs SET name = $3, reconnect_window_s = $4, meta = $5, updated_at = $6 \
+                 WHERE org = $1 AND id = $2",
+            )
+            .bind(&input.org)
+            .bind(&input.id)
+            .bind(&input.name)
+            .bind(input.reconnect_window_s)
+            .bind(&input.meta)
+            .bind(input.updated_at)
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        })
+    }
+
     fn enable_live_input<'a>(&'a self, org: &'a str, id: &'a str, enabled: bool, now_ms: i64) -> Later<'a, bool> {
         Box::pin(async move {
             let update = sqlx::query("UPDATE live_inputs SET enabled = $3, updated_at = $4 WHERE org = $1 AND id = $2")

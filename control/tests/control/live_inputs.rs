@@ -53,6 +53,22 @@ async fn what_is_wrong_in_a_body_is_named() {
 }
 
 #[tokio::test]
+async fn a_change_touches_the_named_fields_alone() {
+    let server = Server::start().await;
+    let (id, _) = server.live_input().await;
+    let path = format!("/v1/live-inputs/{id}");
+    let patch = |body: serde_json::Value| server.request("PATCH", &path).body(Body::from(body.to_string())).unwrap();
+    let changed = server.send(patch(json!({ "reconnect_window_s": 5, "meta": { "a": 1 } }))).await.data();
+    assert_eq!((&changed["reconnect_window_s"], &changed["name"]), (&json!(5), &json!("show")));
+    let changed = server.send(patch(json!({ "name": "new name" }))).await.data();
+    assert_eq!((&changed["name"], &changed["meta"]["a"]), (&json!("new name"), &json!(1)));
+    assert_eq!(server.get(&path).await.data()["reconnect_window_s"], 5);
+    for wrong in [json!({ "id": "x" }), json!({ "name": "" }), json!({ "reconnect_window_s": 100_000 })] {
+        assert_eq!(server.send(patch(wrong)).await.problem(), "invalid_request");
+    }
+}
+
+#[tokio::test]
 async fn lists_are_newest_first_and_paged() {
     let server = Server::start().await;
     let mut ids = Vec::new();
@@ -81,7 +97,7 @@ async fn deleted_and_unknown_inputs_are_not_found() {
     let server = Server::start().await;
     let (id, _) = server.live_input().await;
     assert_eq!(server.delete(&format!("/v1/live-inputs/{id}")).await.status, 204);
-    for id in [id.as_str(), "lv_01ARZ3NDEKTSV4RRFFQ69G5FAV", "nonsense"] {
+    for id in [id.as_str(), "lv_01ARZ3NDEKTSV4RRFFQ69G5FAV", "nonsense", "%ff"] {
         for (method, action) in [("GET", ""), ("DELETE", ""), ("POST", "/enable"), ("POST", "/rotate-stream-key")] {
             let request = server.request(method, &format!("/v1/live-inputs/{id}{action}")).body(Body::empty()).unwrap();
             let answer = server.send(request).await;

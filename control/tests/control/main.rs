@@ -1,6 +1,7 @@
 //! Control through its real HTTP server, database and shared memory: one binary, a file a subject.
 
 mod access;
+mod command;
 mod engine;
 mod engine_view;
 mod idempotency;
