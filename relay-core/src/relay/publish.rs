@@ -335,6 +335,12 @@ impl Relay {
         self.arm_track(now, track);
     }
 
+    /// Whether a session said PUBLISH_DONE for a track.
+    pub(super) fn is_ending(&mut self, track: Key, key: Key) -> bool {
+        let origin = self.tracks.get_mut(track).and_then(|track| track.session_origin(key));
+        origin.is_some_and(|origin| origin.done.is_some())
+    }
+
     /// Ends a source that said PUBLISH_DONE, when all its streams were seen to their ends or the wait is over.
     pub(super) fn check_upstream_done(&mut self, now: Instant, track: Key, key: Key) {
         let Some(state) = self.tracks.get_mut(track) else { return };

@@ -191,6 +191,16 @@ impl Relay {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(state) = session.requests.get_mut(request) else { return };
         state.receiving = false;
+        let upstream = match state.kind {
+            RequestKind::Upstream { track } => Some(track),
+            _ => None,
+        };
+        if upstream.is_some_and(|track| self.is_ending(track, key)) {
+            // The FIN behind PUBLISH_DONE; streams may still be on their way.
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(state) = session.requests.get_mut(request) else { return };
         match &state.kind {
             // MoQT-18 §6.1: cancelled by a FIN as well. A publisher that ends its half offers nothing any more.
             RequestKind::WatchNamespaces { .. }
