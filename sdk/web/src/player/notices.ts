@@ -9,8 +9,8 @@ export interface Notice {
   readonly action?: string;
 }
 
-/** Words for a state; undefined while the picture speaks for itself. */
-export function noticeFor(state: ViewerState, error: ViewerError | undefined): Notice | undefined {
+/** Words for a state; undefined while the picture speaks for itself. `played`: there was a picture before. */
+export function noticeFor(state: ViewerState, error: ViewerError | undefined, played: boolean): Notice | undefined {
   switch (state) {
     case "idle":
     case "connecting":
@@ -21,7 +21,9 @@ export function noticeFor(state: ViewerState, error: ViewerError | undefined): N
       return {
         tone: "calm",
         title: "Waiting for the broadcaster",
-        text: "The broadcast has not started yet. This page starts playing by itself as soon as it does.",
+        text: played
+          ? "The broadcast was interrupted. This page goes on playing by itself as soon as it is back."
+          : "The broadcast has not started yet. This page starts playing by itself as soon as it does.",
       };
     case "stalled":
       return { tone: "busy", title: "", text: "" };

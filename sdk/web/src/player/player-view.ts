@@ -24,6 +24,7 @@ export class PlayerView {
   readonly #at: Elements;
   #quietTimer: ReturnType<typeof setTimeout> | undefined;
   #state: ViewerState = "idle";
+  #played = false;
 
   constructor(root: ParentNode, actions: PlayerActions) {
     this.#at = findElements(root);
@@ -50,7 +51,8 @@ export class PlayerView {
     if (state === "ended" || state === "failed") {
       this.#clearFigures();
     }
-    this.showNotice(noticeFor(state, error));
+    this.#played ||= state === "playing";
+    this.showNotice(noticeFor(state, error, this.#played));
     this.#showSound();
   }
 

@@ -48,6 +48,7 @@ export class Attempt {
   #namespace: Namespace | undefined;
   /** A subscription to the catalog is open or under way. */
   #catalogAsked = false;
+  #catalogRetry: ReturnType<typeof setTimeout> | undefined;
   #selection: Selection | undefined;
   #playback: Playback | undefined;
   #ready = false;
@@ -146,6 +147,7 @@ export class Attempt {
       return;
     }
     this.#catalogAsked = true;
+    clearTimeout(this.#catalogRetry);
     const current = (): boolean => !this.#over && this.#namespace === namespace;
     this.#session.subscribe(namespace, CATALOG_TRACK, true, { subscriberPriority: PRIORITY.catalog }, {
       object: ({ payload }) => (current() ? this.#onCatalog(payload) : undefined),
@@ -159,7 +161,7 @@ export class Attempt {
     if (error.code === RequestErrorCode.DoesNotExist) {
       this.#catalogAsked = false;
       this.#events.waiting();
-      this.#after(RETRY_MS, () => this.#openCatalog());
+      this.#catalogRetry = this.#after(RETRY_MS, () => this.#openCatalog());
     } else {
       this.#onRefused(error);
     }

@@ -9,7 +9,8 @@ export async function openWatchPage(browser, url) {
   page.on("pageerror", (error) => console.error(`page: ${error.message}`));
   if (process.env["STREAMS_DEBUG"]) {
     await page.addInitScript(() => localStorage.setItem("streamsDebug", "1"));
-    page.on("console", (message) => console.error(`page: ${message.text()}`));
+    // The browser itself names the address, token and all, when a connection fails.
+    page.on("console", (message) => console.error(`page: ${message.text().replaceAll(/tok=[^\s&]+/g, "tok=…")}`));
   }
   await page.goto(url, { waitUntil: "commit" });
   return { page, close: () => context.close() };
