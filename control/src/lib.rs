@@ -28,6 +28,7 @@ pub mod process;
 pub mod program;
 mod provision;
 pub mod redact;
+mod servers;
 pub mod settings;
 pub mod store;
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     latency: Histogram,
+    /// Connections that were closed because there were too many.
+    pub connections_refused: Counter,
 }
 
 impl Metrics {
@@ -42,8 +44,11 @@ impl Metrics {
         let latency = Histogram::new(LATENCY_BOUNDS_S);
         registry.register("api_requests", "Requests to the API", requests.clone());
         registry.register("api_request_seconds", "Time to answer a request", latency.clone());
+        let connections_refused = Counter::default();
+        let help = "Connections closed because there were too many";
+        registry.register("api_connections_refused", help, connections_refused.clone());
         registry.register_collector(Box::new(Shards(program)));
-        Self { registry, requests, latency }
+        Self { registry, requests, latency, connections_refused }
     }
 
     /// Counts one request.

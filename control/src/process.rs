@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use streams_config::{Config, Profile};
 use streams_rings::schema::{Command, Event};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +19,7 @@ use crate::endpoints::Endpoints;
 use crate::keys::Vault;
 use crate::metrics::Metrics;
 use crate::program::{Contents, Program};
+use crate::servers::{self, Limit};
 use crate::settings::{Flags, Settings};
 use crate::store::{SqliteStore, Store};
 use crate::tls::Certificates;
@@ -32,8 +30,6 @@ use crate::{Error, clock, logging, provision};
 const TICK: Duration = Duration::from_millis(50);
 /// The certificate is looked after so often; its steps are days apart.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(600);
-/// A request's head is here within this: the slowest honest client sends it in one packet.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests get so long to finish when the process is asked to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -65,8 +61,11 @@ pub async fn run(args: ControlArgs) -> Result<(), Error> {
     let _lock = dir.lock("control.lock", "a control process")?;
     logging::start(&config.log, args.log_file.as_deref())?;
 
-    let https = bind(Endpoints::new(&config).https_address(), "ports.https")?;
-    let http = Endpoints::new(&config).http_dev_address().map(|address| bind(address, "ports.http_dev")).transpose()?;
+    let https = servers::bind(Endpoints::new(&config).https_address(), "ports.https")?;
+    let http = Endpoints::new(&config)
+        .http_dev_address()
+        .map(|address| servers::bind(address, "ports.http_dev"))
+        .transpose()?;
     let app = open(&dir, config, args.flags.web_dir).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api = app.endpoints.api(), "control starts");
     let served = serve(&app, https, http).await;
@@ -105,9 +104,10 @@ async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>) ->
     let tls = RustlsConfig::from_config(app.certificates.server_config()?);
     let handle = Handle::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(https_server(https, tls.clone(), router(app.clone(), false), handle.clone()));
+    let limit = || Limit::new(app.metrics.connections_refused.clone());
+    tasks.spawn(servers::https(https, tls.clone(), router(app.clone(), false), handle.clone(), limit()));
     if let Some(http) = http {
-        tasks.spawn(http_server(http, router(app.clone(), true), handle.clone()));
+        tasks.spawn(servers::http(http, router(app.clone(), true), handle.clone(), limit()));
     }
     tasks.spawn(look_after_program(app.clone()));
     tasks.spawn(look_after_certificate(app.clone(), tls));
@@ -127,39 +127,6 @@ async fn idle(handle: &Handle<SocketAddr>) {
     while handle.connection_count() > 0 {
         tokio::time::sleep(TICK).await;
     }
-}
-
-fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, Error> {
-    let refused = |source| Error::Port { protocol: "TCP", address, key, source };
-    let listener = TcpListener::bind(address).map_err(refused)?;
-    listener.set_nonblocking(true).map_err(|source| Error::Port { protocol: "TCP", address, key, source })?;
-    Ok(listener)
-}
-
-async fn https_server(
-    listener: TcpListener,
-    tls: RustlsConfig,
-    router: Router,
-    handle: Handle<SocketAddr>,
-) -> Result<(), Error> {
-    let address = listener.local_addr().map_err(Error::file("read the address of", "the HTTPS listener"))?;
-    let stopped = |source| Error::Server { address, source };
-    let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(stopped)?.handle(handle);
-    guard(server.http_builder());
-    server.serve(router.into_make_service()).await.map_err(|source| Error::Server { address, source })
-}
-
-async fn http_server(listener: TcpListener, router: Router, handle: Handle<SocketAddr>) -> Result<(), Error> {
-    let address = listener.local_addr().map_err(Error::file("read the address of", "the HTTP listener"))?;
-    let stopped = |source| Error::Server { address, source };
-    let mut server = axum_server::from_tcp(listener).map_err(stopped)?.handle(handle);
-    guard(server.http_builder());
-    server.serve(router.into_make_service()).await.map_err(|source| Error::Server { address, source })
-}
-
-/// A client that does not finish its request's head in time is cut off.
-fn guard(builder: &mut Builder<TokioExecutor>) {
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
 }
 
 async fn look_after_program(app: Arc<App>) -> Result<(), Error> {

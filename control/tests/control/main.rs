@@ -9,3 +9,4 @@ mod live_inputs;
 mod player_page;
 mod server;
 mod signing_keys;
+mod tokens;
