@@ -209,9 +209,7 @@ fn an_operator_can_end_a_session() {
     net.relays[0].kick(net.now, session, 0x0, "kicked");
     net.run(Duration::from_millis(100));
     assert_eq!(net.record(viewer).closed(), Some((0, "kicked")));
-    let told = |(_, event): &(usize, RelayEvent)| {
-        matches!(event, RelayEvent::SessionClose { session: id, .. } if *id == session)
-    };
+    let told = |(_, event): &(usize, RelayEvent)| matches!(event, RelayEvent::SessionClose { session: id, .. } if *id == session);
     assert!(net.log.iter().any(told));
 }
 

@@ -43,6 +43,10 @@ pub(crate) struct FetchOut {
     head_sent: usize,
     rest: Bytes,
     ended: bool,
+    /// Bytes handed over so far.
+    pub(crate) written: u64,
+    /// Its share so far among requests of equal priority (see `pump`).
+    pub(crate) served: u64,
     pub(crate) done: bool,
 }
 
@@ -76,6 +80,8 @@ impl FetchOut {
             head_sent: 0,
             rest: Bytes::new(),
             ended: false,
+            written: 0,
+            served: 0,
             done: false,
         }
     }
@@ -260,7 +266,10 @@ impl FetchOut {
         let head = self.head.get(self.head_sent..).unwrap_or_default();
         if !head.is_empty() {
             match io.write(stream, head, false) {
-                Ok(taken) => self.head_sent = self.head_sent.saturating_add(taken).min(self.head.len()),
+                Ok(taken) => {
+                    self.head_sent = self.head_sent.saturating_add(taken).min(self.head.len());
+                    self.written += taken as u64;
+                }
                 Err(_) => return self.stopped(io),
             }
             if self.head_sent < self.head.len() {
@@ -269,7 +278,10 @@ impl FetchOut {
         }
         if !self.rest.is_empty() || self.ended {
             match io.write_shared(stream, &self.rest, self.ended) {
-                Ok(taken) => self.rest.advance(taken.min(self.rest.len())),
+                Ok(taken) => {
+                    self.rest.advance(taken.min(self.rest.len()));
+                    self.written += taken as u64;
+                }
                 Err(_) => return self.stopped(io),
             }
             if !self.rest.is_empty() {

@@ -1,8 +1,9 @@
 //! The scheduler: what a session sends next.
 //!
 //! Order (MoQT-18 §7.2): control stream, request streams, then data by subscriber priority, publisher priority, and
-//! within one request by group order and subgroup. Requests of equal priorities take turns object by object, so that a
-//! large video frame does not hold audio back for longer than one object.
+//! within one request by group order and subgroup. Requests of equal priorities share by bytes (start-time fair
+//! queueing): the one that has got the least goes first, over all pumps, so that neither large video frames nor many small
+//! audio ones starve the other; one that was idle starts from where the others are.
 
 use std::time::{Duration, Instant};
 
@@ -267,7 +268,7 @@ fn collect(
     }
 }
 
-/// Every owner among candidates of equal priorities sends one object of its first stream that can. `false` when none did.
+/// Among candidates of equal priorities, the owner that has got the least sends one object. `false` when none can.
 #[allow(clippy::too_many_arguments)]
 fn turn(
     session: &mut Session,
@@ -279,29 +280,27 @@ fn turn(
     blocked: &mut bool,
     io: &mut dyn Transmit,
 ) -> bool {
-    let mut progress = false;
-    let mut served: Option<Owner> = None;
-    for candidate in run.iter_mut() {
-        if candidate.spent || served == Some(candidate.owner) {
-            continue;
-        }
-        let step = match candidate.owner {
-            Owner::Subscription(key) => send_object(session, tracks, key, candidate, now, timeout, io),
-            Owner::Fetch(key) => send_fetched(session, tracks, pulls, key, candidate.urgency(), io),
-        };
-        match step {
-            Step::Sent => {
-                progress = true;
-                served = Some(candidate.owner);
-            }
-            Step::Blocked => {
-                *blocked = true;
-                candidate.spent = true;
-            }
-            Step::Idle | Step::Done | Step::Late | Step::Behind => candidate.spent = true,
+    let waiting = run.iter_mut().filter(|candidate| !candidate.spent);
+    // Of one owner's streams the first counts: `min_by_key` keeps the earliest of equals.
+    let Some(candidate) = waiting.min_by_key(|candidate| session.share(candidate.owner)) else { return false };
+    session.virtual_time = session.share(candidate.owner).max(session.virtual_time);
+    let step = match candidate.owner {
+        Owner::Subscription(key) => send_object(session, tracks, key, candidate, now, timeout, io),
+        Owner::Fetch(key) => send_fetched(session, tracks, pulls, key, candidate.urgency(), io),
+    };
+    candidate.spent = step != Step::Sent;
+    *blocked |= step == Step::Blocked;
+    true
+}
+
+impl Session {
+    /// Bytes that an owner has got, in the session's virtual time.
+    fn share(&self, owner: Owner) -> u64 {
+        match owner {
+            Owner::Subscription(key) => self.subscriptions.get(key).map_or(0, |subscription| subscription.served),
+            Owner::Fetch(key) => self.fetches.get(key).map_or(0, |fetch| fetch.served),
         }
     }
-    progress
 }
 
 fn send_object(
@@ -314,6 +313,7 @@ fn send_object(
     io: &mut dyn Transmit,
 ) -> Step {
     let draft = session.draft();
+    let virtual_time = session.virtual_time;
     let Some(subscription) = session.subscriptions.get_mut(key) else { return Step::Idle };
     let Some(track) = tracks.get(subscription.track) else { return Step::Idle };
     let context = SendContext {
@@ -323,9 +323,11 @@ fn send_object(
         urgency: candidate.urgency(),
         timeout: effective_timeout(track, subscription, timeout),
     };
-    let Subscription { streams, opened, .. } = subscription;
+    let Subscription { streams, opened, served, .. } = subscription;
     let Some(stream) = streams.get_mut(candidate.stream) else { return Step::Idle };
+    let before = stream.written;
     let step = stream.send(&context, &track.cache, opened, io);
+    *served = (*served).max(virtual_time).saturating_add(stream.written.saturating_sub(before));
     match step {
         Step::Late => {
             let group = stream.group;
@@ -366,8 +368,10 @@ fn send_fetched(
     urgency: u8,
     io: &mut dyn Transmit,
 ) -> Step {
+    let virtual_time = session.virtual_time;
     let Some(fetch) = session.fetches.get_mut(key) else { return Step::Idle };
-    match fetch.source {
+    let before = fetch.written;
+    let step = match fetch.source {
         FetchSource::Cache(track, serial) => match tracks.get_serial(track, serial) {
             Some(track) => fetch.send_cached(&track.cache, urgency, io),
             None => {
@@ -382,5 +386,7 @@ fn send_fetched(
                 Step::Done
             }
         },
-    }
+    };
+    fetch.served = fetch.served.max(virtual_time).saturating_add(fetch.written.saturating_sub(before));
+    step
 }

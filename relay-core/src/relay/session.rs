@@ -220,6 +220,8 @@ pub(crate) struct Session {
     pub(crate) fetches: Slab<FetchOut>,
     /// Track aliases that the peer chose: key and serial of the track.
     pub(crate) aliases: HashMap<u64, (Key, u64)>,
+    /// Share of the request that was served last, when that began: new ones start from here.
+    pub(crate) virtual_time: u64,
     /// It is in the relay's dirty list.
     pub(crate) dirty: bool,
     pub(crate) opened_at: Instant,
@@ -258,6 +260,7 @@ impl Session {
             subscriptions: Slab::default(),
             fetches: Slab::default(),
             aliases: HashMap::new(),
+            virtual_time: 0,
             dirty: false,
             opened_at: now,
             used: false,

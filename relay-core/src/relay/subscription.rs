@@ -81,6 +81,8 @@ pub(crate) struct OutStream {
     rest: Bytes,
     /// When the object in `rest` came.
     rest_at: Option<Instant>,
+    /// Bytes handed over so far.
+    pub(crate) written: u64,
     pub(crate) done: bool,
 }
 
@@ -108,6 +110,7 @@ impl OutStream {
             head: Head::default(),
             rest: Bytes::new(),
             rest_at: None,
+            written: 0,
             done: false,
         }
     }
@@ -230,7 +233,10 @@ impl OutStream {
         let Some(stream) = self.stream else { return Step::Idle };
         if !self.head.rest().is_empty() {
             match io.write(stream, self.head.rest(), false) {
-                Ok(taken) => self.head.advance(taken),
+                Ok(taken) => {
+                    self.head.advance(taken);
+                    self.written += taken as u64;
+                }
                 Err(_) => return self.abandon(io),
             }
             if !self.head.rest().is_empty() {
@@ -238,7 +244,10 @@ impl OutStream {
             }
         }
         match io.write_shared(stream, &self.rest, fin) {
-            Ok(taken) => self.rest.advance(taken.min(self.rest.len())),
+            Ok(taken) => {
+                self.rest.advance(taken.min(self.rest.len()));
+                self.written += taken as u64;
+            }
             Err(_) => return self.abandon(io),
         }
         if !self.rest.is_empty() {
@@ -325,6 +334,8 @@ pub(crate) struct Subscription {
     pub(crate) resets: Vec<(StreamId, u64)>,
     /// Something may be ready to be sent.
     pub(crate) ready: bool,
+    /// Its share so far among requests of equal priority (see `pump`).
+    pub(crate) served: u64,
 }
 
 /// How a subscription starts.
@@ -358,6 +369,7 @@ impl Subscription {
             ending: None,
             resets: Vec::new(),
             ready: true,
+            served: 0,
         }
     }
 
