@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use streams_relay_core::catalog::{CATALOG_TRACK, Catalog};
 use streams_relay_core::wire::{FullTrackName, Namespace, PublishDoneCode};
-use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::Player;
 use super::tracks::{Chosen, choose};
@@ -12,8 +12,12 @@ use crate::error::request_refused;
 use crate::mp4::TrackRole;
 use crate::{Client, Delivery, PlayError, PlayEvent, PlaybackUrl, TrackId, Viewer, ViewerEvent};
 
+/// How long a session may take until the server offers the broadcast, which it does as soon as the session is set up.
+const OFFER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a session may take until its first media object.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often statistics are told.
+const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a session ends.
 pub(super) enum SessionEnd {
@@ -54,7 +58,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
     }
 
     async fn watch(&mut self, session: &mut Session) -> Result<(), SessionEnd> {
-        let mut second = interval(Duration::from_secs(1));
+        let mut second = interval_at(TokioInstant::now() + STATS_INTERVAL, STATS_INTERVAL);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wake = self.next_wake(session);
@@ -76,16 +80,14 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             if self.deadline().is_some_and(|deadline| now >= deadline) {
                 return Ok(());
             }
-            if session.first_media.is_none() && now >= session.began + START_TIMEOUT {
+            if session.start_deadline().is_some_and(|deadline| now >= deadline) {
                 return Err(SessionEnd::Lost(not_started(session)));
             }
         }
     }
 
     fn next_wake(&self, session: &Session) -> Instant {
-        let start = session.began + START_TIMEOUT;
-        let waiting = session.first_media.is_none().then_some(start);
-        let all = [self.lanes.next_timeout(), waiting, self.deadline()];
+        let all = [self.lanes.next_timeout(), session.start_deadline(), self.deadline()];
         all.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + START_TIMEOUT)
     }
 
@@ -157,6 +159,12 @@ impl<F: FnMut(PlayEvent)> Player<F> {
 }
 
 impl Session {
+    /// When to stop waiting for a beginning; `None` once there was one.
+    fn start_deadline(&self) -> Option<Instant> {
+        let timeout = if self.namespace.is_none() { OFFER_TIMEOUT } else { START_TIMEOUT };
+        if self.first_media.is_some() { None } else { self.began.checked_add(timeout) }
+    }
+
     fn index_of(&self, track: TrackId) -> Option<usize> {
         self.media.iter().find(|(id, _)| *id == track).map(|&(_, index)| index)
     }
@@ -182,7 +190,7 @@ impl Session {
 fn not_started(session: &Session) -> PlayError {
     let seconds = START_TIMEOUT.as_secs();
     match (&session.namespace, session.media.is_empty()) {
-        (None, _) => PlayError::not_found(format!("no broadcast is offered there after {seconds} s")),
+        (None, _) => PlayError::not_found("the server offers no broadcast there: check the id in the URL"),
         (Some(_), true) => PlayError::not_found(format!("the broadcast has no track after {seconds} s: is it live?")),
         (Some(_), false) => PlayError::failed(format!("no media came within {seconds} s")),
     }

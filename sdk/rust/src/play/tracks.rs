@@ -43,3 +43,52 @@ fn chosen(role: TrackRole, track: &CatalogTrack) -> Result<Chosen, PlayError> {
     let init = init.ok_or_else(|| PlayError::failed(format!("the catalog has no init segment of {}", track.name)))?;
     Ok(Chosen { role, name: track.name.clone(), init })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let document = br#"{"version":1,"live":true,"tracks":[
+            {"name":"video/360p","kind":"video","codec":"avc1.42E01E","height":360,"bitrate":800000,"init":"AAAA"},
+            {"name":"video/720p","kind":"video","codec":"avc1.42E01F","height":720,"bitrate":2500000,"init":"AAAA"},
+            {"name":"video/720p-2","kind":"video","codec":"avc1.42E01F","height":720,"bitrate":1500000,"init":"AAAA"},
+            {"name":"audio","kind":"audio","codec":"mp4a.40.2","init":"AAAA"}]}"#;
+        Catalog::from_json(document).unwrap()
+    }
+
+    fn names(rendition: Option<&str>) -> Vec<String> {
+        choose(&catalog(), rendition).unwrap().into_iter().map(|track| track.name).collect()
+    }
+
+    #[test]
+    fn the_highest_rendition_is_watched_with_sound() {
+        assert_eq!(names(None), ["video/720p", "audio"]);
+    }
+
+    #[test]
+    fn a_rendition_is_named_in_full_or_by_its_last_part() {
+        assert_eq!(names(Some("360p")), ["video/360p", "audio"]);
+        assert_eq!(names(Some("video/720p-2")), ["video/720p-2", "audio"]);
+    }
+
+    #[test]
+    fn a_rendition_that_is_not_there_is_not_found_and_the_others_are_named() {
+        let error = choose(&catalog(), Some("1080p")).unwrap_err();
+        assert_eq!(error.kind, crate::PlayErrorKind::NotFound);
+        assert_eq!(error.reason, "no rendition 1080p; there is video/360p, video/720p, video/720p-2");
+    }
+
+    #[test]
+    fn a_catalog_without_tracks_is_waited_for() {
+        assert_eq!(choose(&Catalog::live(Vec::new()), Some("720p")).unwrap(), []);
+    }
+
+    #[test]
+    fn sound_alone_is_watched_too() {
+        let mut catalog = catalog();
+        catalog.tracks.retain(|track| track.kind == TrackKind::Audio);
+        let chosen = choose(&catalog, None).unwrap();
+        assert_eq!((chosen.len(), chosen[0].role), (1, TrackRole::Audio));
+    }
+}
