@@ -15,6 +15,8 @@ pub struct Announced {
     slots: HashMap<Namespace, usize>,
     others: Vec<Option<Directory>>,
     epoch: u64,
+    /// Withdrawn here, still in the directory.
+    leaving: Vec<Namespace>,
 }
 
 struct Directory {
@@ -48,11 +50,13 @@ impl Announced {
             slots: HashMap::new(),
             others: others.collect::<Result<_, _>>()?,
             epoch: 0,
+            leaving: Vec::new(),
         })
     }
 
     /// Tells the other shards that `namespace` is published here. False when the directory is full.
     pub fn announce(&mut self, namespace: &Namespace) -> bool {
+        self.leaving.retain(|leaving| leaving != namespace);
         if self.slots.contains_key(namespace) {
             return true;
         }
@@ -71,12 +75,25 @@ impl Announced {
         written
     }
 
-    /// Withdraws a namespace.
+    /// Withdraws a namespace; other shards see it after [`Announced::commit`].
     pub fn withdraw(&mut self, namespace: &Namespace) {
-        if let Some(slot) = self.slots.remove(namespace) {
-            // A slot that cannot be cleared was not written by this shard; then there is nothing to withdraw.
-            let _ = self.own.clear(slot);
+        self.leaving.push(namespace.clone());
+    }
+
+    /// Takes withdrawn namespaces out of the directory. Called when everything that this shard said about their tracks is in
+    /// the links, so that others learn of a track's end before its namespace goes.
+    pub fn commit(&mut self) {
+        for namespace in std::mem::take(&mut self.leaving) {
+            if let Some(slot) = self.slots.remove(&namespace) {
+                // A slot that cannot be cleared was not written by this shard; then there is nothing to withdraw.
+                let _ = self.own.clear(slot);
+            }
         }
+    }
+
+    /// Whether another shard's directory changed since the last refresh.
+    pub fn changed(&self) -> bool {
+        self.others.iter().flatten().any(|directory| directory.table.version() != directory.seen)
     }
 
     /// Tells the relay what changed on other shards. True when something did.

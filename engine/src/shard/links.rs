@@ -17,6 +17,9 @@ use super::messages::{Ask, ObjectHead};
 const BACKLOG_LEN_MAX: usize = 128 << 20;
 /// Messages taken from one link in one turn, so that no link starves the packets.
 const POLL_MAX: usize = 256;
+/// Objects held for tracks that were asked for and not answered yet. An answer takes well under a millisecond; a shard that
+/// takes longer than this much media costs a refill.
+const HELD_LEN_MAX: usize = 64 << 20;
 
 /// What the links counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +56,13 @@ struct Peer {
     /// Link ids of tracks that live there and are followed here.
     followed: HashSet<u64>,
     by_name: HashMap<FullTrackName, u64>,
+    /// Tracks asked for and not answered. Until then their link id is unknown here, and objects published right after the
+    /// answer was written may be read from the media link before the answer is read from the ask link.
+    asked: HashSet<FullTrackName>,
+    held: Vec<(u64, ObjectHead, Bytes)>,
+    held_len: usize,
+    /// Ends of tracks, each with the position of the media link that has to be reached first.
+    ending: VecDeque<(u64, u64, PublishDone)>,
 }
 
 impl Links {
@@ -90,7 +100,12 @@ impl Links {
     /// Carries out the events that concern other shards; gives the rest back.
     pub fn handle(&mut self, event: RelayEvent, tsorig_us: u32) -> Option<RelayEvent> {
         match event {
-            RelayEvent::AskShard { shard, name } => self.send(shard, &Ask::Subscribe(name)),
+            RelayEvent::AskShard { shard, name } => {
+                if let Some(Some(peer)) = self.peers.get_mut(shard) {
+                    peer.asked.insert(name.clone());
+                }
+                self.send(shard, &Ask::Subscribe(name));
+            }
             RelayEvent::DropShard { shard, name } => {
                 if let Some(Some(peer)) = self.peers.get_mut(shard)
                     && let Some(link_id) = peer.by_name.remove(&name)
@@ -112,8 +127,9 @@ impl Links {
                 self.send(shard, &Ask::Refused { name, code, reason })
             }
             RelayEvent::ShardDone { shards, link_id, status } => {
+                let media_seq = self.media_out.seq();
                 for shard in shards {
-                    self.send(shard, &Ask::Done { link_id, status: status.to_u64() });
+                    self.send(shard, &Ask::Done { link_id, status: status.to_u64(), media_seq });
                 }
             }
             RelayEvent::ShardObject { link_id, group, object, payload, end_of_group } => {
@@ -172,6 +188,10 @@ impl Peer {
             backlog_len: 0,
             followed: HashSet::new(),
             by_name: HashMap::new(),
+            asked: HashSet::new(),
+            held: Vec::new(),
+            held_len: 0,
+            ending: VecDeque::new(),
         })
     }
 
@@ -223,18 +243,64 @@ impl Peer {
                 if let Some(old) = self.by_name.insert(name.clone(), link_id).filter(|old| *old != link_id) {
                     self.followed.remove(&old);
                 }
-                relay.remote_accepted(now, other, name, link_id, priority, pinned, largest);
+                relay.remote_accepted(now, other, name.clone(), link_id, priority, pinned, largest);
+                for (_, head, payload) in self.held.iter().filter(|(held, ..)| *held == link_id) {
+                    relay.remote_object(
+                        now,
+                        other,
+                        link_id,
+                        head.group,
+                        head.object,
+                        payload.clone(),
+                        head.end_of_group,
+                    );
+                }
+                self.answered(&name);
             }
-            Ask::Refused { name, code, reason } => relay.remote_refused(now, other, name, code, &reason),
+            Ask::Refused { name, code, reason } => {
+                self.answered(&name);
+                relay.remote_refused(now, other, name, code, &reason);
+            }
             Ask::Object { link_id, head, payload } => {
                 relay.remote_object(now, other, link_id, head.group, head.object, payload, head.end_of_group);
             }
             Ask::Filled { link_id } => relay.remote_filled(now, other, link_id),
-            Ask::Done { link_id, status } => {
+            Ask::Done { link_id, status, media_seq } => {
+                self.ending.push_back((media_seq, link_id, PublishDone::from_u64(status)));
+            }
+        }
+    }
+
+    fn answered(&mut self, name: &FullTrackName) {
+        self.asked.remove(name);
+        if self.asked.is_empty() {
+            self.held.clear();
+            self.held_len = 0;
+        }
+    }
+
+    /// Ends the tracks whose last object has been read.
+    fn end_tracks(&mut self, now: Instant, other: usize, relay: &mut Relay) {
+        while let Some((media_seq, link_id, status)) = self.ending.front().copied() {
+            // Sequence numbers wrap; the difference tells the order.
+            if self.media_in.seq().wrapping_sub(media_seq) as i64 >= 0 {
+                self.ending.pop_front();
                 self.followed.remove(&link_id);
                 self.by_name.retain(|_, id| *id != link_id);
-                relay.remote_done(now, other, link_id, PublishDone::from_u64(status));
+                relay.remote_done(now, other, link_id, status);
+            } else {
+                return;
             }
+        }
+    }
+
+    fn hold(&mut self, now: Instant, other: usize, held: (u64, ObjectHead, Bytes), relay: &mut Relay) {
+        self.held_len += held.2.len();
+        self.held.push(held);
+        if self.held_len > HELD_LEN_MAX {
+            self.held.clear();
+            self.held_len = 0;
+            relay.remote_lost(now, other);
         }
     }
 
@@ -246,28 +312,35 @@ impl Peer {
         scratch: &mut Vec<u8>,
         stats: &mut LinkStats,
     ) -> bool {
-        let followed = &self.followed;
         for polled in 0..POLL_MAX {
-            match self.media_in.poll(|link_id| followed.contains(&link_id), scratch) {
-                Polled::Empty => return polled > 0,
+            let (followed, holding) = (&self.followed, !self.asked.is_empty());
+            match self.media_in.poll(|link_id| holding || followed.contains(&link_id), scratch) {
+                Polled::Empty => {
+                    self.end_tracks(now, other, relay);
+                    return polled > 0;
+                }
                 Polled::Skipped => {}
                 Polled::Overrun { lost } => {
                     stats.media_overrun += lost;
                     relay.remote_lost(now, other);
                 }
                 Polled::Message { sig, .. } => {
-                    stats.media_received += 1;
-                    match ObjectHead::decode(scratch) {
-                        // The one copy of this shard: all its viewers share these bytes.
-                        Some((head, payload)) => {
-                            let payload = Bytes::copy_from_slice(payload);
-                            relay.remote_object(now, other, sig, head.group, head.object, payload, head.end_of_group);
-                        }
-                        None => stats.malformed += 1,
+                    let Some((head, payload)) = ObjectHead::decode(scratch) else {
+                        stats.malformed += 1;
+                        continue;
+                    };
+                    // The one copy of this shard: all its viewers share these bytes.
+                    let payload = Bytes::copy_from_slice(payload);
+                    if self.followed.contains(&sig) {
+                        stats.media_received += 1;
+                        relay.remote_object(now, other, sig, head.group, head.object, payload, head.end_of_group);
+                    } else {
+                        self.hold(now, other, (sig, head, payload), relay);
                     }
                 }
             }
         }
+        self.end_tracks(now, other, relay);
         true
     }
 }

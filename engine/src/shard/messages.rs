@@ -20,8 +20,8 @@ pub enum Ask {
     Object { link_id: u64, head: ObjectHead, payload: Bytes },
     /// The replay is complete.
     Filled { link_id: u64 },
-    /// The track is over.
-    Done { link_id: u64, status: u64 },
+    /// The track is over. Its last object lies before `media_seq` in the sender's media link.
+    Done { link_id: u64, status: u64, media_seq: u64 },
 }
 
 /// Where an object stands in its track.
@@ -93,10 +93,11 @@ impl Ask {
                 wire.push(FILLED);
                 put_u64(wire, *link_id);
             }
-            Self::Done { link_id, status } => {
+            Self::Done { link_id, status, media_seq } => {
                 wire.push(DONE);
                 put_u64(wire, *link_id);
                 put_u64(wire, *status);
+                put_u64(wire, *media_seq);
             }
         }
     }
@@ -123,7 +124,7 @@ impl Ask {
                 Self::Object { link_id, head, payload: Bytes::copy_from_slice(payload) }
             }
             FILLED => Self::Filled { link_id: reader.u64()? },
-            DONE => Self::Done { link_id: reader.u64()?, status: reader.u64()? },
+            DONE => Self::Done { link_id: reader.u64()?, status: reader.u64()?, media_seq: reader.u64()? },
             _ => return None,
         })
     }
@@ -217,7 +218,7 @@ mod tests {
             Ask::Refused { name: name(), code: 0x10, reason: "no such track".into() },
             Ask::Object { link_id: 1, head, payload: Bytes::from_static(b"chunk") },
             Ask::Filled { link_id: u64::MAX },
-            Ask::Done { link_id: 2, status: 2 },
+            Ask::Done { link_id: 2, status: 2, media_seq: 77 },
         ]
     }
 

@@ -163,7 +163,7 @@ impl Shard {
         self.relay.set_time(self.unix_ms);
         let mut busy = self.housekeeping();
         busy |= self.control();
-        busy |= self.parts.announced.refresh(now, &mut self.relay);
+        busy |= self.directories();
         busy |= self.letters();
         busy |= self.receive();
         busy |= self.parts.links.poll(now, &mut self.relay);
@@ -171,7 +171,11 @@ impl Shard {
         busy |= self.events();
         busy |= self.send();
         busy |= self.events();
-        busy |= self.parts.links.flush();
+        let waiting = self.parts.links.flush();
+        if !waiting {
+            self.parts.announced.commit();
+        }
+        busy |= waiting;
         if let Some(deadline) = self.stopping {
             return self.stop_step(deadline);
         }
@@ -263,6 +267,16 @@ impl Shard {
             }
         }
         any
+    }
+
+    /// Learns which namespaces came and went on other shards. A shard withdraws a namespace after it has said how its tracks
+    /// ended, so what is in the links by now is read first.
+    fn directories(&mut self) -> bool {
+        if !self.parts.announced.changed() {
+            return false;
+        }
+        while self.parts.links.poll(self.now, &mut self.relay) {}
+        self.parts.announced.refresh(self.now, &mut self.relay)
     }
 
     fn letters(&mut self) -> bool {
