@@ -4,8 +4,8 @@
  *     node browser.mjs --url URL [--seconds 10] [--screenshot out.png]     join time, latency, stalls
  *     node browser.mjs --url URL --joins 20                                join time over 20 fresh pages
  *     node browser.mjs --url URL --clock [--seconds 20]                    glass to glass, of test/clock-source.mjs
- *     node browser.mjs --url URL --outage                                  prints "playing" on standard error, waits for a
- *                                                                          lost connection and measures how long nothing moved
+ *     node browser.mjs --url URL --outage                                  says "playing" on standard error, waits
+ *                                                                          for a lost connection, measures it
  *     node browser.mjs --url URL --expect-error auth|no_stream|ended       the page has to say so
  *
  * STREAMS_CHROMIUM names the browser, STREAMS_DEBUG shows the page's console on standard error.
@@ -37,7 +37,13 @@ async function play(browser, { url, seconds, screenshot, clock, outage }) {
     const { ages, unreadable } = await readClocks(page, seconds);
     const stats = await page.evaluate(() => window.__streams.stats());
     await shoot(page, screenshot);
-    return { ok: ages.length > unreadable, glass_to_glass_ms: summary(ages), unreadable, join_ms: joinMs, ...figures(stats) };
+    return {
+      ok: ages.length > unreadable,
+      glass_to_glass_ms: summary(ages),
+      unreadable,
+      join_ms: joinMs,
+      ...figures(stats),
+    };
   }
   const { latencies, played_s, stats, state } = await watchFor(page, seconds);
   await shoot(page, screenshot);
@@ -64,7 +70,10 @@ async function expectError(browser, { url, screenshot, "expect-error": kind }) {
   const { page } = await openWatchPage(browser, url);
   const seen = await page
     .waitForFunction((wanted) => window.__streams?.error?.kind === wanted, kind, { timeout: ERROR_MS_MAX, polling: 50 })
-    .then(() => true, () => false);
+    .then(
+      () => true,
+      () => false,
+    );
   // The picture fades to the words.
   await page.waitForTimeout(500);
   await shoot(page, screenshot);
@@ -91,7 +100,9 @@ const { values } = parseArgs({
 });
 const options = { ...values, seconds: Number(values.seconds), joins: Number(values.joins ?? 0) };
 if (options.url === undefined || !(options.seconds > 0) || Number.isNaN(options.joins)) {
-  console.error("usage: node browser.mjs --url URL [--seconds N] [--screenshot FILE] [--joins N | --clock | --outage | --expect-error KIND]");
+  console.error(
+    "usage: node browser.mjs --url URL [--seconds N] [--screenshot FILE] [a mode; see the head of this file]",
+  );
   process.exit(2);
 }
 

@@ -29,7 +29,16 @@ const STATS = {
   jumps: 0,
   reconnects: 0,
 };
-const NOTHING = { ...STATS, latency_ms: undefined, bitrate_bps: 0, buffer_ms: 0, rendition: undefined, width: 0, height: 0, join_ms: undefined };
+const NOTHING = {
+  ...STATS,
+  latency_ms: undefined,
+  bitrate_bps: 0,
+  buffer_ms: 0,
+  rendition: undefined,
+  width: 0,
+  height: 0,
+  join_ms: undefined,
+};
 
 const STATES = {
   connecting: { state: "connecting" },

@@ -14,10 +14,43 @@ const FRAGMENTS = ["-f", "mp4", "-movflags", "empty_moov+default_base_moof+frag_
 
 function makeFilm(folder) {
   const run = (...args) => execFileSync("ffmpeg", ["-y", "-v", "error", ...args]);
-  const h264 = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "baseline", "-pix_fmt", "yuv420p"];
+  const h264 = [
+    "-c:v",
+    "libx264",
+    "-preset",
+    "ultrafast",
+    "-tune",
+    "zerolatency",
+    "-profile:v",
+    "baseline",
+    "-pix_fmt",
+    "yuv420p",
+  ];
   const gop = ["-g", "60", "-keyint_min", "60", "-sc_threshold", "0"];
-  run("-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30", "-t", "60", ...h264, ...gop, ...FRAGMENTS, path.join(folder, "video.mp4"));
-  run("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "60", "-c:a", "aac", ...FRAGMENTS, path.join(folder, "audio.mp4"));
+  run(
+    "-f",
+    "lavfi",
+    "-i",
+    "testsrc2=size=640x360:rate=30",
+    "-t",
+    "60",
+    ...h264,
+    ...gop,
+    ...FRAGMENTS,
+    path.join(folder, "video.mp4"),
+  );
+  run(
+    "-f",
+    "lavfi",
+    "-i",
+    "sine=frequency=440:sample_rate=48000",
+    "-t",
+    "60",
+    "-c:a",
+    "aac",
+    ...FRAGMENTS,
+    path.join(folder, "audio.mp4"),
+  );
 }
 
 async function measure(page, seconds) {
@@ -41,7 +74,8 @@ async function steady(page) {
   return result;
 }
 
-const until = (page, state, timeout) => page.waitForFunction((wanted) => window.__streams?.state === wanted, state, { timeout, polling: 10 });
+const until = (page, state, timeout) =>
+  page.waitForFunction((wanted) => window.__streams?.state === wanted, state, { timeout, polling: 10 });
 
 async function progress(page) {
   const before = await page.evaluate(() => document.querySelector("video").currentTime);

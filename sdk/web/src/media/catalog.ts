@@ -75,7 +75,10 @@ function parseTrack(track: unknown): CatalogTrack | undefined {
   };
 }
 
-function optional<K extends keyof CatalogTrack>(key: K, value: CatalogTrack[K] | undefined): Pick<CatalogTrack, K> | object {
+function optional<K extends keyof CatalogTrack>(
+  key: K,
+  value: CatalogTrack[K] | undefined,
+): Pick<CatalogTrack, K> | object {
   return value === undefined ? {} : { [key]: value };
 }
 
@@ -111,7 +114,11 @@ export interface Selection {
  * The renditions to play: the named video rendition, else the best one that `supported` accepts; the first such audio.
  * Best is the largest picture, then the highest bit rate.
  */
-export function selectTracks(catalog: Catalog, wanted: string | undefined, supported: (mime: string) => boolean): Selection {
+export function selectTracks(
+  catalog: Catalog,
+  wanted: string | undefined,
+  supported: (mime: string) => boolean,
+): Selection {
   const playable = catalog.tracks.filter((track) => supported(mimeType(track)));
   const videos = playable
     .filter((track) => track.kind === "video")

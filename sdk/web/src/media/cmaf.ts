@@ -37,7 +37,12 @@ function* boxes(view: DataView): Generator<Box> {
   let at = 0;
   while (at + 8 <= view.byteLength) {
     const size32 = view.getUint32(at);
-    const type = String.fromCharCode(view.getUint8(at + 4), view.getUint8(at + 5), view.getUint8(at + 6), view.getUint8(at + 7));
+    const type = String.fromCharCode(
+      view.getUint8(at + 4),
+      view.getUint8(at + 5),
+      view.getUint8(at + 6),
+      view.getUint8(at + 7),
+    );
     const large = size32 === 1 && at + 16 <= view.byteLength;
     const header = large ? 16 : 8;
     const size = large ? Number(view.getBigUint64(at + 8)) : size32 === 0 ? view.byteLength - at : size32;

@@ -2,7 +2,7 @@ import type { StreamObject } from "../wire/data-events.ts";
 
 /** Bounds of what is held while it cannot be played yet. */
 export interface AssemblerLimits {
-  /** How long the current group may keep a newer, ready one waiting, milliseconds; a fifth when no stream of it is open. */
+  /** Milliseconds for which the current group may keep a newer one waiting; a fifth when no stream of it is open. */
   readonly patienceMs: number;
   readonly groupsMax: number;
   readonly bytesMax: number;

@@ -6,7 +6,7 @@ export interface LiveEdgeLimits {
   readonly targetMax: number;
 }
 
-/** 80 ms carries two frames of 25 fps and the renderer's own clock; a second of jitter is a path without real-time hope. */
+/** 80 ms carries two frames of 25 fps; a second of jitter is a path without real-time hope. */
 export const LIVE_EDGE_LIMITS: LiveEdgeLimits = { targetMin: 0.08, targetMax: 1.0 };
 
 /** What the player should do now. */

@@ -31,7 +31,7 @@ const CAUGHT_UP_S = 0.15;
 const CATCH_UP_MS_MAX = 200;
 /**
  * Media that a track's renderer wants ahead of it, seconds. Measured in Chromium: with less than about 100 ms of sound
- * ahead it stops when the rate changes, and it then wants far more before it goes on. A picture is taken when it is due.
+ * ahead it stops when the rate changes, and then wants far more before it goes on. A picture is taken when it is due.
  */
 const MARGINS_S: Readonly<Record<TrackKind, number>> = { audio: 0.13, video: 0.02 };
 /** The first picture takes about this long to decode, seconds: meanwhile media goes on coming. */

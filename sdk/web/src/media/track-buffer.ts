@@ -159,7 +159,7 @@ export class TrackBuffer {
     this.#queuedBytes -= length;
   }
 
-  /** The browser's buffer is full: the oldest groups go, once; full again right after means that one group is too much. */
+  /** The browser's buffer is full: the oldest groups go, once; full again right after, one group alone is too much. */
   #makeRoom(buffer: SourceBuffer, error: unknown): void {
     const newest = this.#groupStarts.at(-1);
     const full = error instanceof DOMException && error.name === "QuotaExceededError";

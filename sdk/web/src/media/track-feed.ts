@@ -27,7 +27,6 @@ export class TrackFeed {
   #open: Delivery[] = [];
   #openBytes = 0;
   #fetching: boolean;
-  bytes = 0;
 
   constructor(track: CatalogTrack, fetching: boolean, sink: FeedSink) {
     this.#sink = sink;
@@ -69,7 +68,6 @@ export class TrackFeed {
   }
 
   object(now: number, object: StreamObject): void {
-    this.bytes += object.payload.length;
     this.#assembler.object(now, object);
     this.poll(now);
   }

@@ -12,7 +12,9 @@ export function bitrate(bitsPerSecond: number): string {
   if (bitsPerSecond <= 0) {
     return NONE;
   }
-  return bitsPerSecond < 1e6 ? `${Math.round(bitsPerSecond / 1e3)} kbit/s` : `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s`;
+  return bitsPerSecond < 1e6
+    ? `${Math.round(bitsPerSecond / 1e3)} kbit/s`
+    : `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s`;
 }
 
 /** `720p` out of `video/720p`. */

@@ -28,7 +28,11 @@ export function noticeFor(state: ViewerState, error: ViewerError | undefined, pl
     case "stalled":
       return { tone: "busy", title: "", text: "" };
     case "reconnecting":
-      return { tone: "busy", title: "Reconnecting", text: "The connection was interrupted. Playback resumes by itself." };
+      return {
+        tone: "busy",
+        title: "Reconnecting",
+        text: "The connection was interrupted. Playback resumes by itself.",
+      };
     case "playing":
       return undefined;
     case "ended":
@@ -59,15 +63,26 @@ export const TOKEN_MISSING = "token missing";
 /** The server's reason begins with `auth_failed`; what follows tells an old link from a wrong one. */
 function authNotice(reason: string): Notice {
   if (reason === TOKEN_MISSING) {
-    return { tone: "problem", title: "This link is incomplete", text: "Its access token is missing. Open the full link as it was shared." };
+    return {
+      tone: "problem",
+      title: "This link is incomplete",
+      text: "Its access token is missing. Open the full link as it was shared.",
+    };
   }
   const fresh = "Ask whoever shared it for a new one.";
   if (/expired/i.test(reason)) {
-    return { tone: "problem", title: "This link has expired", text: `Playback links are valid for a limited time. ${fresh}` };
+    return {
+      tone: "problem",
+      title: "This link has expired",
+      text: `Playback links are valid for a limited time. ${fresh}`,
+    };
   }
   if (/revoked/i.test(reason)) {
-    return { tone: "problem", title: "This link has been revoked", text: `It no longer gives access to the broadcast. ${fresh}` };
+    return {
+      tone: "problem",
+      title: "This link has been revoked",
+      text: `It no longer gives access to the broadcast. ${fresh}`,
+    };
   }
   return { tone: "problem", title: "This link is not valid", text: `Its access token was refused. ${fresh}` };
 }
-

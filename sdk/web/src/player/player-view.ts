@@ -83,7 +83,8 @@ export class PlayerView {
     at.latency.textContent = latency;
     at.latencyBadge.textContent = stats.latency_ms === undefined ? "" : latency;
     at.bitrate.textContent = format.bitrate(stats.bitrate_bps);
-    at.buffer.textContent = stats.latency_ms === undefined ? format.milliseconds(undefined) : format.milliseconds(stats.buffer_ms);
+    at.buffer.textContent =
+      stats.latency_ms === undefined ? format.milliseconds(undefined) : format.milliseconds(stats.buffer_ms);
     at.rendition.textContent = format.rendition(stats.rendition);
     at.rendition.title = format.pictureSize(stats.width, stats.height);
     at.fineprint.textContent = fineprint(stats);
@@ -183,7 +184,9 @@ function fineprint(stats: ViewerStats): string {
   }
   const counts = [
     `First picture after ${format.milliseconds(stats.join_ms)}`,
-    stats.stalls === 0 ? "no interruptions" : `${stats.stalls} ${stats.stalls === 1 ? "interruption" : "interruptions"}`,
+    stats.stalls === 0
+      ? "no interruptions"
+      : `${stats.stalls} ${stats.stalls === 1 ? "interruption" : "interruptions"}`,
   ];
   return counts.join(" · ");
 }

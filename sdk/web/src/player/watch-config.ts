@@ -15,13 +15,21 @@ export async function loadWatchConfig(page: string): Promise<WatchConfig> {
     throw new Error(`The server answered ${response.status} for the player's settings.`);
   }
   const config: unknown = await response.json();
-  if (typeof config !== "object" || config === null || !("webtransport_base" in config) || typeof config.webtransport_base !== "string") {
+  if (
+    typeof config !== "object" ||
+    config === null ||
+    !("webtransport_base" in config) ||
+    typeof config.webtransport_base !== "string"
+  ) {
     throw new Error("The server's settings for the player name no address.");
   }
-  const hashes = "certificate_hashes" in config && Array.isArray(config.certificate_hashes) ? config.certificate_hashes : [];
+  const hashes =
+    "certificate_hashes" in config && Array.isArray(config.certificate_hashes) ? config.certificate_hashes : [];
   return {
     webtransportBase: config.webtransport_base,
-    certificateHashes: hashes.filter((hash) => typeof hash === "string").map((hash) => decodeBase64(hash, "certificate hash")),
+    certificateHashes: hashes
+      .filter((hash) => typeof hash === "string")
+      .map((hash) => decodeBase64(hash, "certificate hash")),
   };
 }
 
@@ -29,7 +37,10 @@ export async function loadWatchConfig(page: string): Promise<WatchConfig> {
 export function readAddress(page: string): { readonly id: string; readonly token: string | undefined } {
   const { pathname, searchParams } = new URL(page);
   const token = searchParams.get("tok");
-  return { id: decodeURIComponent(pathname.split("/").at(-1) ?? ""), token: token === null || token === "" ? undefined : token };
+  return {
+    id: decodeURIComponent(pathname.split("/").at(-1) ?? ""),
+    token: token === null || token === "" ? undefined : token,
+  };
 }
 
 /** Where the session of broadcast `id` is opened. */

@@ -1,4 +1,4 @@
-/** Streams that may wait for their track alias at a time, and how long: SUBSCRIBE_OK is one round trip behind at most. */
+/** Streams that may wait for their track alias at a time, and how long: SUBSCRIBE_OK is a round trip behind at most. */
 const WAITING_MAX = 64;
 const WAIT_MS_MAX = 3000;
 

@@ -3,7 +3,7 @@ import { utf8 } from "../wire/bytes.ts";
 import { DataStreamParser } from "../wire/data-stream.ts";
 import { encodeMessage } from "../wire/encode.ts";
 import { SessionCode, WireError } from "../wire/errors.ts";
-import { type Goaway, type Message, RequestErrorCode, SetupOption } from "../wire/messages.ts";
+import { type Goaway, type Message, RequestErrorCode, type Setup, SetupOption } from "../wire/messages.ts";
 import type { Namespace } from "../wire/names.ts";
 import type { Parameters } from "../wire/params.ts";
 import { AliasTable } from "./alias-table.ts";
@@ -86,7 +86,13 @@ export class MoqSession {
    * Subscribes to a track. With `join`, the current group is fetched from its start too (relative joining fetch of 0),
    * so that a decoder can begin at once.
    */
-  subscribe(namespace: Namespace, track: string, join: boolean, parameters: Parameters, handlers: TrackHandlers): Subscription {
+  subscribe(
+    namespace: Namespace,
+    track: string,
+    join: boolean,
+    parameters: Parameters,
+    handlers: TrackHandlers,
+  ): Subscription {
     const state: TrackState = { handlers, requestId: this.#takeRequestId(), cancelled: false };
     const open: RequestStream[] = [];
     const request = { kind: "subscribe", requestId: state.requestId, namespace, track, parameters } as const;
@@ -106,7 +112,13 @@ export class MoqSession {
 
   /** Resolves when the server answers anything at all: it is there and processes requests. */
   async probe(namespace: Namespace, track: string): Promise<void> {
-    const request = { kind: "track_status", requestId: this.#takeRequestId(), namespace, track, parameters: {} } as const;
+    const request = {
+      kind: "track_status",
+      requestId: this.#takeRequestId(),
+      namespace,
+      track,
+      parameters: {},
+    } as const;
     await this.#request(request, [], async (answers) => void (await answers.next()));
   }
 
@@ -136,7 +148,11 @@ export class MoqSession {
     await stream.getWriter().write(setup);
   }
 
-  async #request(message: Message, open: RequestStream[], follow: (answers: AsyncGenerator<Message>) => Promise<void>): Promise<void> {
+  async #request(
+    message: Message,
+    open: RequestStream[],
+    follow: (answers: AsyncGenerator<Message>) => Promise<void>,
+  ): Promise<void> {
     await this.#transport.ready;
     const stream = new RequestStream(await this.#transport.createBidirectionalStream());
     open.push(stream);
@@ -259,9 +275,7 @@ export class MoqSession {
     for await (const message of messages(reader, first)) {
       if (message.kind === "setup" && !this.#setupSeen) {
         this.#setupSeen = true;
-        if (message.options.some(({ type }) => type === SetupOption.Path || type === SetupOption.Authority)) {
-          throw new WireError("the server's SETUP has PATH or AUTHORITY");
-        }
+        checkSetup(message);
       } else if (message.kind === "goaway" && this.#setupSeen && !this.#goawaySeen) {
         this.#goawaySeen = true;
         this.#handlers.goaway(message);
@@ -294,6 +308,18 @@ export class MoqSession {
       this.#ended = true;
       this.#aliases.clear();
       this.#handlers.ended(end);
+    }
+  }
+}
+
+/** PATH and AUTHORITY are the client's alone, and not for WebTransport (MoQT-18 §10.3.1). */
+function checkSetup({ options }: Setup): void {
+  for (const { type } of options) {
+    if (type === SetupOption.Path) {
+      throw new WireError("the server's SETUP has a PATH", SessionCode.InvalidPath);
+    }
+    if (type === SetupOption.Authority) {
+      throw new WireError("the server's SETUP has an AUTHORITY", SessionCode.InvalidAuthority);
     }
   }
 }

@@ -21,7 +21,7 @@ export interface Transport {
   close(info?: CloseInfo): void;
 }
 
-/** Version token of draft-18 (MoQT-18 §3.1), offered as WebTransport subprotocol. */
+/** Version token of draft-18 (MoQT-18 §3.1.3), offered as WebTransport subprotocol. */
 export const MOQT_PROTOCOL = "moqt-18";
 
 /**
@@ -29,7 +29,10 @@ export const MOQT_PROTOCOL = "moqt-18";
  * any, the browser's own trust store decides.
  */
 export function openWebTransport(url: string, certificateHashes: readonly Uint8Array[]): Transport {
-  const serverCertificateHashes = certificateHashes.map((hash) => ({ algorithm: "sha-256", value: new Uint8Array(hash) }));
+  const serverCertificateHashes = certificateHashes.map((hash) => ({
+    algorithm: "sha-256",
+    value: new Uint8Array(hash),
+  }));
   return new WebTransport(url, {
     protocols: [MOQT_PROTOCOL],
     ...(serverCertificateHashes.length > 0 ? { serverCertificateHashes } : {}),

@@ -1,4 +1,11 @@
-import { type Catalog, CatalogError, type CatalogTrack, type Selection, parseCatalog, selectTracks } from "../media/catalog.ts";
+import {
+  type Catalog,
+  CatalogError,
+  type CatalogTrack,
+  type Selection,
+  parseCatalog,
+  selectTracks,
+} from "../media/catalog.ts";
 import { Playback, type PlaybackEvents } from "../media/playback.ts";
 import { TrackFeed } from "../media/track-feed.ts";
 import { MoqSession, type SessionEnd } from "../session/session.ts";
@@ -20,7 +27,7 @@ const SILENCE_MS = 1200;
 const PROBE_MS_MAX = 1500;
 const WATCH_EVERY_MS = 300;
 
-/** Lower goes first (MoQT-18 §8): without catalog and init nothing plays, and a hole in sound is worse than a late picture. */
+/** Lower goes first (MoQT-18 §7): nothing plays without catalog and init, and a hole in sound is the worse one. */
 const PRIORITY = { catalog: 0, init: 0, audio: 16, video: 32 } as const;
 
 export interface AttemptEvents extends PlaybackEvents {
@@ -36,7 +43,7 @@ export interface AttemptEvents extends PlaybackEvents {
   lost(message: string, atOnce: boolean): void;
 }
 
-/** One connection: session, catalog, tracks. It reports its end once, by `fatal` or `lost`, and is then to be closed. */
+/** One connection: session, catalog, tracks. It tells its end once, by `fatal` or `lost`, and is then to be closed. */
 export class Attempt {
   readonly #events: AttemptEvents;
   readonly #session: MoqSession;
@@ -149,11 +156,17 @@ export class Attempt {
     this.#catalogAsked = true;
     clearTimeout(this.#catalogRetry);
     const current = (): boolean => !this.#over && this.#namespace === namespace;
-    this.#session.subscribe(namespace, CATALOG_TRACK, true, { subscriberPriority: PRIORITY.catalog }, {
-      object: ({ payload }) => (current() ? this.#onCatalog(payload) : undefined),
-      refused: (error) => (current() ? this.#onCatalogRefused(error) : undefined),
-      done: (done) => (current() ? this.#onDone(done, true) : undefined),
-    });
+    this.#session.subscribe(
+      namespace,
+      CATALOG_TRACK,
+      true,
+      { subscriberPriority: PRIORITY.catalog },
+      {
+        object: ({ payload }) => (current() ? this.#onCatalog(payload) : undefined),
+        refused: (error) => (current() ? this.#onCatalogRefused(error) : undefined),
+        done: (done) => (current() ? this.#onDone(done, true) : undefined),
+      },
+    );
   }
 
   #onCatalogRefused(error: RequestError): void {
@@ -193,7 +206,10 @@ export class Attempt {
   #applyCatalog(catalog: Catalog): void {
     const selection = selectTracks(catalog, this.#rendition, (mime) => MediaSource.isTypeSupported(mime));
     const chosen = tracksOf(selection);
-    debug("catalog", catalog.tracks.map(({ name, codec }) => `${name} ${codec}`));
+    debug(
+      "catalog",
+      catalog.tracks.map(({ name, codec }) => `${name} ${codec}`),
+    );
     if (this.#selection !== undefined) {
       this.#updateTracks(this.#selection, selection);
     } else if (chosen.length > 0) {
@@ -243,7 +259,13 @@ export class Attempt {
     if (track.initTrack !== undefined) {
       // With an init in the catalog only later ones are of use; without, the newest has to be fetched.
       const handlers = this.#initHandlers(feed);
-      this.#session.subscribe(namespace, track.initTrack, track.init === undefined, { subscriberPriority: PRIORITY.init }, handlers);
+      this.#session.subscribe(
+        namespace,
+        track.initTrack,
+        track.init === undefined,
+        { subscriberPriority: PRIORITY.init },
+        handlers,
+      );
     }
   }
 

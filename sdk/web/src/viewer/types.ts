@@ -8,15 +8,7 @@ import type { Transport } from "../session/transport.ts";
  *                  +------------------- reconnecting <-----------------------+--> ended | failed
  */
 export type ViewerState =
-  | "idle"
-  | "connecting"
-  | "waiting"
-  | "buffering"
-  | "playing"
-  | "stalled"
-  | "reconnecting"
-  | "ended"
-  | "failed";
+  "idle" | "connecting" | "waiting" | "buffering" | "playing" | "stalled" | "reconnecting" | "ended" | "failed";
 
 /** What went wrong, by what can be done about it. */
 export interface ViewerError {
@@ -33,7 +25,7 @@ export interface ViewerError {
 
 /** Figures of the running playback; a figure that is not known yet is undefined. */
 export interface ViewerStats {
-  /** From the arrival of a moment's media to its picture, milliseconds: buffer and jitter, without encoder and network. */
+  /** Milliseconds from the arrival of a moment's media to its picture: buffer and jitter, no encoder, no network. */
   readonly latency_ms: number | undefined;
   /** The distance from the live edge that the player aims at, milliseconds. */
   readonly target_ms: number | undefined;

@@ -1,4 +1,4 @@
-import { SessionCode, WireError } from "./errors.ts";
+import { WireError } from "./errors.ts";
 import { decodeVi64, encodeVi64, vi64Length } from "./vi64.ts";
 
 const utf8Encoder = new TextEncoder();
@@ -116,10 +116,10 @@ export class ByteReader {
   }
 
   /** Length as vi64, at most `lengthMax`, then the bytes. */
-  prefixed(what: string, lengthMax: number, code: SessionCode = SessionCode.ProtocolViolation): Uint8Array {
+  prefixed(what: string, lengthMax: number): Uint8Array {
     const length = this.vi64(`length of ${what}`);
     if (length > BigInt(lengthMax)) {
-      throw new WireError(`${what} is ${length} bytes long, ${lengthMax} are allowed`, code);
+      throw new WireError(`${what} is ${length} bytes long, ${lengthMax} are allowed`);
     }
     return this.raw(Number(length), what);
   }

@@ -11,7 +11,7 @@ import { type ParameterName, decodeParameters } from "./params.ts";
 const REASON_LEN_MAX = 1024;
 const URI_LEN_MAX = 8192;
 
-/** Parameters that draft-18 allows in each message (§10.2.2 and on, "MAY appear in"). */
+/** Parameters that draft-18 allows in each message (MoQT-18 §10.2.2 and on, "MAY appear in"). */
 const SUBSCRIBE_SCOPE: readonly ParameterName[] = [
   "objectDeliveryTimeoutMs",
   "authorizationToken",
@@ -24,7 +24,12 @@ const SUBSCRIBE_SCOPE: readonly ParameterName[] = [
   "newGroupRequest",
 ];
 const UPDATE_SCOPE = SUBSCRIBE_SCOPE.filter((name) => name !== "rendezvousTimeoutMs" && name !== "groupOrder");
-const FETCH_SCOPE: readonly ParameterName[] = ["authorizationToken", "fillTimeoutMs", "subscriberPriority", "groupOrder"];
+const FETCH_SCOPE: readonly ParameterName[] = [
+  "authorizationToken",
+  "fillTimeoutMs",
+  "subscriberPriority",
+  "groupOrder",
+];
 const ESTABLISHED_SCOPE: readonly ParameterName[] = ["expiresMs", "largestObject"];
 const NAMESPACE_SCOPE: readonly ParameterName[] = ["authorizationToken"];
 

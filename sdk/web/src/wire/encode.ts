@@ -4,7 +4,7 @@ import { type Message, MessageType, RequestErrorCode } from "./messages.ts";
 import { encodeLocation, encodeNamespace } from "./names.ts";
 import { encodeParameters } from "./params.ts";
 
-/** Relative joining fetch (MoQT-18 §10.12). */
+/** Relative joining fetch (MoQT-18 §10.12.2). */
 export const FETCH_TYPE_RELATIVE_JOINING = 0x2;
 
 const BODY_LEN_MAX = 0xffff;
@@ -45,7 +45,9 @@ function encodeBody(out: ByteWriter, message: Message): ByteWriter {
       encodeNamespace(out.vi64(message.requestId), message.namespace).prefixed(utf8(message.track));
       return encodeParameters(out, message.parameters);
     case "subscribe_ok":
-      return encodeParameters(out.vi64(message.trackAlias), message.parameters).raw(encodeKeyValues(message.properties));
+      return encodeParameters(out.vi64(message.trackAlias), message.parameters).raw(
+        encodeKeyValues(message.properties),
+      );
     case "request_update":
       return encodeParameters(out.vi64(message.requestId), message.parameters);
     case "request_ok":

@@ -1,9 +1,9 @@
 /** Session close codes of MoQT-18 (IANA "Session Termination Error Codes") that this client can raise. */
 export const SessionCode = {
   NoError: 0x0,
-  InternalError: 0x1,
   ProtocolViolation: 0x3,
-  KeyValueFormatting: 0x6,
+  InvalidPath: 0x8,
+  InvalidAuthority: 0x19,
 } as const;
 export type SessionCode = (typeof SessionCode)[keyof typeof SessionCode];
 

@@ -67,7 +67,13 @@ export class FetchParser {
     const properties = propertiesLength === undefined ? undefined : stream.take(propertiesLength);
     const length = properties === undefined ? undefined : stream.number("object payload length", OBJECT_LEN_MAX);
     const payload = length === undefined ? undefined : stream.take(length);
-    if (groupDelta === undefined || subgroup === undefined || objectDelta === undefined || priority === undefined || payload === undefined) {
+    if (
+      groupDelta === undefined ||
+      subgroup === undefined ||
+      objectDelta === undefined ||
+      priority === undefined ||
+      payload === undefined
+    ) {
       return false;
     }
     const { group, object } = this.#locate(groupDelta, objectDelta);

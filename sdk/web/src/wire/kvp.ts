@@ -1,5 +1,5 @@
 import { type ByteReader, ByteWriter } from "./bytes.ts";
-import { SessionCode, WireError } from "./errors.ts";
+import { WireError } from "./errors.ts";
 import { VI64_MAX } from "./vi64.ts";
 
 /** Longest value of an odd type (MoQT-18 §1.4.3). */
@@ -39,7 +39,7 @@ export function decodeKeyValues(body: ByteReader): KeyValue[] {
     const value =
       type % 2n === 0n
         ? body.vi64("value of a key-value pair")
-        : body.prefixed("value of a key-value pair", VALUE_LEN_MAX, SessionCode.ProtocolViolation);
+        : body.prefixed("value of a key-value pair", VALUE_LEN_MAX);
     pairs.push({ type, value });
   }
   return pairs;

@@ -5,7 +5,7 @@ import { type Location, decodeLocation, encodeLocation } from "./names.ts";
 /** How a parameter's value is written (MoQT-18 §10.2): the odd/even rule of key-value pairs does not hold here. */
 type Encoding = "uint8" | "varint" | "location" | "bytes";
 
-/** Message parameters of draft-18 that a viewer sends or receives: name -> code point and encoding (§10.2.2 and on). */
+/** Message parameters that a viewer sends or receives: name -> code point and encoding (MoQT-18 §10.2.2 and on). */
 const PARAMETERS = {
   objectDeliveryTimeoutMs: { id: 0x02, encoding: "varint" },
   authorizationToken: { id: 0x03, encoding: "bytes" },

@@ -12,7 +12,7 @@ const ALWAYS = 0x10;
 const DEFAULT_PRIORITY = 0x20;
 const FIRST_OBJECT = 0x40;
 
-/** Object status values, sent in place of an empty payload (MoQT-18 §2.1.1). */
+/** Object status values, sent in place of an empty payload (MoQT-18 §11.2.1.1). */
 const STATUS_NORMAL = 0x0;
 const STATUS_END_OF_GROUP = 0x3;
 const STATUS_END_OF_TRACK = 0x4;
@@ -22,7 +22,9 @@ const PROPERTIES_LEN_MAX = 0xffff;
 /** Whether `type` has the form of a SUBGROUP_HEADER and no reserved subgroup id mode. */
 export function isSubgroupType(type: number): boolean {
   const known = PROPERTIES | SUBGROUP_ID_MODE | END_OF_GROUP | ALWAYS | DEFAULT_PRIORITY | FIRST_OBJECT;
-  return type <= 0x7f && (type & ALWAYS) !== 0 && (type & ~known) === 0 && (type & SUBGROUP_ID_MODE) !== SUBGROUP_ID_MODE;
+  return (
+    type <= 0x7f && (type & ALWAYS) !== 0 && (type & ~known) === 0 && (type & SUBGROUP_ID_MODE) !== SUBGROUP_ID_MODE
+  );
 }
 
 /** The fields of a subgroup stream after its type, in pieces of any size. */

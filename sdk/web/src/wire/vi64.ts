@@ -1,6 +1,7 @@
 /**
  * The draft's variable-length integer (MoQT-18 §1.4.1): the number of leading 1-bits of the first byte is the number
- * of bytes that follow. 1 to 9 bytes carry 7 to 64 bits. It is not QUIC's varint. Longer encodings than needed are legal.
+ * of bytes that follow. 1 to 9 bytes carry 7 to 64 bits. It is not QUIC's varint. Longer encodings than needed are
+ * legal.
  */
 
 /** Largest value of a vi64. */

@@ -17,7 +17,7 @@ function splitFilm(bytes: Uint8Array): Film {
   const init: Uint8Array[] = [];
   const chunks: { payload: Uint8Array; key: boolean }[] = [];
   let moof: Uint8Array | undefined;
-  for (let at = 0; at + 8 <= bytes.length; ) {
+  for (let at = 0; at + 8 <= bytes.length;) {
     const size = view.getUint32(at);
     const type = new TextDecoder().decode(bytes.subarray(at + 4, at + 8));
     const box = bytes.subarray(at, at + size);
@@ -77,7 +77,16 @@ export async function simulate(options: SimulationOptions) {
     version: 1,
     live: true,
     tracks: [
-      { name: "video/360p", kind: "video", codec: "avc1.42C01E", width: 640, height: 360, init: base64(video.init), initTrack: "video/360p.init", initGroup: 1 },
+      {
+        name: "video/360p",
+        kind: "video",
+        codec: "avc1.42C01E",
+        width: 640,
+        height: 360,
+        init: base64(video.init),
+        initTrack: "video/360p.init",
+        initGroup: 1,
+      },
       ...(options.withAudio ? [{ name: "audio", kind: "audio", codec: "mp4a.40.2", init: base64(audio.init) }] : []),
     ],
   };
@@ -128,7 +137,11 @@ class Broadcaster {
     while ((this.#videoAt + 1) / FPS <= elapsed && this.#videoAt < this.#video.chunks.length) {
       this.#sendVideo();
     }
-    while (this.#options.withAudio && ((this.#audioAt / 3 + 1) * AUDIO_CHUNK_S) <= elapsed && this.#audioAt + 3 <= this.#audio.chunks.length) {
+    while (
+      this.#options.withAudio &&
+      (this.#audioAt / 3 + 1) * AUDIO_CHUNK_S <= elapsed &&
+      this.#audioAt + 3 <= this.#audio.chunks.length
+    ) {
       this.#sendAudio();
     }
   }
@@ -158,7 +171,10 @@ class Broadcaster {
       track.endGroup(this.#audioGroup);
       this.#audioGroup = this.#group;
     }
-    track.publish(this.#audioGroup, concat(this.#audio.chunks.slice(this.#audioAt, this.#audioAt + 3).map(({ payload }) => payload)));
+    track.publish(
+      this.#audioGroup,
+      concat(this.#audio.chunks.slice(this.#audioAt, this.#audioAt + 3).map(({ payload }) => payload)),
+    );
     this.#audioAt += 3;
   }
 }

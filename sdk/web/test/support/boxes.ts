@@ -33,6 +33,10 @@ export function chunk(start: bigint, durations: readonly number[], count = durat
     ? u32(0x000305, count, 100, 0, ...durations.flatMap((duration) => [duration, 10]))
     : u32(0x000001, count, 100);
   const tfdt = concat([u32(0x01000000), u64(start)]);
-  const moof = box("moof", box("mfhd", u32(0, 1)), box("traf", box("tfhd", u32(0x020000, 1)), box("tfdt", tfdt), box("trun", trun)));
+  const moof = box(
+    "moof",
+    box("mfhd", u32(0, 1)),
+    box("traf", box("tfhd", u32(0x020000, 1)), box("tfdt", tfdt), box("trun", trun)),
+  );
   return concat([moof, box("mdat", new Uint8Array(10))]);
 }

@@ -90,12 +90,18 @@ class FakeSubscriber {
   }
 
   endGroup(group: number): void {
-    void this.#streams.get(group)?.writer.close().catch(() => undefined);
+    void this.#streams
+      .get(group)
+      ?.writer.close()
+      .catch(() => undefined);
     this.#streams.delete(group);
   }
 
   resetGroup(group: number): void {
-    void this.#streams.get(group)?.writer.abort("reset").catch(() => undefined);
+    void this.#streams
+      .get(group)
+      ?.writer.abort("reset")
+      .catch(() => undefined);
     this.#cut.add(group);
     this.#streams.delete(group);
   }
@@ -167,7 +173,12 @@ class FakeSession implements Transport {
     const [mine, theirs] = pipePair();
     this.incomingBidirectionalStreams = new ReadableStream({ start: (controller) => controller.enqueue(theirs) });
     void this.openUni().write(encodeMessage({ kind: "setup", options: [] }));
-    const announce = { kind: "publish_namespace", requestId: 1, namespace: relay.options.namespace, parameters: {} } as const;
+    const announce = {
+      kind: "publish_namespace",
+      requestId: 1,
+      namespace: relay.options.namespace,
+      parameters: {},
+    } as const;
     void mine.writable.getWriter().write(encodeMessage(announce));
     void this.#read(mine.readable, () => undefined);
   }

@@ -19,7 +19,10 @@ export async function openWatchPage(browser, url) {
 /** Waits until the player is in `state`; the error says where it is instead. */
 export async function waitForState(page, state, timeoutMs) {
   try {
-    await page.waitForFunction((wanted) => window.__streams?.state === wanted, state, { timeout: timeoutMs, polling: STATE_POLL_MS });
+    await page.waitForFunction((wanted) => window.__streams?.state === wanted, state, {
+      timeout: timeoutMs,
+      polling: STATE_POLL_MS,
+    });
   } catch {
     const seen = await describe(page);
     throw new Error(`not ${state} within ${timeoutMs} ms: ${JSON.stringify(seen)}`);
@@ -31,7 +34,9 @@ export function describe(page) {
   return page.evaluate(() => ({
     state: window.__streams?.state,
     error: window.__streams?.error,
-    notice: ["noticeTitle", "noticeText"].map((ref) => document.querySelector(`[data-ref="${ref}"]`)?.textContent).join(" "),
+    notice: ["noticeTitle", "noticeText"]
+      .map((ref) => document.querySelector(`[data-ref="${ref}"]`)?.textContent)
+      .join(" "),
     noticeVisible: document.querySelector('[data-ref="notice"]')?.hidden === false,
   }));
 }
@@ -42,20 +47,30 @@ export async function watchFor(page, seconds) {
     const video = document.querySelector("video");
     const from = video.currentTime;
     const latencies = [];
-    for (const end = performance.now() + duration * 1000; performance.now() < end; ) {
+    for (const end = performance.now() + duration * 1000; performance.now() < end;) {
       await new Promise((resolve) => setTimeout(resolve, 100));
       const { latency_ms } = window.__streams.stats();
       if (latency_ms !== undefined) {
         latencies.push(latency_ms);
       }
     }
-    return { latencies, played_s: video.currentTime - from, stats: window.__streams.stats(), state: window.__streams.state };
+    return {
+      latencies,
+      played_s: video.currentTime - from,
+      stats: window.__streams.stats(),
+      state: window.__streams.state,
+    };
   }, seconds);
 }
 
-/** Reads the clock off every picture for `seconds`: ages in milliseconds at the moment of reading, and unreadable rows. */
+/** Reads the clock off every picture for `seconds`: ages in milliseconds when read, and the count of unreadable rows. */
 export async function readClocks(page, seconds) {
-  const rows = await page.evaluate(readRows, { seconds, cells: CELLS, cellWidth: CELL_WIDTH, stripHeight: STRIP_HEIGHT });
+  const rows = await page.evaluate(readRows, {
+    seconds,
+    cells: CELLS,
+    cellWidth: CELL_WIDTH,
+    stripHeight: STRIP_HEIGHT,
+  });
   const ages = rows.map(({ at, cells }) => {
     const time = decodeClock(cells, at);
     return time === undefined ? undefined : at - time;
@@ -99,7 +114,7 @@ export function measureOutage(page, timeoutMs) {
     const video = document.querySelector("video");
     const before = window.__streams.stats().reconnects;
     let moved = { at: performance.now(), time: video.currentTime };
-    for (const end = performance.now() + timeout; performance.now() < end; ) {
+    for (const end = performance.now() + timeout; performance.now() < end;) {
       await new Promise((resolve) => setTimeout(resolve, 10));
       const now = performance.now();
       const { reconnects } = window.__streams.stats();

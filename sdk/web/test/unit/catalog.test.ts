@@ -34,7 +34,10 @@ function parse(catalog: unknown): ReturnType<typeof parseCatalog> {
 test("the contract's catalog is read, unknown fields and kinds are left out", () => {
   const { live, tracks } = parse(CATALOG);
   assert.equal(live, true);
-  assert.deepEqual(tracks.map(({ name }) => name), ["video/480p", "video/720p", "audio"]);
+  assert.deepEqual(
+    tracks.map(({ name }) => name),
+    ["video/480p", "video/720p", "audio"],
+  );
   assert.deepEqual(tracks[1], {
     name: "video/720p",
     kind: "video",
@@ -69,5 +72,8 @@ test("the best supported rendition plays unless another one is asked for", () =>
   const baseline = (mime: string) => mime.includes("avc1.42E01F");
   assert.deepEqual(Object.keys(selectTracks(catalog, undefined, baseline)), ["video"]);
   assert.equal(selectTracks(catalog, undefined, baseline).video?.name, "video/480p");
-  assert.deepEqual(selectTracks(catalog, undefined, () => false), {});
+  assert.deepEqual(
+    selectTracks(catalog, undefined, () => false),
+    {},
+  );
 });

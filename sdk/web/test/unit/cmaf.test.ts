@@ -26,7 +26,10 @@ test("samples without a duration take the default one", () => {
 test("a fragment's own default duration goes before the track's", () => {
   const tfhd = box("tfhd", u32(0x020008, 1, 500));
   const traf = box("traf", tfhd, box("tfdt", u32(0, 1000)), box("trun", u32(0, 2)));
-  assert.deepEqual(parseChunk(box("moof", traf), { timescale: 1000, defaultSampleDuration: 1 }), { start: 1, duration: 1 });
+  assert.deepEqual(parseChunk(box("moof", traf), { timescale: 1000, defaultSampleDuration: 1 }), {
+    start: 1,
+    duration: 1,
+  });
 });
 
 test("several chunks in one object count together", () => {

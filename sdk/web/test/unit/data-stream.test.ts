@@ -51,7 +51,11 @@ const STREAMS: readonly { readonly name: string; readonly bytes: string; readonl
   {
     name: "end of group as a status, and an empty object",
     bytes: "30 01 03  00 00 00  00 00 03",
-    events: [{ kind: "subgroup", trackAlias: 1n, group: 3, endOfGroup: false }, object(3, 0, ""), { kind: "group_end", group: 3 }],
+    events: [
+      { kind: "subgroup", trackAlias: 1n, group: 3, endOfGroup: false },
+      object(3, 0, ""),
+      { kind: "group_end", group: 3 },
+    ],
   },
   {
     name: "a fetch over two groups: group delta counts plus one, object delta starts anew with it",

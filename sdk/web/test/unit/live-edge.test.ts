@@ -13,7 +13,7 @@ function random(seed: number): () => number {
   };
 }
 
-/** `seconds` of frames whose path takes `pathS` plus what `jitter` gives. Media time runs with the clock from `from`. */
+/** `seconds` of frames whose path takes `pathS` plus what `jitter` gives. Media time is the clock's. */
 function feed(edge: LiveEdge, from: number, seconds: number, pathS: number, jitter: () => number): void {
   for (let t = from; t < from + seconds; t += FRAME_S) {
     edge.arrived("video", t + FRAME_S + pathS + jitter(), t + FRAME_S, FRAME_S, false);

@@ -17,7 +17,13 @@ const VECTORS: readonly { readonly name: string; readonly message: Message; read
   },
   {
     name: "SETUP with two options: types as differences",
-    message: { kind: "setup", options: [{ type: 4n, value: 300n }, { type: 7n, value: utf8("x") }] },
+    message: {
+      kind: "setup",
+      options: [
+        { type: 4n, value: 300n },
+        { type: 7n, value: utf8("x") },
+      ],
+    },
     bytes: "af00 0006 04 812c 03 01 78",
   },
   {
@@ -140,7 +146,9 @@ for (const { name, message, bytes } of VECTORS) {
 /** Views into larger buffers compare as plain arrays. */
 function normal(message: Message | undefined): unknown {
   return JSON.parse(
-    JSON.stringify(message, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value instanceof Uint8Array ? toHex(value) : value)),
+    JSON.stringify(message, (_, value: unknown) =>
+      typeof value === "bigint" ? `${value}n` : value instanceof Uint8Array ? toHex(value) : value,
+    ),
   );
 }
 

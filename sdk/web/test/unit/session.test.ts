@@ -23,7 +23,8 @@ function hearing(): Heard & { add(entry: string): void } {
       log.push(entry);
       waiting.filter((one) => one.entry === entry).forEach((one) => one.resolve());
     },
-    until: (entry) => (log.includes(entry) ? Promise.resolve() : new Promise((resolve) => waiting.push({ entry, resolve }))),
+    until: (entry) =>
+      log.includes(entry) ? Promise.resolve() : new Promise((resolve) => waiting.push({ entry, resolve })),
   };
 }
 
@@ -41,7 +42,8 @@ function open(options: Partial<FakeRelayOptions> = {}) {
 
 function handlers(heard: ReturnType<typeof hearing>): TrackHandlers {
   return {
-    established: ({ parameters }) => heard.add(`ok ${parameters.largestObject?.group}/${parameters.largestObject?.object}`),
+    established: ({ parameters }) =>
+      heard.add(`ok ${parameters.largestObject?.group}/${parameters.largestObject?.object}`),
     object: ({ group, object }, fetched) => heard.add(`${group}/${object}${fetched ? " fetched" : ""}`),
     groupClosed: (group, complete) => heard.add(`group ${group} ${complete ? "whole" : "cut"}`),
     fetched: (complete) => heard.add(`fetch ${complete ? "whole" : "refused"}`),
@@ -55,7 +57,10 @@ test("setup goes out without path or authority, and the namespace comes in", asy
   await heard.until("namespace stream/org/lv_1");
   const setup = relay.sessions[0]?.received.find((message) => message.kind === "setup");
   assert.ok(setup?.kind === "setup");
-  assert.deepEqual(setup.options.map(({ type }) => type), [SetupOption.Implementation]);
+  assert.deepEqual(
+    setup.options.map(({ type }) => type),
+    [SetupOption.Implementation],
+  );
 });
 
 test("a viewer that joins in the middle of a group gets its start by fetch and its rest by subscription", async () => {
