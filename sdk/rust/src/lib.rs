@@ -22,6 +22,11 @@ mod tls;
 mod url;
 mod viewer;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
 pub use error::{PlayError, PlayErrorKind};
 pub use options::{PlayEvent, PlayOptions, PlaySummary, Trust};
 pub use play::play;

@@ -4,8 +4,10 @@
 //! begin at zero. Sizes never change, so offsets inside a chunk stay right and samples are not copied apart.
 
 mod boxes;
-mod chunk;
-mod init;
+pub(crate) mod chunk;
+pub(crate) mod init;
+#[cfg(test)]
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -15,7 +15,7 @@ const INPUTS_MAX: usize = 64;
 const CHUNK_LEN_MAX: usize = 64 * 1024;
 
 /// What happened on the connection.
-pub(super) enum Input {
+pub(crate) enum Input {
     /// The server opened a stream.
     Opened { stream: StreamId, send: Option<SendStream>, stop: oneshot::Sender<u64> },
     /// Bytes of a stream, in order.
@@ -34,7 +34,7 @@ struct Open {
 
 /// The streams of one connection.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(crate) struct Streams {
     pub inputs: mpsc::Receiver<Input>,
     sender: mpsc::Sender<Input>,
     open: HashMap<StreamId, Open>,
@@ -132,7 +132,7 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 /// The streams during one pump.
-pub(super) struct QuinnTransmit<'a> {
+pub(crate) struct QuinnTransmit<'a> {
     connection: &'a Connection,
     streams: &'a mut Streams,
 }

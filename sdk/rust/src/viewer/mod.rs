@@ -5,7 +5,7 @@
 //! moves while nobody asks for events, and QUIC's flow control tells the server so.
 
 mod client;
-mod io;
+pub(crate) mod io;
 
 use std::future::pending;
 use std::time::{Duration, Instant};

@@ -1,0 +1,212 @@
+//! Watching a real relay over real QUIC, within one process.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use crate::mp4::source::{Folder, audio, decode_complaints, probe, video};
+use crate::testing::{FRAME_RATE, Server, Service};
+use crate::{Client, Delivery, PlayErrorKind, PlayEvent, PlayOptions, PlaybackUrl, Trust, Viewer, ViewerEvent, play};
+
+/// No story here takes longer, even on a busy machine.
+const STORY_MAX: Duration = Duration::from_secs(60);
+
+fn service(folder: &Folder) -> Arc<Service> {
+    // The clock of a broadcast that began long ago.
+    Arc::new(Service::new(video(folder, 60_000), audio(folder, 60_000)))
+}
+
+fn start(service: &Arc<Service>) -> Server {
+    Server::start(service, "127.0.0.1:0".parse().unwrap())
+}
+
+fn pinned(service: &Service) -> Trust {
+    Trust::PinnedCertPem(service.certificate_pem.clone().into_bytes())
+}
+
+async fn file(folder: &Folder) -> (std::path::PathBuf, tokio::fs::File) {
+    let path = folder.0.join("played.mp4");
+    let file = tokio::fs::File::create(&path).await.unwrap();
+    (path, file)
+}
+
+#[tokio::test]
+async fn a_broadcast_is_played_into_a_file_that_decodes_without_a_complaint() {
+    let folder = Folder::new("play");
+    let service = service(&folder);
+    let server = start(&service);
+    let (path, file) = file(&folder).await;
+    let mut options = PlayOptions::new(service.url(server.address, 600), pinned(&service));
+    options.output = Some(Box::new(file));
+    options.for_duration = Some(Duration::from_secs(3));
+    let summary = timeout(STORY_MAX, play(options, |_| {})).await.unwrap().unwrap();
+
+    assert_eq!(decode_complaints(&path), "");
+    let fields = probe(&path, "v:0", "stream=codec_name,avg_frame_rate,nb_read_frames");
+    assert_eq!(fields[..2], ["h264", "25/1"]);
+    // Joining adds what there is of the current group.
+    let frames: u64 = fields[2].parse().unwrap();
+    assert!((2 * FRAME_RATE..6 * FRAME_RATE).contains(&frames), "{frames}");
+    let start: f64 = probe(&path, "a:0", "stream=start_time")[0].parse().unwrap();
+    assert!(start < 0.2, "{start}");
+    assert_eq!((summary.video.as_deref(), summary.audio.as_deref()), (Some("video/180p"), Some("audio")));
+    assert_eq!((summary.reconnects, summary.skipped_groups), (0, 0));
+    assert_eq!(summary.written_bytes, std::fs::metadata(&path).unwrap().len());
+}
+
+#[tokio::test]
+async fn a_restarted_server_is_found_again_and_the_file_stays_whole() {
+    let folder = Folder::new("restart");
+    let service = service(&folder);
+    let server = start(&service);
+    let address = server.address;
+    let (path, file) = file(&folder).await;
+    let mut options = PlayOptions::new(service.url(address, 600), pinned(&service));
+    options.output = Some(Box::new(file));
+    options.for_duration = Some(Duration::from_secs(6));
+    options.stats = true;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&events);
+    let playing = tokio::spawn(play(options, move |event| noted.lock().unwrap().push(event)));
+
+    // A second or so of media is there.
+    let watched = |event: &PlayEvent| matches!(event, PlayEvent::Stats(summary) if summary.objects > FRAME_RATE);
+    while !events.lock().unwrap().iter().any(watched) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    server.stop().await;
+    let server = Server::start(&service, address);
+    let summary = timeout(STORY_MAX, playing).await.unwrap().unwrap().unwrap();
+    server.stop().await;
+
+    assert!(summary.reconnects >= 1, "{summary:?}");
+    assert_eq!(decode_complaints(&path), "");
+    let frames: u64 = probe(&path, "v:0", "stream=nb_read_frames")[0].parse().unwrap();
+    assert!(frames > 3 * FRAME_RATE, "{frames}");
+}
+
+#[tokio::test]
+async fn a_broadcast_that_ends_ends_the_playing() {
+    let folder = Folder::new("end");
+    let service = service(&folder);
+    let mut server = start(&service);
+    let options = PlayOptions::new(service.url(server.address, 600), pinned(&service));
+    let (sender, mut started) = tokio::sync::mpsc::unbounded_channel();
+    let playing = tokio::spawn(play(options, move |event| {
+        if matches!(event, PlayEvent::Started { .. }) {
+            let _ = sender.send(());
+        }
+    }));
+    timeout(STORY_MAX, started.recv()).await.unwrap().unwrap();
+    server.end_broadcast();
+    let summary = timeout(STORY_MAX, playing).await.unwrap().unwrap().unwrap();
+    assert!(summary.objects > 0 && summary.reconnects == 0, "{summary:?}");
+}
+
+#[tokio::test]
+async fn a_bad_token_is_an_auth_error_that_says_why() {
+    let folder = Folder::new("token");
+    let service = service(&folder);
+    let server = start(&service);
+    let expired = service.url(server.address, -50);
+    let error =
+        timeout(STORY_MAX, play(PlayOptions::new(expired, pinned(&service)), |_| {})).await.unwrap().unwrap_err();
+    assert_eq!(error.kind, PlayErrorKind::Auth, "{error}");
+    assert!(error.reason.starts_with("auth_failed: "), "{error}");
+    assert!(error.reason.contains("expired"), "{error}");
+}
+
+#[tokio::test]
+async fn a_rendition_that_is_not_there_is_not_found() {
+    let folder = Folder::new("rendition");
+    let service = service(&folder);
+    let server = start(&service);
+    let mut options = PlayOptions::new(service.url(server.address, 600), pinned(&service));
+    options.rendition = Some("1080p".to_owned());
+    let error = timeout(STORY_MAX, play(options, |_| {})).await.unwrap().unwrap_err();
+    assert_eq!(error.kind, PlayErrorKind::NotFound, "{error}");
+    assert!(error.reason.contains("video/180p"), "{error}");
+}
+
+#[tokio::test]
+async fn only_the_pinned_certificate_is_believed() {
+    let folder = Folder::new("pin");
+    let (right, other) = (service(&folder), service(&folder));
+    let server = start(&right);
+    let url = PlaybackUrl::parse(&right.url(server.address, 600)).unwrap();
+    let client = Client::new(&pinned(&right)).unwrap();
+    assert!(Viewer::connect(&client, &url, Delivery::InOrder).await.is_ok());
+    for wrong in [pinned(&other), Trust::CaPem(other.certificate_pem.clone().into_bytes())] {
+        let client = Client::new(&wrong).unwrap();
+        let refused = Viewer::connect(&client, &url, Delivery::InOrder).await.map(drop).unwrap_err();
+        assert_eq!(refused.kind, PlayErrorKind::Unreachable, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_trusted_root_has_to_name_the_host() {
+    let folder = Folder::new("root");
+    let service = service(&folder);
+    let server = start(&service);
+    let client = Client::new(&Trust::CaPem(service.certificate_pem.clone().into_bytes())).unwrap();
+    // The certificate is for `localhost` and not for its address.
+    let url = PlaybackUrl::parse(&service.url(server.address, 600)).unwrap();
+    let refused = Viewer::connect(&client, &url, Delivery::InOrder).await.map(drop).unwrap_err();
+    assert_eq!(refused.kind, PlayErrorKind::Unreachable, "{refused}");
+}
+
+#[tokio::test]
+async fn a_pem_without_a_certificate_is_a_usage_error() {
+    for pem in ["", "no certificate"] {
+        let error = Client::new(&Trust::PinnedCertPem(pem.into())).map(drop).unwrap_err();
+        assert_eq!(error.kind, PlayErrorKind::Usage);
+    }
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_is_unreachable() {
+    let folder = Folder::new("nobody");
+    let service = service(&folder);
+    let server = start(&service);
+    let url = service.url(server.address, 600);
+    server.stop().await;
+    let began = Instant::now();
+    let error = play(PlayOptions::new(url, pinned(&service)), |_| {}).await.unwrap_err();
+    assert_eq!(error.kind, PlayErrorKind::Unreachable, "{error}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn one_client_carries_many_viewers() {
+    let folder = Folder::new("many");
+    let service = service(&folder);
+    let server = start(&service);
+    let url = PlaybackUrl::parse(&service.url(server.address, 600)).unwrap();
+    let client = Arc::new(Client::new(&pinned(&service)).unwrap());
+    let mut viewers = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (client, url) = (Arc::clone(&client), url.clone());
+        viewers.spawn(async move {
+            let mut viewer = Viewer::connect(&client, &url, Delivery::AsItComes).await?;
+            let mut objects = 0;
+            while objects < 30 {
+                match viewer.next_event().await? {
+                    ViewerEvent::Namespace(namespace) => {
+                        let track = streams_relay_core::wire::FullTrackName::new(namespace, "video/180p").unwrap();
+                        viewer.subscribe(track);
+                    }
+                    ViewerEvent::Object { .. } => objects += 1,
+                    _ => {}
+                }
+            }
+            Ok::<_, crate::PlayError>(())
+        });
+    }
+    let all = async {
+        while let Some(watched) = viewers.join_next().await {
+            watched.unwrap().unwrap();
+        }
+    };
+    timeout(STORY_MAX, all).await.unwrap();
+}
