@@ -29,8 +29,10 @@ const STALL_FADE_PER_S = 0.005;
 /** Nudging begins over the first distance from the target and ends under the second. */
 const NUDGE_START_S = 0.045;
 const NUDGE_STOP_S = 0.012;
-/** Behind by more than this, the player jumps. */
-const SEEK_BEHIND_S = 1.0;
+/** Further from its target than this, the player jumps: nudging would take five seconds and more. */
+const SEEK_BEHIND_S = 0.6;
+/** A jump costs a pipeline's start, so the next one waits for this long, seconds. */
+const SEEK_EVERY_S = 2;
 /** Playback rates: pitch is preserved by the browser, and these steps stay unheard. */
 const RATE_FAST_MAX = 1.12;
 const RATE_SLOW_MIN = 0.95;
@@ -87,6 +89,7 @@ export class LiveEdge {
   #penalty = 0;
   #penaltyAt = 0;
   #nudging = false;
+  #soughtAt = -Infinity;
 
   /** `margins`: media that each track's renderer wants ahead of it, seconds. */
   constructor(margins: Readonly<Record<string, number>>, limits: LiveEdgeLimits = LIVE_EDGE_LIMITS) {
@@ -138,8 +141,10 @@ export class LiveEdge {
     const target = this.target(now);
     const error = delay - target;
     const to = Math.min(position + error, bufferedEnd - SEEK_MARGIN_S);
-    if (error > SEEK_BEHIND_S && to - position > SEEK_BEHIND_S / 2) {
+    const rested = now - this.#soughtAt > SEEK_EVERY_S;
+    if (error > SEEK_BEHIND_S && rested && to - position > SEEK_BEHIND_S / 2) {
       this.#nudging = false;
+      this.#soughtAt = now;
       return { kind: "seek", to };
     }
     this.#nudging = Math.abs(error) > (this.#nudging ? NUDGE_STOP_S : NUDGE_START_S);

@@ -63,7 +63,7 @@ export async function watchFor(page, seconds) {
   }, seconds);
 }
 
-/** Reads the clock off every picture for `seconds`: ages in milliseconds when read, and the count of unreadable rows. */
+/** Reads the clock off every picture for `seconds`: ages in milliseconds when read, and a count of unreadable rows. */
 export async function readClocks(page, seconds) {
   const rows = await page.evaluate(readRows, {
     seconds,
