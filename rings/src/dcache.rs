@@ -132,7 +132,7 @@ impl Dcache {
 
     /// Appends a payload to `out` if the bytes are still its own after they were copied; otherwise `out` is as before.
     /// An acquire fence lies between the copy and the return, so that the caller may now recheck the frag's line.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn read(&self, chunk: u32, sz: u16, out: &mut Vec<u8>) -> Result<(), Lost> {
         let len = usize::from(sz);
         let offset = (u64::from(chunk) * CHUNK) & (self.data_len - 1);

@@ -12,23 +12,37 @@ pub(crate) struct Link {
     /// Most frags of one message: so many that a whole message stays readable in a ring that is written no further, with as
     /// much again free for the reader's delay.
     pub(crate) frags_max: u64,
+    /// Longest message, bytes.
+    pub(crate) message_len_max: usize,
 }
 
 impl Link {
     pub(crate) fn new(mcache: Mcache, dcache: Dcache) -> Link {
         let by_bytes = dcache.data_len() / 2 / dcache::round_up(dcache.frag_len_max());
         let frags_max = by_bytes.min(mcache.depth() / 2);
-        Link { mcache, dcache, frags_max }
+        let message_len_max = usize::try_from(frags_max * dcache.frag_len_max()).unwrap_or(usize::MAX);
+        Link { mcache, dcache, frags_max, message_len_max }
     }
 
-    /// Longest message, bytes.
-    pub(crate) fn message_len_max(&self) -> usize {
-        usize::try_from(self.frags_max * self.dcache.frag_len_max()).unwrap_or(usize::MAX)
+    /// Frags of a message of `len` bytes (an empty one is one frag), and the byte position after it.
+    #[inline]
+    pub(crate) fn extent(&self, position: u64, len: usize) -> (u64, u64) {
+        match len as u64 {
+            0 => (1, position),
+            len if len <= self.dcache.frag_len_max() => (1, self.dcache.place(position, len).1),
+            len => self.extent_of_many(position, len),
+        }
     }
 
-    /// Frags of a message of `len` bytes; an empty one is one frag.
-    pub(crate) fn frags(&self, len: usize) -> u64 {
-        (len as u64).div_ceil(self.dcache.frag_len_max()).max(1)
+    fn extent_of_many(&self, position: u64, len: u64) -> (u64, u64) {
+        let (mut end, mut left, mut frags) = (position, len, 0);
+        while left > 0 {
+            let now = left.min(self.dcache.frag_len_max());
+            end = self.dcache.place(end, now).1;
+            left -= now;
+            frags += 1;
+        }
+        (frags, end)
     }
 }
 
@@ -63,21 +77,13 @@ impl LinkWriter {
     /// counted in `refused()`.
     #[inline]
     pub fn publish(&mut self, sig: u64, tsorig_us: u32, payload: &[u8]) -> u64 {
-        self.publish_parts(sig, tsorig_us, &[payload])
+        self.message(sig, tsorig_us, payload.len(), Source::whole(payload))
     }
 
     /// The same for a message that lies in several places.
     #[inline]
     pub fn publish_parts(&mut self, sig: u64, tsorig_us: u32, parts: &[&[u8]]) -> u64 {
-        let len = parts.iter().fold(0usize, |len, part| len.saturating_add(part.len()));
-        if len as u64 <= self.link.dcache.frag_len_max() {
-            self.frag(sig, tsorig_us, CTL_SOM | CTL_EOM, len, &mut Source::new(parts));
-        } else if len > self.message_len_max() {
-            self.refused += 1;
-        } else {
-            self.frags(sig, tsorig_us, len, &mut Source::new(parts));
-        }
-        self.seq
+        self.message(sig, tsorig_us, len_of(parts), Source::new(parts))
     }
 
     /// Number of the next frag. A message takes as many numbers as it has frags.
@@ -88,7 +94,7 @@ impl LinkWriter {
 
     /// Longest message, bytes: half of what both rings hold.
     pub fn message_len_max(&self) -> usize {
-        self.link.message_len_max()
+        self.link.message_len_max
     }
 
     /// Messages dropped for being longer than that.
@@ -105,27 +111,50 @@ impl LinkWriter {
         self.position
     }
 
-    fn frags(&mut self, sig: u64, tsorig_us: u32, len: usize, source: &mut Source<'_>) {
+    /// Publishes `len` bytes, all that `source` holds.
+    #[inline]
+    pub(crate) fn message(&mut self, sig: u64, tsorig_us: u32, len: usize, mut source: Source<'_>) -> u64 {
+        if len as u64 <= self.link.dcache.frag_len_max() {
+            self.frag(sig, tsorig_us, CTL_SOM | CTL_EOM, len, &mut source);
+        } else if len > self.link.message_len_max {
+            self.refused += 1;
+        } else {
+            self.frags(sig, tsorig_us, len, source);
+        }
+        self.seq
+    }
+
+    #[cold]
+    fn frags(&mut self, sig: u64, tsorig_us: u32, len: usize, mut source: Source<'_>) {
         let (mut left, mut ctl) = (len, CTL_SOM);
         while left > 0 {
             let now = left.min(self.link.dcache.frag_len_max() as usize);
             left -= now;
-            self.frag(sig, tsorig_us, if left == 0 { ctl | CTL_EOM } else { ctl }, now, source);
+            self.frag(sig, tsorig_us, if left == 0 { ctl | CTL_EOM } else { ctl }, now, &mut source);
             ctl = 0;
         }
     }
 
     #[inline]
     fn frag(&mut self, sig: u64, tsorig_us: u32, ctl: u16, len: usize, source: &mut Source<'_>) {
-        let mut chunk = dcache::chunk_number(self.position);
-        if len > 0 {
-            let place = self.link.dcache.place(self.position, len as u64);
-            self.link.dcache.write(place, len, source);
-            chunk = dcache::chunk_number(place.0);
-            self.position = place.1;
-        }
+        let chunk = if len > 0 { self.payload(len, source) } else { dcache::chunk_number(self.position) };
         let tspub_us = self.now_us.unwrap_or(tsorig_us);
         self.link.mcache.publish(&FragMeta { seq: self.seq, sig, chunk, sz: len as u16, ctl, tsorig_us, tspub_us });
         self.seq = self.seq.wrapping_add(1);
     }
+
+    /// Writes a payload and gives its place. Not inlined: a frag without one is then a dozen instructions.
+    #[inline(never)]
+    fn payload(&mut self, len: usize, source: &mut Source<'_>) -> u32 {
+        let (start, end) = self.link.dcache.place(self.position, len as u64);
+        self.link.dcache.write((start, end), len, source);
+        self.position = end;
+        dcache::chunk_number(start)
+    }
+}
+
+/// Bytes in all parts.
+#[inline]
+pub(crate) fn len_of(parts: &[&[u8]]) -> usize {
+    parts.iter().fold(0, |len, part| len.saturating_add(part.len()))
 }

@@ -5,6 +5,9 @@ use crate::link::Link;
 use crate::mcache::{CTL_EOM, CTL_SOM, FragMeta, Line};
 use crate::sync::{Ordering, fence};
 
+/// First and last frag of a message in one.
+const CTL_WHOLE: u16 = CTL_SOM | CTL_EOM;
+
 /// What a poll found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Polled {
@@ -84,6 +87,13 @@ impl LinkReader {
                 Line::NotYet => return Polled::Empty,
                 Line::Overrun => return self.overrun(),
             };
+            if meta.ctl & CTL_WHOLE == CTL_WHOLE {
+                self.break_off();
+                if wanted(meta.sig) {
+                    return self.whole(&meta, out);
+                }
+                return self.pass_by(&meta, Assembly::Passing, |stats| stats.unwanted += 1);
+            }
             if let Some(polled) = self.take(&meta, &mut wanted, out) {
                 return polled;
             }
@@ -111,19 +121,12 @@ impl LinkReader {
         &self.link
     }
 
-    /// Uses up one frag; `None`: more frags of the same message are needed.
-    #[inline]
+    /// Uses up one frag of several; `None`: more frags of the same message are needed.
     fn take(&mut self, meta: &FragMeta, wanted: &mut impl FnMut(u64) -> bool, out: &mut Vec<u8>) -> Option<Polled> {
         if meta.ctl & CTL_SOM != 0 {
-            if let Assembly::Open { .. } = self.assembly {
-                self.stats.broken_messages += 1;
-            }
-            self.assembly = Assembly::Idle;
+            self.break_off();
             if !wanted(meta.sig) {
                 return Some(self.pass_by(meta, Assembly::Passing, |stats| stats.unwanted += 1));
-            }
-            if meta.ctl & CTL_EOM != 0 {
-                return Some(self.whole(meta, out));
             }
             self.partial.clear();
             return self.part(meta, *meta, 1, out);
@@ -135,8 +138,18 @@ impl LinkReader {
         }
     }
 
-    /// A message of one frag goes straight to the caller.
+    /// A first frag has come: a message that is still open will have no end.
     #[inline]
+    fn break_off(&mut self) {
+        if let Assembly::Open { .. } = self.assembly {
+            self.stats.broken_messages += 1;
+        }
+        self.assembly = Assembly::Idle;
+    }
+
+    /// A message of one frag goes straight to the caller.
+    // Inlined, as is `deliver`: the answer then stays in registers.
+    #[inline(always)]
     fn whole(&mut self, meta: &FragMeta, out: &mut Vec<u8>) -> Polled {
         out.clear();
         match self.copy(meta, out) {
@@ -182,7 +195,7 @@ impl LinkReader {
         Err(Lost::Overrun)
     }
 
-    #[inline]
+    #[inline(always)]
     fn deliver(&mut self, last: &FragMeta, first: &FragMeta) -> Polled {
         self.seq = last.seq.wrapping_add(1);
         self.assembly = Assembly::Idle;
@@ -197,6 +210,7 @@ impl LinkReader {
         Polled::Skipped
     }
 
+    #[cold]
     fn lose(&mut self, meta: &FragMeta, lost: Lost) -> Polled {
         match lost {
             Lost::Overrun => self.overrun(),

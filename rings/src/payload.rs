@@ -12,8 +12,14 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    #[inline]
     pub(crate) fn new(parts: &'a [&'a [u8]]) -> Self {
         Source { current: &[], rest: parts }
+    }
+
+    #[inline]
+    pub(crate) fn whole(payload: &'a [u8]) -> Self {
+        Source { current: payload, rest: &[] }
     }
 
     /// Stores the next `len` bytes; the last word is filled up with zeros. The caller knows that so many are left and that

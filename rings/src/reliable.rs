@@ -3,8 +3,9 @@
 use crate::dcache;
 use crate::fctl::{Demand, Fctl};
 use crate::fseq::Fseq;
-use crate::link::{Link, LinkWriter};
+use crate::link::{Link, LinkWriter, len_of};
 use crate::link_reader::{LinkReader, Polled, ReaderStats};
+use crate::payload::Source;
 
 /// Why a reliable writer did not take a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,21 +49,16 @@ impl ReliableWriter {
     /// `NoCredit`: with hysteresis, until two thirds of the link are free. `TooLong`: over `message_len_max()`.
     #[inline]
     pub fn try_publish(&mut self, sig: u64, tsorig_us: u32, payload: &[u8]) -> Result<u64, Full> {
-        self.try_publish_parts(sig, tsorig_us, &[payload])
+        self.admit(payload.len())?;
+        Ok(self.writer.message(sig, tsorig_us, payload.len(), Source::whole(payload)))
     }
 
     /// The same for a message that lies in several places.
     #[inline]
     pub fn try_publish_parts(&mut self, sig: u64, tsorig_us: u32, parts: &[&[u8]]) -> Result<u64, Full> {
-        let len = parts.iter().fold(0usize, |len, part| len.saturating_add(part.len()));
-        if len > self.writer.message_len_max() {
-            return Err(Full::TooLong { len, max: self.writer.message_len_max() });
-        }
-        let demand = self.demand(len);
-        if !self.fctl.admits(demand, self.writer.link()) {
-            return Err(Full::NoCredit);
-        }
-        Ok(self.writer.publish_parts(sig, tsorig_us, parts))
+        let len = len_of(parts);
+        self.admit(len)?;
+        Ok(self.writer.message(sig, tsorig_us, len, Source::new(parts)))
     }
 
     /// Publishes without asking for credit, for consumers known to be away: what they had not read may be overwritten; their
@@ -82,17 +78,16 @@ impl ReliableWriter {
         self.writer.message_len_max()
     }
 
+    /// Whether a message of `len` bytes may be published now.
     #[inline]
-    fn demand(&self, len: usize) -> Demand {
-        let (link, position) = (self.writer.link(), self.writer.position());
-        let frag_len_max = link.dcache.frag_len_max();
-        let (mut end, mut left, frags) = (position, len as u64, link.frags(len));
-        while left > 0 {
-            let now = left.min(frag_len_max);
-            end = link.dcache.place(end, now).1;
-            left -= now;
+    fn admit(&mut self, len: usize) -> Result<(), Full> {
+        if len > self.writer.message_len_max() {
+            return Err(Full::TooLong { len, max: self.writer.message_len_max() });
         }
-        Demand { seq: self.writer.seq(), frags, position, end }
+        let position = self.writer.position();
+        let (frags, end) = self.writer.link().extent(position, len);
+        let demand = Demand { seq: self.writer.seq(), frags, position, end };
+        if self.fctl.admits(demand, self.writer.link()) { Ok(()) } else { Err(Full::NoCredit) }
     }
 }
 
