@@ -51,6 +51,9 @@ pub struct ClientConfig {
     pub pending_len_max: usize,
     /// How long a later group waits for an earlier one; zero delivers everything as it comes.
     pub group_wait: Duration,
+    /// How long a group waits when the one before it was not seen at all: its stream may have been overtaken, or it does
+    /// not exist.
+    pub gap_wait: Duration,
 }
 
 impl Default for ClientConfig {
@@ -65,6 +68,7 @@ impl Default for ClientConfig {
             object_len_max: 8 * 1024 * 1024,
             pending_len_max: 32 * 1024 * 1024,
             group_wait: Duration::from_secs(1),
+            gap_wait: Duration::from_millis(100),
         }
     }
 }

@@ -44,36 +44,52 @@ struct Group {
     reset: bool,
     /// Its last object was seen.
     ended: bool,
+    /// Objects of it were released, or may be.
+    begun: bool,
+}
+
+/// What holds objects back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    /// The groups between the last one that is over and the first one that is here: their streams may be overtaken.
+    Gap,
+    /// The first group does not end while a later one is here.
+    Group,
 }
 
 /// The order of one subscription.
 #[derive(Debug)]
 pub(super) struct Order {
     wait: Duration,
+    gap_wait: Duration,
     pending_len_max: usize,
     pending_len: usize,
     /// The joining FETCH is not over.
     fetching: bool,
     groups: BTreeMap<u64, Group>,
-    /// Groups below this one are over.
+    /// Groups below this one are over, or were given up before they came.
     floor: u64,
-    /// Since when the first group has held back a later one.
-    blocked_since: Option<Instant>,
+    /// The group after the last one that is over.
+    next: Option<u64>,
+    /// What holds objects back, and until when.
+    blocked: Option<(Block, Instant)>,
     streams_seen: u64,
     streams_open: u64,
     done: Option<(PublishDone, Instant)>,
 }
 
 impl Order {
-    pub(super) fn new(wait: Duration, pending_len_max: usize) -> Self {
+    pub(super) fn new(wait: Duration, gap_wait: Duration, pending_len_max: usize) -> Self {
         Self {
             wait,
+            gap_wait,
             pending_len_max,
             pending_len: 0,
             fetching: false,
             groups: BTreeMap::new(),
             floor: 0,
-            blocked_since: None,
+            next: None,
+            blocked: None,
             streams_seen: 0,
             streams_open: 0,
             done: None,
@@ -85,15 +101,20 @@ impl Order {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let blocked = self.blocked_since.and_then(|since| since.checked_add(self.wait));
+        let blocked = self.blocked.map(|(_, until)| until);
         let done = self.done.as_ref().map(|(_, until)| *until);
         [blocked, done].into_iter().flatten().min()
     }
 
     /// A subgroup stream of the group begins. `false`: nobody wants it any more.
-    pub(super) fn on_open(&mut self, group: u64, stream: StreamId) -> bool {
+    pub(super) fn on_open(&mut self, group: u64, stream: StreamId, out: &mut Vec<Released>) -> bool {
         self.streams_seen += 1;
         if group < self.floor {
+            if self.next.is_none_or(|next| group >= next) {
+                // It was overtaken for so long that its turn is over: nobody has heard of it yet.
+                out.push(Released::GroupEnd { group, complete: false });
+            }
+            out.push(Released::Stop(stream));
             return false;
         }
         self.streams_open += 1;
@@ -140,7 +161,8 @@ impl Order {
     pub(super) fn on_fetched(&mut self, object: ObjectReceived, out: &mut Vec<Released>) {
         let group = object.group;
         self.end_before(group, out);
-        self.groups.entry(group).or_default();
+        self.groups.entry(group).or_default().begun = true;
+        self.floor = self.floor.max(group);
         out.push(Released::Object(object));
     }
 
@@ -159,9 +181,19 @@ impl Order {
     }
 
     pub(super) fn on_timeout(&mut self, now: Instant, out: &mut Vec<Released>) {
-        if self.blocked_since.is_some_and(|since| now.saturating_duration_since(since) >= self.wait) {
-            self.give_up_first(out);
-            self.drain(now, out);
+        match self.blocked {
+            Some((Block::Gap, until)) if until <= now => {
+                self.blocked = None;
+                if let Some(mut first) = self.groups.first_entry() {
+                    first.get_mut().begun = true;
+                }
+                self.drain(now, out);
+            }
+            Some((Block::Group, until)) if until <= now => {
+                self.give_up_first(out);
+                self.drain(now, out);
+            }
+            _ => {}
         }
         self.check_done(now, out);
     }
@@ -177,7 +209,7 @@ impl Order {
             self.finish_first(out);
         }
         if let Some((done, _)) = self.done.take() {
-            self.blocked_since = None;
+            self.blocked = None;
             out.push(Released::Done { done, streams_seen: self.streams_seen });
         }
     }
@@ -191,24 +223,40 @@ impl Order {
             self.drain_unordered(out);
             return;
         }
-        loop {
-            let newer = self.groups.len() > 1;
-            let Some((_, group)) = self.groups.iter_mut().next() else { break };
+        while let Some(mut first) = self.groups.first_entry() {
+            let (id, group) = (*first.key(), first.get_mut());
+            if !group.begun && self.next.is_some_and(|next| id > next) && !self.gap_wait.is_zero() {
+                self.block(Block::Gap, now);
+                return;
+            }
+            group.begun = true;
+            self.floor = self.floor.max(id);
             for object in group.pending.drain(..) {
                 self.pending_len = self.pending_len.saturating_sub(object.payload.len());
                 out.push(Released::Object(object));
             }
             let closed = group.open.is_empty();
+            let (ended, streamed) = (group.ended && !group.reset, group.streamed);
+            let newer = self.groups.len() > 1;
             // A group of which no stream was seen may still get one: the start of the next one can overtake it.
-            let over = closed && ((group.ended && !group.reset) || (newer && group.streamed));
-            if !over {
-                self.blocked_since = if newer { self.blocked_since.or(Some(now)) } else { None };
+            if !closed || !(ended || (newer && streamed)) {
+                if newer {
+                    self.block(Block::Group, now);
+                } else {
+                    self.blocked = None;
+                }
                 return;
             }
-            self.blocked_since = None;
             self.finish_first(out);
         }
-        self.blocked_since = None;
+        self.blocked = None;
+    }
+
+    fn block(&mut self, block: Block, now: Instant) {
+        if self.blocked.is_none_or(|(known, _)| known != block) {
+            let wait = if block == Block::Gap { self.gap_wait } else { self.wait };
+            self.blocked = Some((block, now.checked_add(wait).unwrap_or(now)));
+        }
     }
 
     fn drain_unordered(&mut self, out: &mut Vec<Released>) {
@@ -234,19 +282,20 @@ impl Order {
     }
 
     fn finish_first(&mut self, out: &mut Vec<Released>) {
+        self.blocked = None;
         let Some((id, group)) = self.groups.pop_first() else { return };
         for object in group.pending {
             self.pending_len = self.pending_len.saturating_sub(object.payload.len());
             out.push(Released::Object(object));
         }
         self.floor = id.saturating_add(1);
+        self.next = Some(self.floor);
         let complete = !group.reset && group.open.is_empty();
         out.extend(group.open.into_iter().map(Released::Stop));
         out.push(Released::GroupEnd { group: id, complete });
     }
 
     fn give_up_first(&mut self, out: &mut Vec<Released>) {
-        self.blocked_since = None;
         self.streams_open = self
             .streams_open
             .saturating_sub(self.groups.first_entry().map_or(0, |first| first.get().open.len() as u64));

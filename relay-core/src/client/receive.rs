@@ -11,7 +11,7 @@ use crate::wire::{
     StreamKind, SubgroupHeader, SubgroupId, SubgroupItem, SubgroupObject, SubgroupReader,
 };
 
-use super::order::{Order, StreamEnd};
+use super::order::StreamEnd;
 use super::requests::{Kind, Request};
 use super::{Client, ClientEvent, ObjectReceived, RequestId};
 
@@ -217,7 +217,7 @@ impl Client {
             }
             ControlMessage::Publish(message) => {
                 self.aliases.insert(message.track_alias, id);
-                let order = Box::new(Order::new(self.config.group_wait, self.config.pending_len_max));
+                let order = self.new_order();
                 let (track, largest) = (message.track, message.parameters.largest_object);
                 (Kind::Subscription(order), ClientEvent::TrackOffered { request: id, track, largest }, true)
             }
@@ -258,8 +258,10 @@ impl Client {
                 self.incoming.insert(stream, Incoming::Ignored);
                 return Ok(());
             };
-            if !order.on_open(header.group, stream) {
-                self.incoming.insert(stream, Incoming::Ignored);
+            let mut out = Vec::new();
+            let wanted = order.on_open(header.group, stream, &mut out);
+            self.deliver(id, out);
+            if !wanted {
                 return Ok(());
             }
         }

@@ -12,7 +12,7 @@ use crate::wire::{
 
 use super::order::{Order, Released};
 use super::receive::{Fatal, Incoming};
-use super::{Client, ClientEvent, RequestId};
+use super::{Client, ClientConfig, ClientEvent, RequestId};
 
 /// Where a subscription joins its track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl Client {
             filter: Some(filter),
             ..Parameters::default()
         };
-        let order = Box::new(Order::new(self.config.group_wait, self.config.pending_len_max));
+        let order = self.new_order();
         let track = request.track;
         let id = self.make(Kind::Subscription(order), |request_id| {
             ControlMessage::Subscribe(Subscribe { request_id, track, parameters })
@@ -243,6 +243,11 @@ impl Client {
             state.out.finish();
             self.flush.push_back(request);
         }
+    }
+
+    pub(super) fn new_order(&self) -> Box<Order> {
+        let ClientConfig { group_wait, gap_wait, pending_len_max, .. } = self.config;
+        Box::new(Order::new(group_wait, gap_wait, pending_len_max))
     }
 
     fn take_id(&mut self) -> u64 {

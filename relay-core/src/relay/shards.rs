@@ -82,6 +82,7 @@ impl Relay {
                 self.answer_shard(now, shard, key);
             } else {
                 track.waiters.push(Waiter::Shard(shard));
+                track.idle_since = None;
             }
             return;
         }

@@ -123,6 +123,7 @@ impl Relay {
         }
         if let Some(state) = self.tracks.get_mut(track) {
             state.waiters.push(Waiter::Request { session: key, request });
+            state.idle_since = None;
         }
         self.arm_session(now, key);
         self.arm_track(now, track);

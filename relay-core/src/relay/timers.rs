@@ -154,7 +154,7 @@ impl Relay {
     pub(super) fn arm_track(&mut self, now: Instant, key: Key) {
         let linger = self.config.linger;
         let Some(track) = self.tracks.get_mut(key) else { return };
-        let idle = track.idle_since.and_then(|since| since.checked_add(linger));
+        let idle = track.idle_since.filter(|_| track.is_unused()).and_then(|since| since.checked_add(linger));
         let ends = track.origins.iter().filter_map(|origin| match origin {
             Origin::Local => None,
             Origin::Session(origin) => origin.done.map(|(_, _, until)| until),
