@@ -19,6 +19,7 @@ use crate::endpoints::Endpoints;
 use crate::keys::Vault;
 use crate::metrics::Metrics;
 use crate::program::{Contents, Program};
+use crate::redact::redact;
 use crate::servers::{self, Limit};
 use crate::settings::{Flags, Settings};
 use crate::store::{SqliteStore, Store};
@@ -68,7 +69,7 @@ pub async fn run(args: ControlArgs) -> Result<(), Error> {
         .transpose()?;
     let app = open(&dir, config, args.flags.web_dir).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api = app.endpoints.api(), "control starts");
-    let served = serve(&app, https, http).await;
+    let served = serve(&app, https, http, args.launcher.is_some()).await;
     app.program.close();
     served
 }
@@ -100,7 +101,7 @@ pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Re
     }))
 }
 
-async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>) -> Result<(), Error> {
+async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>, terminal: bool) -> Result<(), Error> {
     let tls = RustlsConfig::from_config(app.certificates.server_config()?);
     let handle = Handle::new();
     let mut tasks = JoinSet::new();
@@ -109,7 +110,7 @@ async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>) ->
     if let Some(http) = http {
         tasks.spawn(servers::http(http, router(app.clone(), true), handle.clone(), limit()));
     }
-    tasks.spawn(look_after_program(app.clone()));
+    tasks.spawn(look_after_program(app.clone(), terminal));
     tasks.spawn(look_after_certificate(app.clone(), tls));
     let ended = tokio::select! {
         Some(ended) = tasks.join_next() => ended.unwrap_or(Ok(())),
@@ -129,12 +130,17 @@ async fn idle(handle: &Handle<SocketAddr>) {
     }
 }
 
-async fn look_after_program(app: Arc<App>) -> Result<(), Error> {
+async fn look_after_program(app: Arc<App>, terminal: bool) -> Result<(), Error> {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        app.program.tick(log_event);
+        app.program.tick(|event| {
+            log_event(event);
+            if let Some(line) = short_line(event).filter(|_| terminal) {
+                eprintln!("{}", redact(&line));
+            }
+        });
     }
 }
 
@@ -163,6 +169,19 @@ fn log_event(event: &Event) {
             tracing::warn!(input, shard, reason, peer, "encoder refused");
         }
         other => tracing::debug!(?other, "event"),
+    }
+}
+
+/// What the person in front of `streams up` wants to know: what becomes of the encoders.
+fn short_line(event: &Event) -> Option<String> {
+    match event {
+        Event::IngestUp { input, protocol, peer, .. } => Some(format!("{input}: {protocol} encoder up from {peer}")),
+        Event::IngestDown { input, reason, .. } => Some(format!("{input}: encoder down ({reason})")),
+        // Without a valid input it is some stranger: the log has it, the terminal is not theirs to fill.
+        Event::IngestRefused { input: Some(input), reason, peer, .. } => {
+            Some(format!("{input}: encoder from {peer} refused ({reason})"))
+        }
+        _ => None,
     }
 }
 

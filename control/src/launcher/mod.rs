@@ -1,4 +1,4 @@
-//! `streams up`: starts control and engine side by side and watches both.
+//! `streams up`: starts control, then the engine beside it, and watches both.
 //!
 //! ```text
 //! streams up ─┬─ streams-control   a child; dies with the launcher (parent-death signal)
@@ -33,8 +33,8 @@ use crate::{Error, program};
 const CONTROL_STOP: Duration = Duration::from_secs(5);
 /// The engine gets so long to end after SIGTERM.
 const ENGINE_STOP: Duration = Duration::from_secs(5);
-/// What the engine gets beyond the drain's deadline to end by itself.
-const DRAIN_SLACK: Duration = Duration::from_secs(1);
+/// How often a draining engine is asked whether sessions are left.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// Flags of `streams up`.
 #[derive(Debug, clap::Args)]
@@ -80,33 +80,43 @@ pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<
     ports::check(&endpoints, running.is_some())?;
 
     let launch = Launch { dir: &dir, settings: &settings, web_dir: args.flags.web_dir.as_deref(), output };
-    let mut engine = match running {
-        Some(pid) => Engine::attach(&launch, pid)?,
-        None => Engine::start(&launch)?,
-    };
-    let mut control = match control::start(&launch) {
-        Ok(control) => control,
-        Err(error) => {
-            engine.give_up(ENGINE_STOP).await?;
-            return Err(error);
-        }
-    };
+    let mut engine = running.map(|pid| Engine::attach(&launch, pid)).transpose()?;
+    let mut control = control::start(&launch)?;
     let served = tokio::select! {
         served = serve(&launch, &endpoints, &mut control, &mut engine) => served,
         () = stop.next() => {
             output.note("stopping (again to stop at once)");
             tokio::select! {
-                stopped = wind_down(&launch, &endpoints, &mut engine) => stopped,
-                () = stop.next() => engine.process().kill().await,
+                stopped = wind_down(&launch, &endpoints, engine.as_mut()) => stopped,
+                () = stop.next() => kill(engine.as_mut()).await,
             }
         }
     };
     // What never became ready is not left behind; an engine that served stays when control died.
-    if let Err(Error::EngineFailed { .. } | Error::ControlFailed { .. }) = served {
+    if let (Err(Error::EngineFailed { .. } | Error::ControlFailed { .. }), Some(engine)) = (&served, &mut engine) {
         engine.give_up(ENGINE_STOP).await?;
     }
     control.stop(CONTROL_STOP).await?;
+    if served.is_ok() {
+        // Both have ended: nobody needs the shared memory any more.
+        remove_run_dir(&dir)?;
+    }
     served
+}
+
+async fn kill(engine: Option<&mut Engine>) -> Result<(), Error> {
+    match engine {
+        Some(engine) => engine.process().kill().await,
+        None => Ok(()),
+    }
+}
+
+fn remove_run_dir(dir: &DataDir) -> Result<(), Error> {
+    let run_dir = dir.run_dir();
+    match std::fs::remove_dir_all(&run_dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", run_dir)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// What the parts of the launcher share.
@@ -122,11 +132,20 @@ async fn serve(
     launch: &Launch<'_>,
     endpoints: &Endpoints,
     control: &mut Watched,
-    engine: &mut Engine,
+    engine: &mut Option<Engine>,
 ) -> Result<(), Error> {
     let control_log = launch.dir.log("control.log");
+    // Certificate and tables first: an engine that starts finds them, not what an earlier start left behind.
     tokio::select! {
-        ready = ready::wait(launch.dir, endpoints) => ready?,
+        up = ready::wait(launch.dir, endpoints, "/healthz") => up?,
+        status = control.ended() => return Err(Error::ControlFailed { status, log: control_log }),
+    }
+    let engine = match engine {
+        Some(engine) => engine,
+        None => engine.insert(Engine::start(launch)?),
+    };
+    tokio::select! {
+        ready = ready::wait(launch.dir, endpoints, "/readyz") => ready?,
         status = control.ended() => return Err(Error::ControlFailed { status, log: control_log }),
         status = engine.process().ended() => return Err(engine.failed(&format!("it ended ({status})"))),
     }
@@ -143,7 +162,8 @@ async fn serve(
 }
 
 /// Lets sessions go, then stops the engine.
-async fn wind_down(launch: &Launch<'_>, endpoints: &Endpoints, engine: &mut Engine) -> Result<(), Error> {
+async fn wind_down(launch: &Launch<'_>, endpoints: &Endpoints, engine: Option<&mut Engine>) -> Result<(), Error> {
+    let Some(engine) = engine else { return Ok(()) };
     let drain = Duration::from_millis(launch.settings.config.engine.drain_timeout_ms);
     let body = json!({ "timeout_seconds": drain.as_millis().div_ceil(1000) as u64 });
     let asked = match Client::new(launch.dir, Some(&endpoints.api()), None) {
@@ -151,11 +171,25 @@ async fn wind_down(launch: &Launch<'_>, endpoints: &Endpoints, engine: &mut Engi
         Err(error) => Err(error),
     };
     match asked {
-        // The engine ends by itself when the last session is gone.
-        Ok(_) => drop(tokio::time::timeout(drain + DRAIN_SLACK, engine.process().ended()).await),
+        // Whether all have left or the time is over: the engine is stopped next.
+        Ok(_) => drop(tokio::time::timeout(drain, sessions_gone(launch, engine)).await),
         Err(error) => launch.output.note(&format!("sessions are not told: {error}")),
     }
     engine.process().stop(ENGINE_STOP).await
+}
+
+/// Waits until no session is open, or the engine has ended by itself.
+async fn sessions_gone(launch: &Launch<'_>, engine: &mut Engine) {
+    let run_dir = launch.dir.run_dir();
+    let left = async {
+        while program::sessions_open(&run_dir).is_some_and(|open| open > 0) {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+    };
+    tokio::select! {
+        () = left => {}
+        _ = engine.process().ended() => {}
+    }
 }
 
 /// SIGINT and SIGTERM.

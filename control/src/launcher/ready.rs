@@ -1,4 +1,4 @@
-//! Waiting for `/readyz`, and the table of endpoints.
+//! Waiting for control and for the shards, and the table of endpoints.
 
 use std::time::Duration;
 
@@ -11,17 +11,18 @@ use crate::cli::{Client, pairs};
 use crate::datadir::DataDir;
 use crate::endpoints::Endpoints;
 
-/// How often `/readyz` is asked.
-const POLL: Duration = Duration::from_millis(50);
+/// How often is asked.
+const POLL: Duration = Duration::from_millis(25);
 /// Longest wait: a start takes a second or two, on a machine that is busy building some more.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// Waits until control answers and every shard runs.
-pub async fn wait(dir: &DataDir, endpoints: &Endpoints) -> Result<(), Error> {
+/// Waits until `path` of the API is answered with success: `/healthz` when control serves, `/readyz` when every shard
+/// runs too.
+pub async fn wait(dir: &DataDir, endpoints: &Endpoints, path: &str) -> Result<(), Error> {
     let deadline = Instant::now() + READY_MAX;
     loop {
         let asked = match Client::new(dir, Some(&endpoints.api()), None) {
-            Ok(client) => client.get("/readyz").await,
+            Ok(client) => client.get(path).await,
             Err(error) => Err(error),
         };
         match asked {

@@ -188,6 +188,14 @@ pub fn peek(run_dir: &Path) -> EngineState {
     EngineState { shards: cncs.map(|cnc| state_of(&cnc)).collect() }
 }
 
+/// Viewers' and publishers' sessions that are open now, by the run folder alone; `None` without an engine.
+pub fn sessions_open(run_dir: &Path) -> Option<u64> {
+    let current = streams_rings::schema::current_path(run_dir, names::SHARDS);
+    let workspace = Workspace::join(current, Access::ReadOnly).ok()?;
+    let of = |shard| Some(workspace.counters(&names::shard(shard)).ok()?.get(Counter::SessionsOpen.index()));
+    (0..shard_count(&workspace)).map(of).sum()
+}
+
 fn shard_count(workspace: &Workspace) -> usize {
     (0..SHARDS_MAX).take_while(|shard| workspace.cnc(&names::shard(*shard)).is_ok()).count()
 }

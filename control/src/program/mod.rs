@@ -24,7 +24,7 @@ use streams_rings::{Access, Cnc, Signal, Workspace, now_ns};
 
 use self::commands::Commands;
 use self::engine_view::EngineView;
-pub use self::engine_view::{EngineState, HEARTBEAT_FRESH, ShardState, peek};
+pub use self::engine_view::{EngineState, HEARTBEAT_FRESH, ShardState, peek, sessions_open};
 pub use self::tables::KEYS_OF_INPUT_MAX;
 use self::tables::Tables;
 use crate::Error;
