@@ -91,5 +91,5 @@ fn viewers_on_every_shard_get_a_publisher_of_another() {
             .collect();
         viewers.into_iter().for_each(|viewer| viewer.join().expect("every viewer played"));
     });
-    assert!(stack.metric("streams_media_received_total") > 0.0, "{}", stack.http_get("/metrics"));
+    assert!(stack.metric("streams_engine_media_received_total") > 0.0, "{}", stack.http_get("/metrics"));
 }

@@ -20,6 +20,7 @@ mod runtime;
 mod rx;
 mod tables;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -102,6 +103,19 @@ pub struct IngestStats {
     pub hand_overs: u64,
 }
 
+/// The [`Sink`] of a shard whose other parts stay usable.
+macro_rules! sink {
+    ($shard:ident) => {
+        Sink {
+            relay: &mut $shard.relay,
+            tables: $shard.parts.control.tables(),
+            now: $shard.now,
+            open: &mut $shard.sessions_open,
+            left: &mut $shard.sessions_left,
+        }
+    };
+}
+
 /// One shard.
 pub struct Shard {
     parts: ShardParts,
@@ -114,6 +128,9 @@ pub struct Shard {
     arrived: Vec<EncoderHandOver>,
     ingest: IngestStats,
     sessions_open: u64,
+    sessions_left: Vec<SessionId>,
+    /// Sessions that this side closed: control knows why already.
+    sessions_told: HashSet<SessionId>,
     sessions_opened: u64,
     auth_failed: u64,
     toss_in: u64,
@@ -139,6 +156,8 @@ impl Shard {
             arrived: Vec::new(),
             ingest: IngestStats::default(),
             sessions_open: 0,
+            sessions_left: Vec::new(),
+            sessions_told: HashSet::new(),
             sessions_opened: 0,
             auth_failed: 0,
             toss_in: 0,
@@ -171,6 +190,7 @@ impl Shard {
         busy |= self.events();
         busy |= self.send();
         busy |= self.events();
+        self.tell_left();
         let waiting = self.parts.links.flush();
         if !waiting {
             self.parts.announced.commit();
@@ -252,7 +272,7 @@ impl Shard {
             };
             any |= received > 0;
             let local = self.parts.backend.local_addr();
-            let mut sink = Sink { relay: &mut self.relay, tables: self.parts.control.tables(), now: self.now };
+            let mut sink = sink!(self);
             while let Some((datagram, arrival)) = self.parts.rx.next(local) {
                 let toss =
                     self.parts.endpoint.datagram(self.now, datagram, arrival, self.parts.backend.as_mut(), &mut sink);
@@ -289,7 +309,7 @@ impl Shard {
                 Letter::Datagram { mut bytes, from } => {
                     self.toss_in += 1;
                     let to = self.parts.backend.local_addr();
-                    let mut sink = Sink { relay: &mut self.relay, tables: self.parts.control.tables(), now: self.now };
+                    let mut sink = sink!(self);
                     let arrival = crate::quic::Arrival { from, to };
                     // A datagram is tossed once: its id names this shard, so it stays here whatever becomes of it.
                     let _ = self.parts.endpoint.datagram(
@@ -306,7 +326,7 @@ impl Shard {
     }
 
     fn timers(&mut self) {
-        let mut sink = Sink { relay: &mut self.relay, tables: self.parts.control.tables(), now: self.now };
+        let mut sink = sink!(self);
         self.parts.endpoint.handle_timeouts(self.now, &mut sink);
         if self.relay.next_timeout().is_some_and(|due| due <= self.now) {
             self.relay.handle_timeout(self.now, self.unix_ms, self.parts.control.tables());
@@ -321,7 +341,7 @@ impl Shard {
                 break;
             }
             any = true;
-            let mut sink = Sink { relay: &mut self.relay, tables: self.parts.control.tables(), now: self.now };
+            let mut sink = sink!(self);
             let backend = self.parts.backend.as_mut();
             if let Err(error) = self.parts.endpoint.flush(self.now, backend, &mut sink, &mut self.writable) {
                 warn!(shard = self.parts.shard, %error, "sending failed");
@@ -380,6 +400,7 @@ impl Shard {
             }
             RelayEvent::SessionClose { session, code, reason } => {
                 self.auth_failed += u64::from(reason.starts_with("auth_failed"));
+                self.sessions_told.insert(session);
                 info!(shard, session = session.0, code, reason, "session closed");
                 self.event(&Event::SessionClosed { session: session.0, shard, reason });
             }
@@ -387,6 +408,17 @@ impl Shard {
                 info!(shard, session = session.0, input, "publish session ready")
             }
             other => warn!(shard, ?other, "an event that concerns other shards was left over"),
+        }
+    }
+
+    /// Tells control of sessions whose peer left.
+    fn tell_left(&mut self) {
+        for session in std::mem::take(&mut self.sessions_left) {
+            if !self.sessions_told.remove(&session) {
+                let shard = self.parts.shard;
+                info!(shard, session = session.0, "session left");
+                self.event(&Event::SessionClosed { session: session.0, shard, reason: "the peer left".into() });
+            }
         }
     }
 
@@ -535,10 +567,15 @@ struct Sink<'a> {
     relay: &'a mut Relay,
     tables: &'a Tables,
     now: Instant,
+    /// Sessions now.
+    open: &'a mut u64,
+    /// Sessions that ended in this turn.
+    left: &'a mut Vec<SessionId>,
 }
 
 impl SessionSink for Sink<'_> {
     fn session_open(&mut self, session: SessionId, config: SessionConfig) {
+        *self.open += 1;
         self.relay.session_open(self.now, session, config);
     }
 
@@ -551,6 +588,8 @@ impl SessionSink for Sink<'_> {
     }
 
     fn session_closed(&mut self, session: SessionId) {
+        *self.open = self.open.saturating_sub(1);
+        self.left.push(session);
         self.relay.session_closed(self.now, session);
     }
 }
