@@ -21,7 +21,7 @@ impl Minter {
     fn new(stack: &Stack, algorithm: Algorithm) -> Self {
         let name = if algorithm == Algorithm::EdDSA { "EdDSA" } else { "RS256" };
         let made = stack.json(&["signing-key", "create", "--alg", name]);
-        let pem = made["private_key"].as_str().expect("the private key, once").as_bytes().to_vec();
+        let pem = made["private_key_pem"].as_str().expect("the private key, once").as_bytes().to_vec();
         let key = match algorithm {
             Algorithm::EdDSA => EncodingKey::from_ed_pem(&pem),
             _ => EncodingKey::from_rsa_pem(&pem),
@@ -138,7 +138,7 @@ fn forged_headers_and_revoked_keys_are_refused() {
     let keys = stack.json(&["signing-key", "list"]);
     let keys = keys["data"].as_array().or(keys.as_array()).expect("a list").clone();
     let public = keys.iter().find(|key| text(&key["kid"], &key["id"]) == minter.kid).expect("our key is listed");
-    let pem = public["public_key"].as_str().or(public["public_key_pem"].as_str()).expect("the public half").to_owned();
+    let pem = public["public_key_pem"].as_str().expect("the public half").to_owned();
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some(minter.kid.clone());
     let confused = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(pem.as_bytes())).expect("signed");

@@ -87,6 +87,11 @@ impl Broadcast {
         context.announced.withdraw(&self.namespace);
     }
 
+    /// Whether viewers can find the tracks.
+    pub(super) fn has_catalog(&self) -> bool {
+        self.catalog.is_some()
+    }
+
     /// The highest group id used.
     pub(super) fn last_group(&self) -> Option<u64> {
         self.packager.last_group()

@@ -186,9 +186,10 @@ impl Inputs {
         let connection = self.connections_made;
         let id = owner.entry.id.clone();
         let reconnect_window = Duration::from_secs(u64::from(owner.entry.reconnect_window_s));
+        // `active` is told when there is something to watch: when the catalog is out, or media flows again.
         let runtime = RuntimeEntry {
             input: id.clone(),
-            state: "active".into(),
+            state: "idle".into(),
             protocol: "rtmp".into(),
             shard: self.shard,
             since_ms: context.unix_ms,
@@ -200,7 +201,8 @@ impl Inputs {
                     old.kick("another encoder started with the same stream key; the newest wins");
                 }
                 input.broadcast.reconnect(context);
-                input.runtime = RuntimeEntry { tracks: std::mem::take(&mut input.runtime.tracks), ..runtime };
+                let (tracks, state) = (std::mem::take(&mut input.runtime.tracks), std::mem::take(&mut input.runtime.state));
+                input.runtime = RuntimeEntry { tracks, state, ..runtime };
                 input.connection = Some((connection, kick));
                 input.reconnect_until = None;
                 input.reconnect_window = reconnect_window;
@@ -229,8 +231,15 @@ impl Inputs {
     pub fn unit(&mut self, context: &mut InputContext<'_>, publication: &Publication, unit: AccessUnit) -> bool {
         let Some(input) = current(&mut self.live, publication) else { return false };
         let tracks_changed = input.broadcast.unit(context, unit);
+        let begins = input.runtime.state != "active" && input.broadcast.has_catalog();
+        if begins {
+            input.runtime.state = "active".into();
+            input.runtime.since_ms = context.unix_ms;
+        }
         if tracks_changed {
             input.runtime.tracks = input.broadcast.runtime_tracks();
+        }
+        if tracks_changed || begins {
             self.publish_runtime(&publication.input);
         }
         true
