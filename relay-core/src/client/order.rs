@@ -55,6 +55,8 @@ enum Block {
     Gap,
     /// The first group does not end while a later one is here.
     Group,
+    /// The joining FETCH brings nothing while objects of the subscription are here.
+    Fetch,
 }
 
 /// The order of one subscription.
@@ -158,16 +160,30 @@ impl Order {
     }
 
     /// An object of the joining FETCH: these come in order, and before everything else.
-    pub(super) fn on_fetched(&mut self, object: ObjectReceived, out: &mut Vec<Released>) {
+    pub(super) fn on_fetched(&mut self, now: Instant, object: ObjectReceived, out: &mut Vec<Released>) {
         let group = object.group;
+        if !self.fetching || group < self.floor {
+            // It was given up.
+            return;
+        }
+        if let Some((Block::Fetch, until)) = &mut self.blocked {
+            *until = now.checked_add(self.wait).unwrap_or(now);
+        }
         self.end_before(group, out);
         self.groups.entry(group).or_default().begun = true;
         self.floor = self.floor.max(group);
         out.push(Released::Object(object));
     }
 
-    pub(super) fn on_fetch_over(&mut self, now: Instant, out: &mut Vec<Released>) {
-        self.fetching = false;
+    /// The joining FETCH is over; unless `complete`, its last group misses something.
+    pub(super) fn on_fetch_over(&mut self, now: Instant, complete: bool, out: &mut Vec<Released>) {
+        if !std::mem::replace(&mut self.fetching, false) {
+            return;
+        }
+        self.blocked = None;
+        if let (false, Some(mut group)) = (complete, self.groups.first_entry()) {
+            group.get_mut().reset = true;
+        }
         self.drain(now, out);
         self.check_done(now, out);
     }
@@ -193,6 +209,7 @@ impl Order {
                 self.give_up_first(out);
                 self.drain(now, out);
             }
+            Some((Block::Fetch, until)) if until <= now => self.on_fetch_over(now, false, out),
             _ => {}
         }
         self.check_done(now, out);
@@ -217,6 +234,9 @@ impl Order {
     /// Hands out everything that need not wait.
     fn drain(&mut self, now: Instant, out: &mut Vec<Released>) {
         if self.fetching {
+            if self.groups.values().any(|group| !group.pending.is_empty()) {
+                self.block(Block::Fetch, now);
+            }
             return;
         }
         if self.wait.is_zero() {
@@ -254,7 +274,10 @@ impl Order {
 
     fn block(&mut self, block: Block, now: Instant) {
         if self.blocked.is_none_or(|(known, _)| known != block) {
-            let wait = if block == Block::Gap { self.gap_wait } else { self.wait };
+            let wait = match block {
+                Block::Gap => self.gap_wait,
+                Block::Group | Block::Fetch => self.wait,
+            };
             self.blocked = Some((block, now.checked_add(wait).unwrap_or(now)));
         }
     }

@@ -364,7 +364,7 @@ impl Client {
         match self.requests.get(&id).map(|request| &request.kind) {
             Some(Kind::Fetch { joins: Some(subscription), .. }) => {
                 let subscription = *subscription;
-                self.with_order(now, subscription, |order, _, out| order.on_fetched(object, out));
+                self.with_order(now, subscription, |order, now, out| order.on_fetched(now, object, out));
             }
             Some(Kind::Fetch { joins: None, .. }) => self.events.push_back(ClientEvent::Object(id, object)),
             _ => {}
@@ -376,7 +376,7 @@ impl Client {
         if let Some(Kind::Fetch { joins, .. }) = self.requests.get(&id).map(|request| &request.kind) {
             match *joins {
                 Some(subscription) => {
-                    self.with_order(now, subscription, |order, now, out| order.on_fetch_over(now, out));
+                    self.with_order(now, subscription, |order, now, out| order.on_fetch_over(now, complete, out));
                 }
                 None => self.events.push_back(ClientEvent::FetchEnd { request: id, complete }),
             }

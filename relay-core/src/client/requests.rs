@@ -302,7 +302,8 @@ impl Client {
                 Ok(())
             }
             ControlMessage::RequestError(error) => {
-                self.refused(now, id, error.code, error.reason);
+                // A joining fetch is refused when nothing was published yet: then nothing is missing.
+                self.refused(now, id, error.code, error.reason, true);
                 Ok(())
             }
             ControlMessage::Namespace(found) => {
@@ -330,12 +331,12 @@ impl Client {
         matches!(self.requests.get(&id).map(|request| &request.kind), Some(Kind::Fetch { joins: Some(_), .. }))
     }
 
-    fn refused(&mut self, now: Instant, id: RequestId, code: RequestErrorCode, reason: String) {
+    fn refused(&mut self, now: Instant, id: RequestId, code: RequestErrorCode, reason: String, complete: bool) {
         match self.requests.get(&id).map(|request| &request.kind) {
             // Nothing was published yet, or the subscription itself was refused: it goes on, or fails, by itself.
             Some(Kind::Fetch { joins: Some(subscription), .. }) => {
                 let subscription = *subscription;
-                self.with_order(now, subscription, |order, now, out| order.on_fetch_over(now, out));
+                self.with_order(now, subscription, |order, now, out| order.on_fetch_over(now, complete, out));
             }
             _ => self.events.push_back(ClientEvent::Refused { request: id, code, reason }),
         }
@@ -349,7 +350,7 @@ impl Client {
             self.drop_outgoing(id);
             self.cancel(id);
         } else {
-            self.refused(now, id, RequestErrorCode::Internal, "the relay cancelled the request".to_owned());
+            self.refused(now, id, RequestErrorCode::Internal, "the relay cancelled the request".to_owned(), false);
             self.cancel(id);
         }
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::wire::{Draft, Location, ObjectStatus, encode_object_head, object_id_delta, vi64};
+use crate::wire::{Draft, Location, ObjectStatus, StreamResetCode, encode_object_head, object_id_delta, vi64};
 
 /// Groups a track keeps, however small they are.
 pub(crate) const GROUPS_MAX: usize = 512;
@@ -142,6 +142,15 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn subgroup(&self, id: u64) -> Option<&Subgroup> {
         self.subgroups.iter().find(|subgroup| subgroup.info.id == id)
+    }
+
+    /// How a subgroup ends for a subscriber: objects of a lossy group that came through are sent, and then a reset says
+    /// that they were not all (MoQT-18 §11.4.3).
+    pub(crate) fn end_of(&self, subgroup: &Subgroup) -> SubgroupEnd {
+        match subgroup.end {
+            SubgroupEnd::Finished if self.lossy => SubgroupEnd::Reset(StreamResetCode::Internal.to_u64()),
+            end => end,
+        }
     }
 
     fn is_complete(&self) -> bool {
@@ -300,6 +309,13 @@ impl GroupCache {
     /// Id of the newest object of a subgroup.
     pub(crate) fn last_id(&self, group: u64, subgroup: u64) -> Option<u64> {
         self.group(group)?.subgroup(subgroup)?.objects.back().map(|object| object.id)
+    }
+
+    /// Objects of a group are missing here that were published.
+    pub(crate) fn mark_lossy(&mut self, group: u64) {
+        if let Some(group) = self.group_mut(group) {
+            group.lossy = true;
+        }
     }
 
     /// Adds an object to an open subgroup.

@@ -48,6 +48,8 @@ pub(crate) struct FetchOut {
     /// Its share so far among requests of equal priority (see `pump`).
     pub(crate) served: u64,
     pub(crate) done: bool,
+    /// The stream was reset with this code: the request ends the same way.
+    pub(crate) failed: Option<StreamResetCode>,
 }
 
 /// The range and manner of a FETCH.
@@ -83,6 +85,7 @@ impl FetchOut {
             written: 0,
             served: 0,
             done: false,
+            failed: None,
         }
     }
 
@@ -90,6 +93,7 @@ impl FetchOut {
         if let (Some(stream), false) = (self.stream, self.done) {
             io.reset(stream, code.to_u64());
         }
+        self.failed = Some(code);
         self.done = true;
         self.rest = Bytes::new();
     }
@@ -181,7 +185,7 @@ impl FetchOut {
             }
             let from = last.filter(|last| last.group == current.id).map(|last| last.object);
             let from = from.or_else(|| self.before_first(current.id));
-            if self.put_next_of(current, from) {
+            if self.put_next_of(current, from)? {
                 return Ok(true);
             }
             last = None;
@@ -202,10 +206,14 @@ impl FetchOut {
         if group == self.start.group { self.start.object.checked_sub(1) } else { None }
     }
 
-    fn put_next_of(&mut self, group: &Group, mut after: Option<u64>) -> bool {
+    /// `Err`: whether an object exists there is not known.
+    fn put_next_of(&mut self, group: &Group, mut after: Option<u64>) -> Result<bool, ()> {
         while let Some((subgroup, object)) = group.next_object(after) {
+            if group.lossy && after.map_or(0, |after| after.saturating_add(1)) < object.id {
+                return Err(());
+            }
             if group.id == self.end.group && self.end.last_object.is_some_and(|last| object.id > last) {
-                return false;
+                return Ok(false);
             }
             after = Some(object.id);
             // MoQT-18 §11.2.1.1: a fetch has no status; gaps say what does not exist.
@@ -216,9 +224,10 @@ impl FetchOut {
             let (priority, properties) = (subgroup.info.priority, object.properties());
             let head = FetchObjectHead { location, subgroup: Some(subgroup.info.id), priority, properties };
             self.put(&head, object.payload());
-            return true;
+            return Ok(true);
         }
-        false
+        let whole = self.end.last_object.is_none() || group.id != self.end.group;
+        if group.lossy && !whole && after < self.end.last_object { Err(()) } else { Ok(false) }
     }
 
     /// The range begins before what the cache knows: says so instead of passing it off as not existing.

@@ -77,6 +77,10 @@ impl Relay {
             self.counters.objects_refused += 1;
             return;
         }
+        // The ingest counts a group's objects from 0 without holes: what is missing was lost on the way from another shard.
+        if track.cache.last_id(group, 0).map_or(0, |last| last.saturating_add(1)) < object {
+            track.cache.mark_lossy(group);
+        }
         let new = NewObject { id: object, status: ObjectStatus::Normal, properties: None, payload, adjacent: false };
         let pushed = track.cache.push(now, group, 0, new);
         let grown = track.cache.len().saturating_sub(before);

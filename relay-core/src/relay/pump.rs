@@ -100,10 +100,14 @@ impl Relay {
             }
         }
         let fetched = session.fetches.iter().filter(|(_, fetch)| fetch.done);
-        let fetched: Vec<(Key, Key)> = fetched.map(|(fetch, state)| (fetch, state.request)).collect();
-        for &(fetch, request) in &fetched {
+        let fetched: Vec<_> = fetched.map(|(fetch, state)| (fetch, state.request, state.failed)).collect();
+        for &(fetch, request, failed) in &fetched {
             if let Some(session) = self.sessions.get_mut(key) {
-                session.finish_request(request);
+                // The data stream's reset may overtake its header; the request's own says which fetch failed.
+                match failed {
+                    Some(code) => session.cancel_request(request, code.to_u64()),
+                    None => session.finish_request(request),
+                }
             }
             self.drop_fetch(key, fetch);
         }

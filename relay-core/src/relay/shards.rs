@@ -156,7 +156,7 @@ impl Relay {
             return;
         }
         let staged = Some(Staged::default());
-        track.origins.push(Origin::Shard(ShardOrigin { shard, link_id: None, staged, done: None }));
+        track.origins.push(Origin::Shard(ShardOrigin { shard, link_id: None, asked: 1, staged, done: None }));
         self.events.push_back(RelayEvent::AskShard { shard, name: name.clone() });
     }
 
@@ -275,6 +275,11 @@ impl Relay {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let first = track.state == TrackState::Waiting;
         let Some(origin) = track.shard_origin(shard) else { return };
+        origin.asked = origin.asked.saturating_sub(1);
+        if origin.asked > 0 {
+            // Something was lost since: what is missing comes with the next replay.
+            return;
+        }
         let Some(staged) = origin.staged.take() else { return };
         if first && let Some(((oldest, _), _)) = staged.objects.first_key_value() {
             // The replay begins where the home's cache does.
@@ -328,6 +333,9 @@ impl Relay {
         // The home shard saw it follow its predecessor, and nothing was lost in between since.
         let previous = track.cache.last_id(group, packed.subgroup);
         let adjacent = packed.follows.is_some() && packed.follows == previous;
+        if packed.follows.is_some() && !adjacent {
+            track.cache.mark_lossy(group);
+        }
         track.cache.push(now, group, packed.subgroup, NewObject { id, status, properties, payload, adjacent });
         let grown = track.cache.len().saturating_sub(before);
         self.tracks.cache_len = self.tracks.cache_len.saturating_add(grown);
@@ -358,13 +366,14 @@ impl Relay {
     }
 
     pub(super) fn on_remote_lost(&mut self, shard: usize) {
-        let linked: Vec<Key> =
-            self.links.iter().filter(|((from, _), _)| *from == shard).map(|(_, (key, _))| *key).collect();
-        for key in linked {
+        let keys: Vec<Key> = self.tracks.iter().map(|(key, _)| key).collect();
+        for key in keys {
             let Some(track) = self.tracks.get_mut(key) else { continue };
             let name = track.name.clone();
+            // Also when the first answer is still on its way: its replay may be older than what was lost.
             if let Some(origin) = track.shard_origin(shard) {
-                origin.staged = Some(Staged::default());
+                origin.staged.get_or_insert_default();
+                origin.asked += 1;
                 self.events.push_back(RelayEvent::AskShard { shard, name });
             }
         }

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 
 use crate::wire::{Draft, GroupOrder, Location, StreamResetCode, SubgroupHeader, SubgroupId, vi64};
 
-use super::cache::{GroupCache, StoredObject, Subgroup, SubgroupEnd};
+use super::cache::{Group, GroupCache, StoredObject, Subgroup, SubgroupEnd};
 use super::session::Key;
 use super::{PublishDone, StreamId, Transmit};
 
@@ -123,11 +123,9 @@ impl OutStream {
         if !self.rest.is_empty() || !self.head.rest().is_empty() {
             return true;
         }
-        let Some(subgroup) = cache.group(self.group).and_then(|group| group.subgroup(self.subgroup)) else {
-            return true;
-        };
+        let Some((group, subgroup)) = self.source(cache) else { return true };
         self.next != subgroup.index_end()
-            || match subgroup.end {
+            || match group.end_of(subgroup) {
                 SubgroupEnd::Open => false,
                 SubgroupEnd::Finished => true,
                 // Once reset, the cursor waits: another upstream stream may go on with the subgroup.
@@ -138,6 +136,11 @@ impl OutStream {
     /// Nothing is open and nothing is on its way.
     pub(crate) fn is_settled(&self, cache: &GroupCache) -> bool {
         self.done || (self.stream.is_none() && !self.is_ready(cache))
+    }
+
+    fn source<'a>(&self, cache: &'a GroupCache) -> Option<(&'a Group, &'a Subgroup)> {
+        let group = cache.group(self.group)?;
+        Some((group, group.subgroup(self.subgroup)?))
     }
 
     /// Hands at most one object over.
@@ -151,15 +154,15 @@ impl OutStream {
         if self.done {
             return Step::Idle;
         }
-        let subgroup = cache.group(self.group).and_then(|group| group.subgroup(self.subgroup));
+        let source = self.source(cache);
         if self.rest.is_empty() && self.head.rest().is_empty() {
-            let Some(subgroup) = subgroup else { return Step::Behind };
+            let Some((group, subgroup)) = source else { return Step::Behind };
             let object = loop {
                 match subgroup.object(self.next) {
                     Err(_) => return Step::Behind,
                     Ok(Some(object)) if object.id < self.first_id => self.next += 1,
                     Ok(Some(object)) => break object,
-                    Ok(None) => return self.end(subgroup.end, io),
+                    Ok(None) => return self.end(group.end_of(subgroup), io),
                 }
             };
             if is_late(context, object.at) {
@@ -173,8 +176,9 @@ impl OutStream {
             return Step::Late;
         }
         // The end goes with the last object when it is known by now.
-        let fin =
-            subgroup.is_some_and(|subgroup| subgroup.end == SubgroupEnd::Finished && self.next == subgroup.index_end());
+        let fin = source.is_some_and(|(group, subgroup)| {
+            group.end_of(subgroup) == SubgroupEnd::Finished && self.next == subgroup.index_end()
+        });
         self.write(fin, io)
     }
 

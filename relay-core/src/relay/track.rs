@@ -59,7 +59,9 @@ pub(crate) struct ShardOrigin {
     pub(crate) shard: usize,
     /// Known once it accepted.
     pub(crate) link_id: Option<u64>,
-    /// Objects that wait until the replay is complete; `None` when it is.
+    /// Replays that were asked for and are not complete yet.
+    pub(crate) asked: u32,
+    /// Objects that wait until the last of them is; `None` when it is.
     pub(crate) staged: Option<Staged>,
     /// It said that the track is over; its last objects may still be on their way until then.
     pub(crate) done: Option<(PublishDone, Instant)>,

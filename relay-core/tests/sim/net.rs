@@ -161,7 +161,11 @@ impl Net {
     pub fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         self.settle();
+        let mut stuck = 0;
         while self.now < end {
+            // A deadline that is never dealt with would stop the clock.
+            stuck = if self.next_event().is_some_and(|at| at <= self.now) { stuck + 1 } else { 0 };
+            assert!(stuck < 1000, "time stands still: {}", self.deadlines());
             let next = self.next_event().unwrap_or(end).min(self.now + TICK).min(end);
             self.now = next.max(self.now + Duration::from_nanos(1));
             self.step();
@@ -182,8 +186,15 @@ impl Net {
         let pipes = pipes.flat_map(|peer| [peer.up.next_arrival(), peer.down.next_arrival()]).flatten().min();
         let crossing = self.crossings.first_key_value().map(|((at, _), _)| *at);
         let relays = self.relays.iter().filter_map(Relay::next_timeout).min();
-        let clients = self.peers.iter().filter_map(|peer| peer.client.next_timeout()).min();
+        let clients = self.peers.iter().filter(|peer| !peer.gone).filter_map(|peer| peer.client.next_timeout()).min();
         [pipes, crossing, relays, clients].into_iter().flatten().min()
+    }
+
+    fn deadlines(&self) -> String {
+        let since = |at: Option<Instant>| at.map(|at| at.duration_since(self.start));
+        let relays: Vec<_> = self.relays.iter().map(|relay| since(relay.next_timeout())).collect();
+        let clients: Vec<_> = self.peers.iter().map(|peer| since(peer.client.next_timeout())).collect();
+        format!("now {:?}, relays {relays:?}, clients {clients:?}", self.elapsed())
     }
 
     fn step(&mut self) {
