@@ -13,6 +13,10 @@
 //! from `reserved_pos` that is unambiguous for 256 GiB of writing, and no line lives so long (`mcache::DEPTH_MAX`). As data_len
 //! is a power of two, the same field masked is the payload's place, so it costs neither a byte nor a store.
 //!
+//! **Reserving ahead.** Each store of `reserved_pos` costs both cores a cache line, so the producer reserves a sixteenth of the
+//! ring more than it needs and stores again only when that is used up. Readers then believe in that much less of the ring:
+//! `capacity` is what is left.
+//!
 //! **What protects a payload.** Its line may still stand while its bytes are already being overwritten, because this ring may be
 //! the smaller one. So the producer first stores `reserved_pos` (relaxed), fences (release), then stores the payload words
 //! (relaxed). A reader copies the words, fences (acquire), and believes them if `reserved_pos` is then at most data_len beyond
@@ -28,6 +32,9 @@ pub(crate) const CHUNK: u64 = 64;
 pub(crate) const FRAG_LEN_MAX: u64 = 65_535;
 /// Largest ring: 4 GiB, a quarter of a hundredth of what chunk numbers span.
 pub(crate) const DATA_LEN_MAX: u64 = 1 << 32;
+
+/// Part of the ring that is reserved ahead.
+const AHEAD_DEN: u64 = 16;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"STRMdcac");
 const WORD_MAGIC: usize = 0;
@@ -53,6 +60,16 @@ pub(crate) struct Dcache {
     region: Region,
     data_len: u64,
     frag_len_max: u64,
+    ahead: u64,
+}
+
+/// Where a producer stands: all that it needs to know of its ring.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Position {
+    /// End of the last payload.
+    pub(crate) next: u64,
+    /// Copy of `reserved_pos`.
+    reserved: u64,
 }
 
 impl Dcache {
@@ -92,7 +109,9 @@ impl Dcache {
         if words.len() as u64 * 8 != Self::footprint(data_len) {
             return Err("size does not fit data_len");
         }
-        Ok(Dcache { region, data_len, frag_len_max })
+        // Never so much that the longest message, half the ring and the skipped end, would overwrite itself.
+        let ahead = (data_len / AHEAD_DEN).min(data_len / 2 - round_up(frag_len_max)) & !(CHUNK - 1);
+        Ok(Dcache { region, data_len, frag_len_max, ahead })
     }
 
     pub(crate) fn data_len(&self) -> u64 {
@@ -103,9 +122,15 @@ impl Dcache {
         self.frag_len_max
     }
 
+    /// Bytes behind the producer that it leaves untouched.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.data_len - self.ahead
+    }
+
     /// Position at which a producer that takes this ring over goes on: behind all that was ever reserved.
-    pub(crate) fn recover_position(&self) -> u64 {
-        round_up(load_acquire(self.region.word(WORD_RESERVED)))
+    pub(crate) fn recover_position(&self) -> Position {
+        let reserved = round_up(load_acquire(self.region.word(WORD_RESERVED)));
+        Position { next: reserved, reserved }
     }
 
     /// Where a payload of `len` bytes (1 to frag_len_max) goes when the producer stands at `position`: its start and end.
@@ -120,14 +145,20 @@ impl Dcache {
         (start, start.wrapping_add(round_up(len)))
     }
 
-    /// Writes `len` bytes from `source` at `start` (by `place`), reserving up to `end` first.
+    /// Writes the next `len` bytes (1 to frag_len_max) of `source` and gives their chunk number.
     #[inline]
-    pub(crate) fn write(&self, (start, end): (u64, u64), len: usize, source: &mut payload::Source<'_>) {
-        self.region.word(WORD_RESERVED).store(end, Ordering::Relaxed);
-        // Whoever sees a word of this payload also sees the reservation.
-        fence(Ordering::Release);
+    pub(crate) fn write(&self, position: &mut Position, len: usize, source: &mut payload::Source<'_>) -> u32 {
+        let (start, end) = self.place(position.next, len as u64);
+        if end.wrapping_sub(position.reserved).cast_signed() > 0 {
+            position.reserved = end.wrapping_add(self.ahead);
+            self.region.word(WORD_RESERVED).store(position.reserved, Ordering::Relaxed);
+            // Whoever sees a word of this payload, or of a later one, also sees the reservation.
+            fence(Ordering::Release);
+        }
         let first = WORD_DATA + (start & (self.data_len - 1)) as usize / WORD;
         source.store(&self.region.words()[first..first + len.div_ceil(WORD)], len);
+        position.next = end;
+        chunk_number(start)
     }
 
     /// Appends a payload to `out` if the bytes are still its own after they were copied; otherwise `out` is as before.
@@ -189,26 +220,40 @@ mod tests {
         Dcache::join(region).expect("fresh ring")
     }
 
-    fn put(ring: &Dcache, position: u64, payload: &[u8]) -> (u32, u64) {
-        let (start, end) = ring.place(position, payload.len() as u64);
-        ring.write((start, end), payload.len(), &mut payload::Source::new(&[payload]));
-        (chunk_number(start), end)
+    fn put(ring: &Dcache, position: &mut Position, payload: &[u8]) -> u32 {
+        ring.write(position, payload.len(), &mut payload::Source::whole(payload))
     }
 
     #[test]
     fn a_payload_stays_readable_until_its_bytes_are_reserved_again() {
         let ring = ring(256, 128);
-        let (first, position) = put(&ring, 0, &[1; 100]);
-        let (second, position) = put(&ring, position, &[2; 128]);
+        let mut position = ring.recover_position();
+        let first = put(&ring, &mut position, &[1; 100]);
+        let second = put(&ring, &mut position, &[2; 128]);
         let mut out = Vec::new();
         assert_eq!(ring.read(first, 100, &mut out), Ok(()));
         assert_eq!(out, [1; 100]);
-        put(&ring, position, &[3; 1]);
+        put(&ring, &mut position, &[3; 1]);
         out.clear();
         assert_eq!(ring.read(first, 100, &mut out), Err(Lost::Overrun));
         assert!(out.is_empty());
         assert_eq!(ring.read(second, 128, &mut out), Ok(()));
         assert_eq!(out, [2; 128]);
+    }
+
+    #[test]
+    fn what_is_reserved_ahead_is_no_longer_believed() {
+        let ring = ring(2_048, 64);
+        assert_eq!(ring.capacity(), 2_048 - 128);
+        let (mut position, mut out) = (ring.recover_position(), Vec::new());
+        let first = put(&ring, &mut position, &[1; 64]);
+        while position.next < ring.capacity() {
+            put(&ring, &mut position, &[2; 64]);
+        }
+        assert_eq!(ring.read(first, 64, &mut out), Ok(()));
+        put(&ring, &mut position, &[3; 64]);
+        assert_eq!(ring.read(first, 64, &mut out), Err(Lost::Overrun));
+        assert_eq!(out, [1; 64], "one of them was copied, and no byte of it is overwritten yet");
     }
 
     #[test]
@@ -226,7 +271,7 @@ mod tests {
     #[test]
     fn metadata_that_points_astray_is_refused() {
         let ring = ring(256, 64);
-        put(&ring, 0, &[1; 64]);
+        put(&ring, &mut ring.recover_position(), &[1; 64]);
         let mut out = Vec::new();
         for (chunk, sz) in [(0, 65), (0, u16::MAX), (1, 1)] {
             assert_eq!(ring.read(chunk, sz, &mut out), Err(Lost::Malformed), "chunk {chunk} sz {sz}");
@@ -239,10 +284,11 @@ mod tests {
     #[test]
     fn chunk_numbers_come_round_without_confusion() {
         let ring = ring(256, 64);
-        let late = (1u64 << 38) - 64;
-        let (chunk, position) = put(&ring, late, b"last of a round");
-        assert_eq!((chunk, position), (u32::MAX, 1 << 38));
-        let (next, _) = put(&ring, position, b"first of the next");
+        ring.region.word(WORD_RESERVED).store((1 << 38) - 64, Ordering::Relaxed);
+        let mut position = ring.recover_position();
+        let chunk = put(&ring, &mut position, b"last of a round");
+        assert_eq!((chunk, position.next), (u32::MAX, 1 << 38));
+        let next = put(&ring, &mut position, b"first of the next");
         assert_eq!(next, 0);
         let mut out = Vec::new();
         assert_eq!(ring.read(chunk, 15, &mut out), Ok(()));

@@ -53,15 +53,15 @@ impl Fctl {
 
     #[cold]
     fn refill(&mut self, demand: Demand, bytes: u64, link: &Link) -> bool {
-        let (depth, data_len) = (link.mcache.depth(), link.dcache.data_len());
-        let (mut frags_free, mut bytes_free) = (depth, data_len);
+        let (depth, capacity) = (link.mcache.depth(), link.dcache.capacity());
+        let (mut frags_free, mut bytes_free) = (depth, capacity);
         for consumer in &self.consumers {
             let (frags_held, bytes_held) = held(consumer.get(), demand, link);
             frags_free = frags_free.min(depth.saturating_sub(frags_held));
-            bytes_free = bytes_free.min(data_len.saturating_sub(bytes_held));
+            bytes_free = bytes_free.min(capacity.saturating_sub(bytes_held));
         }
         if frags_free < demand.frags.max(depth * RESUME_NUM / RESUME_DEN)
-            || bytes_free < bytes.max(data_len / RESUME_DEN * RESUME_NUM)
+            || bytes_free < bytes.max(capacity / RESUME_DEN * RESUME_NUM)
         {
             return false;
         }

@@ -54,8 +54,7 @@ impl Link {
 pub struct LinkWriter {
     link: Link,
     seq: u64,
-    /// Absolute byte position in the dcache.
-    position: u64,
+    position: dcache::Position,
     now_us: Option<u32>,
     refused: u64,
 }
@@ -108,16 +107,17 @@ impl LinkWriter {
 
     /// Absolute byte position in the dcache.
     pub(crate) fn position(&self) -> u64 {
-        self.position
+        self.position.next
     }
 
     /// Publishes `len` bytes, all that `source` holds.
     #[inline]
-    pub(crate) fn message(&mut self, sig: u64, tsorig_us: u32, len: usize, mut source: Source<'_>) -> u64 {
-        if len as u64 <= self.link.dcache.frag_len_max() {
-            self.frag(sig, tsorig_us, CTL_SOM | CTL_EOM, len, &mut source);
-        } else if len > self.link.message_len_max {
-            self.refused += 1;
+    pub(crate) fn message(&mut self, sig: u64, tsorig_us: u32, len: usize, source: Source<'_>) -> u64 {
+        if len == 0 {
+            self.commit(sig, tsorig_us, CTL_SOM | CTL_EOM, dcache::chunk_number(self.position.next), 0);
+        } else if len as u64 <= self.link.dcache.frag_len_max() {
+            let chunk = self.payload(len, &mut { source });
+            self.commit(sig, tsorig_us, CTL_SOM | CTL_EOM, chunk, len);
         } else {
             self.frags(sig, tsorig_us, len, source);
         }
@@ -126,30 +126,31 @@ impl LinkWriter {
 
     #[cold]
     fn frags(&mut self, sig: u64, tsorig_us: u32, len: usize, mut source: Source<'_>) {
+        if len > self.link.message_len_max {
+            self.refused += 1;
+            return;
+        }
         let (mut left, mut ctl) = (len, CTL_SOM);
         while left > 0 {
             let now = left.min(self.link.dcache.frag_len_max() as usize);
             left -= now;
-            self.frag(sig, tsorig_us, if left == 0 { ctl | CTL_EOM } else { ctl }, now, &mut source);
+            let chunk = self.payload(now, &mut source);
+            self.commit(sig, tsorig_us, if left == 0 { ctl | CTL_EOM } else { ctl }, chunk, now);
             ctl = 0;
         }
-    }
-
-    #[inline]
-    fn frag(&mut self, sig: u64, tsorig_us: u32, ctl: u16, len: usize, source: &mut Source<'_>) {
-        let chunk = if len > 0 { self.payload(len, source) } else { dcache::chunk_number(self.position) };
-        let tspub_us = self.now_us.unwrap_or(tsorig_us);
-        self.link.mcache.publish(&FragMeta { seq: self.seq, sig, chunk, sz: len as u16, ctl, tsorig_us, tspub_us });
-        self.seq = self.seq.wrapping_add(1);
     }
 
     /// Writes a payload and gives its place. Not inlined: a frag without one is then a dozen instructions.
     #[inline(never)]
     fn payload(&mut self, len: usize, source: &mut Source<'_>) -> u32 {
-        let (start, end) = self.link.dcache.place(self.position, len as u64);
-        self.link.dcache.write((start, end), len, source);
-        self.position = end;
-        dcache::chunk_number(start)
+        self.link.dcache.write(&mut self.position, len, source)
+    }
+
+    #[inline]
+    fn commit(&mut self, sig: u64, tsorig_us: u32, ctl: u16, chunk: u32, len: usize) {
+        let tspub_us = self.now_us.unwrap_or(tsorig_us);
+        self.link.mcache.publish(&FragMeta { seq: self.seq, sig, chunk, sz: len as u16, ctl, tsorig_us, tspub_us });
+        self.seq = self.seq.wrapping_add(1);
     }
 }
 

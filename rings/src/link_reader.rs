@@ -241,7 +241,7 @@ impl LinkReader {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::dcache::{self, Dcache};
+    use crate::dcache::Dcache;
     use crate::link::LinkWriter;
     use crate::mcache::Mcache;
     use crate::payload::Source;
@@ -259,9 +259,9 @@ mod tests {
     /// Publishes one frag as a writer does that is killed after it.
     fn last_frag(link: &Link, sig: u64, ctl: u16, payload: &[u8]) {
         let seq = link.mcache.recover_position();
-        let place = link.dcache.place(link.dcache.recover_position(), payload.len() as u64);
-        link.dcache.write(place, payload.len(), &mut Source::new(&[payload]));
-        let (chunk, sz) = (dcache::chunk_number(place.0), payload.len() as u16);
+        let mut position = link.dcache.recover_position();
+        let chunk = link.dcache.write(&mut position, payload.len(), &mut Source::whole(payload));
+        let sz = payload.len() as u16;
         link.mcache.publish(&FragMeta { seq, sig, chunk, sz, ctl, tsorig_us: 0, tspub_us: 0 });
     }
 
@@ -321,7 +321,7 @@ mod tests {
         let mut reader = LinkReader::new(link.clone(), 1_000);
         let whole = CTL_SOM | CTL_EOM;
         last_frag(&link, 1, whole, b"right");
-        for (seq, chunk, sz) in [(1_001, 0, u16::MAX), (1_002, 1, 1), (1_003, 63, 100)] {
+        for (seq, chunk, sz) in [(1_001, 0, u16::MAX), (1_002, 4, 65), (1_003, 63, 100)] {
             link.mcache.publish(&FragMeta { seq, sig: 2, chunk, sz, ctl: whole, tsorig_us: 0, tspub_us: 0 });
         }
         let mut out = Vec::new();

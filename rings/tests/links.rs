@@ -133,22 +133,22 @@ fn a_reliable_link_is_full_in_frags_until_two_thirds_are_free() {
 #[test]
 fn a_reliable_link_is_full_in_bytes_though_there_are_frags() {
     let folder = Folder::new();
-    let workspace = workspace(&folder, 1_024, 1_024, 256);
+    let workspace = workspace(&folder, 1_024, 1_024, 512);
     let fseq = workspace.fseq("a").expect("fseq");
     let mut writer = workspace.reliable_writer("l", std::slice::from_ref(&fseq)).expect("w");
     let mut reader = workspace.reliable_reader("l", fseq).expect("r");
-    for n in 0..4 {
-        assert!(writer.try_publish(n, 0, &[n as u8; 250]).is_ok());
+    for n in 0..2 {
+        assert!(writer.try_publish(n, 0, &[n as u8; 500]).is_ok());
     }
-    assert_eq!(writer.try_publish(4, 0, &[4; 250]), Err(Full::NoCredit));
+    assert_eq!(writer.try_publish(2, 0, &[4; 500]), Err(Full::NoCredit));
     let mut out = Vec::new();
-    for n in 0..4 {
+    for n in 0..2 {
         assert!(matches!(reader.poll(&mut out), Polled::Message { sig, .. } if sig == n));
-        assert_eq!(out, [n as u8; 250]);
+        assert_eq!(out, [n as u8; 500]);
     }
     assert_eq!(reader.poll(&mut out), Polled::Empty);
-    assert!(writer.try_publish(4, 0, &[4; 250]).is_ok());
-    assert_eq!(writer.try_publish(5, 0, &[0; 513]), Err(Full::TooLong { len: 513, max: 512 }));
+    assert!(writer.try_publish(2, 0, &[4; 500]).is_ok());
+    assert_eq!(writer.try_publish(3, 0, &[0; 513]), Err(Full::TooLong { len: 513, max: 512 }));
 }
 
 #[test]
