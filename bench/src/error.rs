@@ -1,0 +1,120 @@
+//! Why a measurement could not be made.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use streams_rings::RingsError;
+use streams_rings::schema::DocumentError;
+use streams_sdk::PlayError;
+
+/// Why a measurement could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A program that is started from here was not built.
+    #[error(
+        "{} is not there; build it first: cargo build {profile}-p streams-control -p streams-engine", path.display()
+    )]
+    NotBuilt {
+        /// Where it was expected.
+        path: PathBuf,
+        /// `--release ` or nothing: how this program was built.
+        profile: &'static str,
+    },
+    /// Neither a running stack nor `--start`.
+    #[error("no stack to measure: name its data directory with --data (or STREAMS_DATA), or start one with --start")]
+    NoStack,
+    /// A file could not be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A program could not be started, or failed.
+    #[error("`{command}` failed: {reason}")]
+    Command {
+        /// Program and first arguments.
+        command: String,
+        /// Its last words, or why it did not start.
+        reason: String,
+    },
+    /// A program's JSON lacks something.
+    #[error("the output of `streams` has no `{0}`: it is of another version than this program")]
+    Output(&'static str),
+    /// Shared memory could not be read.
+    #[error("the engine's shared memory cannot be read: {0}; is `streams up` running on that data directory?")]
+    Rings(#[from] RingsError),
+    /// A table's entry could not be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// The system did not do something in time.
+    #[error("not within {} s: {what}", patience.as_secs())]
+    TooLong {
+        /// What was waited for.
+        what: &'static str,
+        /// For how long.
+        patience: Duration,
+    },
+    /// The film cannot be used.
+    #[error("{} cannot be used as a film: {reason}", path.display())]
+    Film {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks.
+        reason: &'static str,
+    },
+    /// A stream URL that is not one.
+    #[error("{0} is no RTMP URL with host and application")]
+    RtmpUrl(String),
+    /// The RTMP connection broke.
+    #[error("the RTMP connection broke: {0}")]
+    RtmpSocket(#[source] io::Error),
+    /// The server's RTMP makes no sense.
+    #[error("the server's RTMP cannot be read: {0}")]
+    Rtmp(#[from] rtmp_runtime::RtmpError),
+    /// The server refused or cut the publisher.
+    #[error("the server refused the publisher: {code} {description}")]
+    RtmpRefused {
+        /// `NetStream.…`
+        code: String,
+        /// In words.
+        description: String,
+    },
+    /// A viewer failed.
+    #[error("viewer: {0}")]
+    Viewer(#[from] PlayError),
+    /// A viewer got something that cannot be right.
+    #[error("viewer: {0}")]
+    Protocol(&'static str),
+    /// No viewer is on another shard than the publisher.
+    #[error("none of {tries} viewers came to another shard than the publisher's (shard {home} of {shards})")]
+    NoOtherShard {
+        /// Viewers that were connected.
+        tries: usize,
+        /// The publisher's shard.
+        home: usize,
+        /// All shards.
+        shards: usize,
+    },
+    /// The bounds of a distribution are none.
+    #[error("no histogram: {0}")]
+    Histogram(#[from] hdrhistogram::CreationError),
+    /// A part of this program ended abnormally.
+    #[error("the {0} ended abnormally")]
+    Died(&'static str),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl BenchError {
+    /// For `map_err` on file operations.
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+}

@@ -1,0 +1,91 @@
+//! `streams-bench`: the figures of a running stack, measured from outside as encoders and viewers would.
+//!
+//! ```text
+//!   latency   publisher (here) -- RTMP --> engine -- MoQT --> viewers (here) on another shard     ms a frame
+//!   viewers   ffmpeg ----------- RTMP --> engine -- MoQT --> hundreds of viewers (here)           KiB and CPU a viewer
+//!   idle                                  engine                                                 CPU a shard
+//! ```
+//!
+//! Every measurement checks that it measured what it says; when it did not, the program ends with 1.
+
+mod engine;
+mod error;
+mod film;
+mod fmp4;
+mod idle;
+mod latency;
+mod machine;
+mod process;
+mod publisher;
+mod report;
+mod stack;
+mod viewers;
+mod viewing;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::BenchError;
+use crate::machine::Machine;
+use crate::report::Report;
+
+/// Measures a stack: one that runs (--data) or one of its own (--start)
+#[derive(Debug, Parser)]
+#[command(name = "streams-bench", version, disable_help_subcommand = true)]
+struct Cli {
+    /// Print one JSON object instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    Latency(latency::LatencyArgs),
+    Viewers(viewers::ViewersArgs),
+    Idle(idle::IdleArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let machine = Machine::read();
+    match measure(&cli.bench) {
+        Ok(report) => tell(&report, &machine, cli.json),
+        Err(error) => {
+            eprintln!("streams-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(bench: &Bench) -> Result<Report, BenchError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(BenchError::file("start", "the asynchronous runtime".as_ref()))?;
+    runtime.block_on(async {
+        let measured = async {
+            match bench {
+                Bench::Latency(args) => latency::run(args).await,
+                Bench::Viewers(args) => viewers::run(args).await,
+                Bench::Idle(args) => idle::run(args).await,
+            }
+        };
+        // Whatever was started is ended when the measurement is dropped.
+        tokio::select! {
+            measured = measured => measured,
+            _ = tokio::signal::ctrl_c() => Err(BenchError::Interrupted),
+        }
+    })
+}
+
+fn tell(report: &Report, machine: &Machine, json: bool) -> ExitCode {
+    let text = if json { format!("{:#}\n", report.json(machine)) } else { report.table(machine) };
+    // A reader that went away does not change the outcome.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    for failure in report.failures() {
+        eprintln!("streams-bench: {failure}");
+    }
+    if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

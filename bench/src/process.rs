@@ -1,0 +1,166 @@
+//! Processes: those started here, and what the kernel tells about any.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::error::BenchError;
+
+/// How often a child that was asked to end is looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// Fields of `/proc/PID/stat` behind the name, from 0: user and system time.
+const STAT_UTIME: usize = 11;
+/// See [`STAT_UTIME`].
+const STAT_STIME: usize = 12;
+
+/// A child that is ended when it goes out of scope.
+#[derive(Debug)]
+pub struct Owned {
+    child: Child,
+    /// How it is asked to end.
+    signal: Signal,
+    /// How long it may take.
+    grace: Duration,
+}
+
+impl Owned {
+    /// Takes over a child that ends within `grace` of `signal`, or is killed.
+    pub fn new(child: Child, signal: Signal, grace: Duration) -> Self {
+        Self { child, signal, grace }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // A child that is not yet waited for keeps its id, so the signal reaches it or nobody.
+        if self.ended().is_none() {
+            signal(self.pid(), self.signal);
+        }
+        let deadline = Instant::now() + self.grace;
+        while self.ended().is_none() && Instant::now() < deadline {
+            sleep(POLL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal; a process that is gone does not mind.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Name of a running process, at most 15 bytes of it.
+pub fn name(pid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim().to_owned())
+}
+
+/// Memory of a process, KiB.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory {
+    /// Everything resident.
+    pub rss_kib: u64,
+    /// Heap and stacks.
+    pub anon_kib: u64,
+    /// Shared memory, the rings among it: pages of them become resident as the rings go round the first time.
+    pub shared_kib: u64,
+}
+
+/// Memory of the process `pid`.
+///
+/// # Errors
+/// [`BenchError::File`] when it is gone.
+pub fn memory(pid: u32) -> Result<Memory, BenchError> {
+    let path = PathBuf::from(format!("/proc/{pid}/status"));
+    let status = fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
+    let kib = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        line.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    };
+    Ok(Memory { rss_kib: kib("VmRSS"), anon_kib: kib("RssAnon"), shared_kib: kib("RssShmem") })
+}
+
+/// Processor time that the process `pid` has used, user and system together.
+///
+/// # Errors
+/// [`BenchError::File`] when it is gone.
+pub fn cpu_time(pid: u32) -> Result<Duration, BenchError> {
+    stat(&PathBuf::from(format!("/proc/{pid}/stat"))).map(|(_, time)| time)
+}
+
+/// Name and processor time of every thread of the process `pid`.
+///
+/// # Errors
+/// [`BenchError::File`] when it is gone.
+pub fn threads(pid: u32) -> Result<Vec<(u32, String, Duration)>, BenchError> {
+    let folder = PathBuf::from(format!("/proc/{pid}/task"));
+    let entries = fs::read_dir(&folder).map_err(BenchError::file("list", &folder))?;
+    let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    // A thread that ends while it is looked at has nothing to say.
+    let of = |id: u32| stat(&folder.join(id.to_string()).join("stat")).ok().map(|(name, time)| (id, name, time));
+    Ok(ids.filter_map(of).collect())
+}
+
+/// Processor time of the whole machine that was not idle, all cores together.
+///
+/// # Errors
+/// [`BenchError::File`] when the kernel does not tell.
+pub fn machine_busy() -> Result<Duration, BenchError> {
+    let path = PathBuf::from("/proc/stat");
+    let text = fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
+    let fields = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // user nice system idle iowait irq softirq steal; guest times are part of user already.
+    let busy = fields.take(8).enumerate().filter(|(index, _)| !matches!(index, 3 | 4));
+    Ok(ticks(busy.filter_map(|(_, value)| value.parse::<u64>().ok()).sum()))
+}
+
+fn stat(path: &std::path::Path) -> Result<(String, Duration), BenchError> {
+    let text = fs::read_to_string(path).map_err(BenchError::file("read", path))?;
+    // The name stands in parentheses and may hold any byte, parentheses too.
+    let (head, tail) = text.rsplit_once(')').unwrap_or_default();
+    let name = head.split_once('(').map_or(head, |(_, name)| name);
+    let fields: Vec<&str> = tail.split_whitespace().collect();
+    let field = |index: usize| fields.get(index).and_then(|value| value.parse::<u64>().ok()).unwrap_or_default();
+    Ok((name.to_owned(), ticks(field(STAT_UTIME).saturating_add(field(STAT_STIME)))))
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_secs_f64(count as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_uses_time_and_memory_and_has_a_thread_of_this_name() {
+        let pid = std::process::id();
+        assert!(memory(pid).unwrap().rss_kib > 0);
+        let thread = std::thread::Builder::new().name("odd) name (".to_owned());
+        let found = thread.spawn(move || threads(pid).unwrap()).unwrap().join().unwrap();
+        assert!(found.iter().any(|(_, name, _)| name == "odd) name ("), "{found:?}");
+        assert!(machine_busy().unwrap() >= cpu_time(pid).unwrap());
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error_with_its_path() {
+        let error = cpu_time(u32::MAX).unwrap_err().to_string();
+        assert!(error.contains("/proc/4294967295/stat"), "{error}");
+    }
+}

@@ -1,0 +1,110 @@
+//! What a measurement tells: a table for people, one JSON object for programs.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+use crate::error::BenchError;
+use crate::machine::Machine;
+
+/// Times are kept from 1 µs up to this; what is longer counts as this.
+const TIME_US_MAX: u64 = 60_000_000;
+/// Decimal digits that a histogram keeps.
+const DIGITS: u8 = 3;
+
+/// The outcome of one measurement.
+#[derive(Debug)]
+pub struct Report {
+    bench: &'static str,
+    rows: Vec<(String, String)>,
+    values: Map<String, Value>,
+    failures: Vec<String>,
+}
+
+impl Report {
+    /// An empty report of the measurement `bench`.
+    pub fn new(bench: &'static str) -> Self {
+        Self { bench, rows: Vec::new(), values: Map::new(), failures: Vec::new() }
+    }
+
+    /// One row of the table, and one key of the JSON.
+    pub fn row(&mut self, key: &str, value: impl Into<Value>, name: &str, shown: impl Into<String>) {
+        self.values.insert(key.to_owned(), value.into());
+        self.rows.push((name.to_owned(), shown.into()));
+    }
+
+    /// A key of the JSON without a row.
+    pub fn value(&mut self, key: &str, value: impl Into<Value>) {
+        self.values.insert(key.to_owned(), value.into());
+    }
+
+    /// Says that something was not as it has to be. The program then ends with 1.
+    pub fn failure(&mut self, words: impl Into<String>) {
+        self.failures.push(words.into());
+    }
+
+    /// What was not as it has to be.
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// The table.
+    pub fn table(&self, machine: &Machine) -> String {
+        let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+        let mut text = format!("{}\n{}\n\n", self.bench, machine.line());
+        for (name, shown) in &self.rows {
+            text.push_str(&format!("{name:<width$}  {shown}\n"));
+        }
+        text
+    }
+
+    /// The JSON object.
+    pub fn json(&self, machine: &Machine) -> Value {
+        json!({
+            "bench": self.bench,
+            "ok": self.failures.is_empty(),
+            "failures": self.failures,
+            "profile": machine.profile,
+            "machine": machine.json(),
+            "result": self.values,
+        })
+    }
+}
+
+/// A distribution of times.
+#[derive(Debug)]
+pub struct Times(Histogram<u64>);
+
+impl Times {
+    /// An empty distribution.
+    ///
+    /// # Errors
+    /// [`BenchError::Histogram`]: the bounds above are none.
+    pub fn new() -> Result<Self, BenchError> {
+        Ok(Self(Histogram::new_with_bounds(1, TIME_US_MAX, DIGITS)?))
+    }
+
+    /// Counts one time.
+    pub fn record(&mut self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(TIME_US_MAX);
+        self.0.saturating_record(us.max(1));
+    }
+
+    /// p50, p95, p99 and the greatest, for people.
+    pub fn shown(&self) -> String {
+        let [p50, p95, p99, max] = self.figures_ms();
+        format!("p50 {p50:.2}  p95 {p95:.2}  p99 {p99:.2}  max {max:.2} ms  ({} samples)", self.0.len())
+    }
+
+    /// The same for `--json`.
+    pub fn json(&self) -> Value {
+        let [p50, p95, p99, max] = self.figures_ms();
+        json!({ "samples": self.0.len(), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": max })
+    }
+
+    fn figures_ms(&self) -> [f64; 4] {
+        let at = |quantile| self.0.value_at_quantile(quantile);
+        [at(0.50), at(0.95), at(0.99), self.0.max()].map(|us| us as f64 / 1000.0)
+    }
+}

@@ -1,0 +1,100 @@
+//! Many viewers in this process, each with its own socket.
+
+use std::time::{Duration, Instant};
+
+use streams_relay_core::catalog::TrackKind;
+use streams_sdk::ViewerEvent;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::ledger::Ledger;
+use crate::error::BenchError;
+use crate::viewing::{Broadcast, Connected, Watching};
+
+/// What one viewer tells at the end.
+#[derive(Debug)]
+pub struct Watched {
+    /// From connecting to the first media object.
+    pub join: Option<Duration>,
+    /// The video track.
+    pub video: Ledger,
+    /// The audio track.
+    pub audio: Ledger,
+}
+
+/// Viewers that watch until told to stop.
+#[derive(Debug)]
+pub struct Crowd {
+    broadcast: Broadcast,
+    tasks: JoinSet<Result<Watched, BenchError>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Crowd {
+    /// Nobody yet.
+    pub fn new(broadcast: Broadcast) -> Self {
+        Self { broadcast, tasks: JoinSet::new(), stop: watch::Sender::new(false) }
+    }
+
+    /// Adds `count` viewers, one after the other over `over`.
+    pub async fn join(&mut self, count: usize, over: Duration) {
+        let pause = over.checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or_default();
+        for _ in 0..count {
+            self.tasks.spawn(watch_all(self.broadcast.clone(), self.stop.subscribe()));
+            sleep(pause).await;
+        }
+    }
+
+    /// Ends all viewers. What they got, and why those that failed did.
+    pub async fn leave(mut self) -> (Vec<Watched>, Vec<BenchError>) {
+        self.stop.send_replace(true);
+        let (mut watched, mut failed) = (Vec::new(), Vec::new());
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(Ok(one)) => watched.push(one),
+                Ok(Err(error)) => failed.push(error),
+                Err(_) => failed.push(BenchError::Died("viewer")),
+            }
+        }
+        (watched, failed)
+    }
+}
+
+async fn watch_all(broadcast: Broadcast, mut stop: watch::Receiver<bool>) -> Result<Watched, BenchError> {
+    let began = Instant::now();
+    let Watching { mut viewer, tracks, client: _client } = Connected::to(&broadcast).await?.watch(|_| true).await?;
+    let mut watched = Watched { join: None, video: Ledger::default(), audio: Ledger::default() };
+    loop {
+        let event = tokio::select! {
+            event = viewer.next_event() => event?,
+            // An error says that nobody wants to know any more.
+            _ = stop.wait_for(|stop| *stop) => return Ok(watched),
+        };
+        let kind_of = |track| tracks.iter().find(|(wanted, _)| *wanted == track).map(|(_, kind)| *kind);
+        match event {
+            ViewerEvent::Object { track, location, arrival, .. } => {
+                let Some(kind) = kind_of(track) else { continue };
+                watched.join.get_or_insert_with(|| arrival.saturating_duration_since(began));
+                watched.ledger(kind).object(location.group, location.object);
+            }
+            ViewerEvent::GroupEnd { track, group, complete } => {
+                if let Some(kind) = kind_of(track) {
+                    watched.ledger(kind).group_end(group, complete);
+                }
+            }
+            ViewerEvent::Refused { .. } => return Err(BenchError::Protocol("a track was refused")),
+            ViewerEvent::TrackEnded { .. } => return Err(BenchError::Protocol("a track ended")),
+            _ => {}
+        }
+    }
+}
+
+impl Watched {
+    fn ledger(&mut self, kind: TrackKind) -> &mut Ledger {
+        match kind {
+            TrackKind::Video => &mut self.video,
+            TrackKind::Audio => &mut self.audio,
+        }
+    }
+}
