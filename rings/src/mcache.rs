@@ -148,7 +148,8 @@ impl Mcache {
     pub(crate) fn publish(&self, meta: &FragMeta) {
         let place = u64::from(meta.chunk) | u64::from(meta.sz) << 32 | u64::from(meta.ctl) << 48;
         let times = u64::from(meta.tsorig_us) | u64::from(meta.tspub_us) << 32;
-        let [commit, sig_word, place_word, times_word] = self.line(meta.seq);
+        let lines = self.lines();
+        let [commit, sig_word, place_word, times_word] = &lines[(meta.seq & self.mask) as usize];
         commit.store(meta.seq.wrapping_sub(1), Ordering::Relaxed);
         // Whoever sees a word of the new body also sees that the old frag is gone.
         fence(Ordering::Release);
@@ -157,7 +158,9 @@ impl Mcache {
         times_word.store(times, Ordering::Relaxed);
         commit.store(meta.seq, Ordering::Release);
         self.region.word(WORD_POSITION).store(meta.seq.wrapping_add(1), Ordering::Release);
-        claim(&self.line(meta.seq.wrapping_add(CLAIM_AHEAD))[0]);
+        if let Some([ahead, ..]) = lines.get((meta.seq.wrapping_add(CLAIM_AHEAD) & self.mask) as usize) {
+            claim(ahead);
+        }
     }
 
     /// Reads the line of frag `seq`.
@@ -198,8 +201,12 @@ impl Mcache {
 
     #[inline(always)]
     fn line(&self, seq: u64) -> &[AtomicU64; LINE_WORDS] {
-        let lines = self.region.words()[WORD_LINES..].as_chunks::<LINE_WORDS>().0;
-        &lines[(seq & self.mask) as usize]
+        &self.lines()[(seq & self.mask) as usize]
+    }
+
+    #[inline(always)]
+    fn lines(&self) -> &[[AtomicU64; LINE_WORDS]] {
+        self.region.words()[WORD_LINES..].as_chunks().0
     }
 }
 
