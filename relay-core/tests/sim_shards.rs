@@ -207,3 +207,50 @@ fn a_publisher_session_on_one_shard_serves_viewers_of_another() {
         assert!(net.peers[viewer.0].down.resets.is_empty());
     }
 }
+
+#[test]
+fn a_published_track_is_found_and_offered_on_the_other_shard() {
+    let mut net = Net::new(sim::seed(46), Shards(2), RelayConfig { open: true, ..RelayConfig::default() });
+    let name = track(namespace(&["test"]), "t");
+    let early = net.join(AWAY, "/", Link::default());
+    net.client(early).watch_tracks(namespace(&["test"]), None);
+    let waiting = net.join(AWAY, "/", Link::default());
+    let wanted = SubscribeRequest { join: Join::NextObject, ..SubscribeRequest::live(name.clone()) };
+    let held = SubscribeRequest { rendezvous: Duration::from_secs(5), ..wanted.clone() };
+    let waiting_request = net.client(waiting).subscribe(held);
+    net.run(Duration::from_millis(100));
+    let publisher = net.join(HOME, "/", Link::default());
+    let published = net.client(publisher).publish(name.clone(), 7, None);
+    net.run(Duration::from_millis(200));
+    let late = net.join(AWAY, "/", Link::default());
+    net.client(late).watch_tracks(namespace(&["test"]), None);
+    net.run(Duration::from_millis(200));
+    let header = SubgroupHeader {
+        track_alias: 7,
+        group: 1,
+        subgroup: SubgroupId::Zero,
+        priority: None,
+        properties: false,
+        end_of_group: true,
+        first_object: true,
+    };
+    net.client(publisher).open_subgroup(published, header);
+    net.client(publisher).send_object(7, 1, 0, 0, &[], &payload(1, 0, 10));
+    net.client(publisher).end_subgroup(7, 1, 0);
+    net.run(Duration::from_millis(300));
+    assert_eq!(net.record(waiting).places(waiting_request), [(1, 0)]);
+    for watcher in [early, late] {
+        let offered = net.record(watcher).events.iter().find_map(|event| match event {
+            ClientEvent::TrackOffered { request, track, .. } if *track == name => Some(*request),
+            _ => None,
+        });
+        assert_eq!(net.record(watcher).places(offered.unwrap()), [(1, 0)]);
+    }
+    // Once the publisher is gone nobody is sent there any more.
+    net.vanish(publisher);
+    net.run(Duration::from_secs(7));
+    let gone = net.join(AWAY, "/", Link::default());
+    let request = net.client(gone).subscribe(wanted);
+    net.run(Duration::from_millis(200));
+    assert_eq!(net.record(gone).refusal(request), Some(RequestErrorCode::DoesNotExist));
+}

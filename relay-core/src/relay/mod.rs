@@ -23,6 +23,7 @@ mod fetch_out;
 mod limits;
 mod local;
 mod namespaces;
+mod offered;
 mod packed;
 mod publish;
 mod pull;
@@ -78,6 +79,8 @@ pub struct Relay {
     /// Tracks of other shards by (shard, link id): key and serial.
     links: HashMap<(usize, u64), (Key, u64)>,
     orphans: Orphans,
+    /// Tracks that publishers offered on other shards, and on which.
+    offers: HashMap<FullTrackName, Vec<usize>>,
     /// Requests that watch namespaces or tracks: session and request.
     namespace_watchers: Vec<(Key, Key)>,
     track_watchers: Vec<(Key, Key)>,
@@ -102,6 +105,7 @@ impl Relay {
             pulls: Slab::default(),
             links: HashMap::new(),
             orphans: Orphans::default(),
+            offers: HashMap::new(),
             namespace_watchers: Vec::new(),
             track_watchers: Vec::new(),
             events: VecDeque::new(),
@@ -278,12 +282,16 @@ impl Relay {
 
     /// `shard` publishes a namespace.
     pub fn remote_namespace_up(&mut self, now: Instant, namespace: Namespace, shard: usize) {
-        self.publisher_up(now, namespace, Publisher::Shard(shard));
+        if !self.remote_offer_up(now, &namespace, shard) {
+            self.publisher_up(now, namespace, Publisher::Shard(shard));
+        }
     }
 
     /// `shard` no longer publishes a namespace.
     pub fn remote_namespace_down(&mut self, _now: Instant, namespace: Namespace, shard: usize) {
-        self.publisher_down(&namespace, Publisher::Shard(shard));
+        if !self.remote_offer_down(&namespace, shard) {
+            self.publisher_down(&namespace, Publisher::Shard(shard));
+        }
     }
 
     /// Another shard wants a track; answered by [`RelayEvent::AnswerShard`] or [`RelayEvent::RefuseShard`].

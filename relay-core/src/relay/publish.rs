@@ -116,7 +116,10 @@ impl Relay {
     pub(super) fn attach_sources(&mut self, now: Instant, track: Key) -> bool {
         let Some(state) = self.tracks.get(track) else { return false };
         let name = state.name.clone();
-        for publisher in self.namespaces.publishers_of(&name) {
+        let mut publishers = self.namespaces.publishers_of(&name);
+        let offers = self.offers.get(&name).into_iter().flatten();
+        publishers.extend(offers.map(|shard| Publisher::Shard(*shard)));
+        for publisher in publishers {
             match publisher {
                 // Its tracks are opened by the ingest, not asked for.
                 Publisher::Local => {}
@@ -213,6 +216,7 @@ impl Relay {
         self.reply(key, request, Parameters { forward: Some(true), ..Parameters::default() });
         let largest = message.parameters.largest_object;
         self.origin_accepted(now, track, key, message.track_alias, largest, message.properties)?;
+        self.tell_offer(track);
         self.offer_to_watchers(track);
         Ok(())
     }
@@ -369,6 +373,7 @@ impl Relay {
         if let Some(session) = self.sessions.get_mut(key) {
             session.aliases.retain(|_, known| *known != (track, serial));
         }
+        self.untell_offer(track);
         self.source_lost(now, track, status);
     }
 

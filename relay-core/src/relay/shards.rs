@@ -294,6 +294,7 @@ impl Relay {
         if first && let Some(track) = self.tracks.get_mut(key) {
             track.state = TrackState::Live;
             self.resolve_waiters(now, key);
+            self.offer_to_watchers(key);
         }
         self.notify(key);
     }

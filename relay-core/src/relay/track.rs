@@ -111,6 +111,8 @@ pub(crate) struct Track {
     pub(crate) idle_since: Option<Instant>,
     /// Objects cross to other shards as bare payloads (subgroup 0, no properties).
     pub(crate) bare: bool,
+    /// Other shards know that it was offered here.
+    pub(crate) told: bool,
     /// The largest NEW_GROUP_REQUEST that was passed on and not fulfilled yet.
     pub(crate) new_group_asked: Option<u64>,
     /// The timer that is set for this track.
@@ -213,6 +215,7 @@ impl Tracks {
             waiters: Vec::new(),
             idle_since: None,
             bare: false,
+            told: false,
             new_group_asked: None,
             timer_at: None,
         });

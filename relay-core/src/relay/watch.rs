@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::directory::Directory;
 use crate::wire::{
-    ControlMessage, GroupOrder, Location, Namespace, NamespaceDone, NamespaceFound, Parameters, Publish,
+    ControlMessage, FullTrackName, GroupOrder, Location, Namespace, NamespaceDone, NamespaceFound, Parameters, Publish,
     RequestErrorCode, SUBSCRIBER_PRIORITY_DEFAULT, SubscribeNamespace, SubscribeTracks,
 };
 
@@ -50,10 +50,12 @@ impl Relay {
             return Ok(());
         }
         let forward = message.parameters.forward.unwrap_or(true);
+        let watched = prefix.clone();
         self.set_kind(key, request, RequestKind::WatchTracks { prefix, forward });
         self.track_watchers.push((key, request));
         self.mark_used(key);
         self.reply(key, request, Parameters::default());
+        self.seek_offers(now, &watched);
         let tracks: Vec<Key> = self.tracks.iter().filter(|(_, track)| track.is_live()).map(|(key, _)| key).collect();
         for track in tracks {
             self.offer(track, key, request);
@@ -159,6 +161,16 @@ impl Relay {
         self.namespace_watchers = watchers;
     }
 
+    /// Whether somebody watches the tracks of its namespace.
+    pub(super) fn is_watched(&self, name: &FullTrackName) -> bool {
+        self.track_watchers.iter().any(|&(key, request)| {
+            let state = self.sessions.get(key).and_then(|session| session.requests.get(request));
+            state.is_some_and(|state| {
+                matches!(&state.kind, RequestKind::WatchTracks { prefix, .. } if name.namespace.starts_with(prefix))
+            })
+        })
+    }
+
     /// Offers a track that has become live to everybody who watches its namespace.
     pub(super) fn offer_to_watchers(&mut self, track: Key) {
         let mut watchers = std::mem::take(&mut self.track_watchers);
@@ -175,10 +187,10 @@ impl Relay {
     /// Sends PUBLISH for a track that is published here, unless the session has it already or publishes it itself.
     fn offer(&mut self, track: Key, key: Key, watch: Key) {
         let requests_max = self.config.requests_max;
+        let offered = self.is_offered(track);
         let Some(source) = self.tracks.get_mut(track) else { return };
-        let offered = source.is_local() || source.session_origins().any(|origin| origin.offered);
         let own = source.session_origin(key).is_some();
-        if !source.is_live() || !offered || own {
+        if !offered || own {
             return;
         }
         let Some(session) = self.sessions.get_mut(key) else { return };

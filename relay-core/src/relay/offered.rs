@@ -1,0 +1,113 @@
+//! Tracks that publishers offered by PUBLISH, as other shards learn them.
+//!
+//! A PUBLISH says nothing about its namespace, so the other shards have to know the track itself. It travels as a namespace
+//! of a form that no peer can publish: the mark, the track's name, and the fields of its namespace.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::wire::{FullTrackName, Namespace};
+
+use super::session::Key;
+use super::track::{Origin, TrackState};
+use super::{Relay, RelayEvent};
+
+/// First field of such a namespace. Names that begin with a dot are reserved (MoQT-18 §3.2.1).
+const MARK: &[u8] = b".track";
+
+fn to_namespace(track: &FullTrackName) -> Namespace {
+    let front = [Bytes::from_static(MARK), track.name.clone()];
+    Namespace(front.into_iter().chain(track.namespace.0.iter().cloned()).collect())
+}
+
+fn from_namespace(namespace: &Namespace) -> Option<FullTrackName> {
+    match namespace.fields() {
+        [mark, name, fields @ ..] if mark == MARK => {
+            Some(FullTrackName { namespace: Namespace(fields.to_vec()), name: name.clone() })
+        }
+        _ => None,
+    }
+}
+
+impl Relay {
+    /// A session here offered a track for the first time.
+    pub(super) fn tell_offer(&mut self, track: Key) {
+        if let Some(state) = self.tracks.get_mut(track)
+            && !std::mem::replace(&mut state.told, true)
+        {
+            self.events.push_back(RelayEvent::NamespaceUp(to_namespace(&state.name)));
+        }
+    }
+
+    /// Takes the offer back when no session here holds it up any more.
+    pub(super) fn untell_offer(&mut self, track: Key) {
+        let Some(state) = self.tracks.get_mut(track) else { return };
+        let offered = state.session_origins().any(|origin| origin.offered);
+        if !offered && std::mem::replace(&mut state.told, false) {
+            self.events.push_back(RelayEvent::NamespaceDown(to_namespace(&state.name)));
+        }
+    }
+
+    /// Another shard has an offered track, if `namespace` is of that form.
+    pub(super) fn remote_offer_up(&mut self, now: Instant, namespace: &Namespace, shard: usize) -> bool {
+        let Some(name) = from_namespace(namespace) else { return false };
+        let shards = self.offers.entry(name.clone()).or_default();
+        if !shards.contains(&shard) {
+            shards.push(shard);
+        }
+        if let Some(track) = self.tracks.by_name(&name) {
+            self.attach_sources(now, track);
+        }
+        if self.is_watched(&name) {
+            self.find_or_source(now, &name, false);
+        }
+        true
+    }
+
+    /// Another shard no longer has an offered track.
+    pub(super) fn remote_offer_down(&mut self, namespace: &Namespace, shard: usize) -> bool {
+        let Some(name) = from_namespace(namespace) else { return false };
+        if let Some(shards) = self.offers.get_mut(&name) {
+            shards.retain(|known| *known != shard);
+            if shards.is_empty() {
+                self.offers.remove(&name);
+            }
+        }
+        true
+    }
+
+    /// Brings the offered tracks of other shards here that a new watcher may want; they are offered to it once they are
+    /// live.
+    pub(super) fn seek_offers(&mut self, now: Instant, prefix: &Namespace) {
+        let wanted = self.offers.keys().filter(|name| name.namespace.starts_with(prefix));
+        let wanted: Vec<FullTrackName> = wanted.take(self.config.namespaces_shown_max).cloned().collect();
+        for name in wanted {
+            self.find_or_source(now, &name, false);
+        }
+    }
+
+    /// Whether viewers may be offered the track: a publisher offered it, here or on the shard that it comes from.
+    pub(super) fn is_offered(&self, track: Key) -> bool {
+        let Some(state) = self.tracks.get(track).filter(|track| track.state == TrackState::Live) else { return false };
+        state.origins.iter().any(|origin| match origin {
+            Origin::Local => true,
+            Origin::Session(origin) => origin.offered,
+            Origin::Shard(origin) => self.offers.get(&state.name).is_some_and(|shards| shards.contains(&origin.shard)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offered_track_crosses_as_a_namespace_that_no_peer_can_publish() {
+        let track = FullTrackName::new(Namespace::new(["a", "b"]).unwrap(), "t").unwrap();
+        let namespace = to_namespace(&track);
+        assert!(namespace.is_reserved());
+        assert_eq!(from_namespace(&namespace), Some(track));
+        assert_eq!(from_namespace(&Namespace::new(["a", "b"]).unwrap()), None);
+    }
+}
