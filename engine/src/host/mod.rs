@@ -167,6 +167,7 @@ impl Turns {
         let turn = self.shard.borrow_mut().turn(Instant::now());
         self.take_over_arrived();
         if let Turn::Idle(due) = turn {
+            self.shard.borrow_mut().count_sleep();
             self.rearm.notify();
             let left = due.saturating_duration_since(Instant::now());
             self.notify.wait().or(glommio::timer::sleep(left)).await;

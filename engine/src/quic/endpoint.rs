@@ -57,6 +57,10 @@ pub struct EndpointStats {
     pub refused: u64,
     /// Connections accepted.
     pub accepted: u64,
+    /// Of these, ended before their handshake.
+    pub handshakes_failed: u64,
+    /// Times the packet backend had no room.
+    pub blocked: u64,
 }
 
 /// A datagram whose connection lives on another shard.
@@ -351,6 +355,7 @@ impl Endpoint {
             let flushed = flush(&mut connection.quic, backend)?;
             self.stats.packets_out += flushed.packets;
             self.stats.bytes_out += flushed.bytes;
+            self.stats.blocked += u64::from(flushed.blocked);
             if connection.blocked && connection.open {
                 writable.push(connection.session);
             }
@@ -387,6 +392,7 @@ impl Endpoint {
         connection.end_session(sink);
         if !connection.quic.is_established() {
             self.half_open = self.half_open.saturating_sub(1);
+            self.stats.handshakes_failed += 1;
         }
         for id in &connection.ids {
             self.by_id.remove(id);

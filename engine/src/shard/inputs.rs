@@ -85,6 +85,17 @@ struct LiveInput {
     runtime: RuntimeEntry,
 }
 
+impl LiveInput {
+    /// Cuts the encoder when its key no longer counts: rotated, or at the end of its grace.
+    fn check_key(&self, owner: &KeyOwner, unix_ms: u64) {
+        let mut keys = owner.entry.key_hashes.iter();
+        let good = keys.any(|key| key.sha256 == self.key_sha256 && key.expires_at_ms.is_none_or(|end| unix_ms < end));
+        if let Some((_, kick)) = self.connection.as_ref().filter(|_| !good) {
+            kick.kick("the stream key was rotated");
+        }
+    }
+}
+
 /// Everything a step on inputs may touch.
 pub struct InputContext<'a> {
     /// Time of this turn.
@@ -201,7 +212,8 @@ impl Inputs {
                     old.kick("another encoder started with the same stream key; the newest wins");
                 }
                 input.broadcast.reconnect(context);
-                let (tracks, state) = (std::mem::take(&mut input.runtime.tracks), std::mem::take(&mut input.runtime.state));
+                let (tracks, state) =
+                    (std::mem::take(&mut input.runtime.tracks), std::mem::take(&mut input.runtime.state));
                 input.runtime = RuntimeEntry { tracks, state, ..runtime };
                 input.connection = Some((connection, kick));
                 input.reconnect_until = None;
@@ -309,7 +321,11 @@ impl Inputs {
                 continue;
             }
             match tables.input(id) {
-                Some(owner) if owner.entry.enabled => self.check_key(&owner, context.unix_ms),
+                Some(owner) if owner.entry.enabled => {
+                    if let Some(input) = self.live.get(id) {
+                        input.check_key(&owner, context.unix_ms);
+                    }
+                }
                 Some(_) => {
                     self.disconnect(id, "this live input was disabled");
                     self.end(context, id);
@@ -319,18 +335,6 @@ impl Inputs {
                     self.end(context, id);
                 }
             }
-        }
-    }
-
-    fn check_key(&self, owner: &KeyOwner, unix_ms: u64) {
-        let Some(input) = self.live.get(&owner.entry.id) else { return };
-        let good = owner
-            .entry
-            .key_hashes
-            .iter()
-            .any(|key| key.sha256 == input.key_sha256 && key.expires_at_ms.is_none_or(|end| unix_ms < end));
-        if !good {
-            self.disconnect(&owner.entry.id, "the stream key was rotated");
         }
     }
 
@@ -348,16 +352,8 @@ impl Inputs {
         for (id, input) in &mut self.live {
             input.broadcast.tick(context);
             self.groups.save(id, input.broadcast.last_group());
-            if let Some(owner) = tables.input(id)
-                && input.connection.is_some()
-                && owner.entry.key_hashes.iter().any(|key| key.expires_at_ms.is_some())
-            {
-                let good = owner.entry.key_hashes.iter().any(|key| {
-                    key.sha256 == input.key_sha256 && key.expires_at_ms.is_none_or(|end| context.unix_ms < end)
-                });
-                if !good && let Some((_, kick)) = &input.connection {
-                    kick.kick("the grace period of the rotated stream key is over");
-                }
+            if let Some(owner) = tables.input(id) {
+                input.check_key(&owner, context.unix_ms);
             }
         }
     }

@@ -12,6 +12,7 @@ mod announced;
 mod broadcast;
 mod control;
 mod group_store;
+mod house;
 mod inputs;
 mod links;
 mod mailbox;
@@ -20,15 +21,17 @@ mod runtime;
 mod rx;
 mod tables;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use streams_relay_core::relay::{Dir, Relay, RelayConfig, RelayEvent, Role, SessionConfig, SessionId, StreamId};
+use streams_relay_core::relay::{Dir, Relay, RelayConfig, SessionConfig, SessionId, StreamId};
 use streams_rings::Signal;
-use streams_rings::schema::{Command, Counter, Event};
-use tracing::{info, warn};
+use streams_rings::schema::Event;
+use tracing::warn;
 
+use self::house::HOUSEKEEPING_INTERVAL;
 use crate::EngineError;
 use crate::backend::PacketBackend;
 use crate::quic::{Endpoint, SessionSink, TlsFiles};
@@ -42,8 +45,6 @@ pub use mailbox::{EncoderHandOver, Letter, Mailbox};
 pub use rx::RxLink;
 pub use tables::{Tables, sha256_hex};
 
-/// Housekeeping: heartbeat, counters, windows, group ids, control's generation.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
 /// Rounds of receiving in one turn before others get their share.
 const RECV_ROUNDS_MAX: usize = 4;
 /// Pump and flush rounds in one turn: the first sends what is there, the others what acknowledgements made room for.
@@ -110,7 +111,7 @@ macro_rules! sink {
             relay: &mut $shard.relay,
             tables: $shard.parts.control.tables(),
             now: $shard.now,
-            open: &mut $shard.sessions_open,
+            sessions: &mut $shard.sessions,
             left: &mut $shard.sessions_left,
         }
     };
@@ -127,10 +128,10 @@ pub struct Shard {
     /// Encoders handed to this shard, for the listener to take.
     arrived: Vec<EncoderHandOver>,
     ingest: IngestStats,
-    sessions_open: u64,
+    /// Sessions now, and where their peers are.
+    sessions: HashMap<SessionId, SocketAddr>,
+    /// Sessions whose peer left in this turn.
     sessions_left: Vec<SessionId>,
-    /// Sessions that this side closed: control knows why already.
-    sessions_told: HashSet<SessionId>,
     sessions_opened: u64,
     auth_failed: u64,
     toss_in: u64,
@@ -138,6 +139,7 @@ pub struct Shard {
     turns_busy: u64,
     turns_idle: u64,
     busy_ns: u64,
+    sleeps: u64,
     /// Set when the engine stops: when the shard is done at the latest.
     stopping: Option<Instant>,
     closed_all: bool,
@@ -155,9 +157,8 @@ impl Shard {
             writable: Vec::new(),
             arrived: Vec::new(),
             ingest: IngestStats::default(),
-            sessions_open: 0,
+            sessions: HashMap::new(),
             sessions_left: Vec::new(),
-            sessions_told: HashSet::new(),
             sessions_opened: 0,
             auth_failed: 0,
             toss_in: 0,
@@ -165,6 +166,7 @@ impl Shard {
             turns_busy: 0,
             turns_idle: 0,
             busy_ns: 0,
+            sleeps: 0,
             stopping: None,
             closed_all: false,
         }
@@ -208,6 +210,11 @@ impl Shard {
         let timers = [self.parts.endpoint.next_timeout(), self.relay.next_timeout()];
         let due = timers.into_iter().flatten().fold(self.housekeeping_due, Instant::min);
         Turn::Idle(due)
+    }
+
+    /// The host put the shard to sleep once more.
+    pub fn count_sleep(&mut self) {
+        self.sleeps += 1;
     }
 
     // ---- what the encoders' tasks use -----------------------------------------------------------------------------
@@ -373,167 +380,6 @@ impl Shard {
         any
     }
 
-    fn relay_event(&mut self, event: RelayEvent) {
-        let shard = self.parts.shard;
-        match event {
-            RelayEvent::NamespaceUp(namespace) => {
-                if !self.parts.announced.announce(&namespace) {
-                    warn!(shard, "the track directory is full: a namespace is known on this shard only");
-                }
-            }
-            RelayEvent::NamespaceDown(namespace) => self.parts.announced.withdraw(&namespace),
-            RelayEvent::SessionReady { session, role, resource } => {
-                self.sessions_opened += 1;
-                info!(shard, session = session.0, ?role, resource, "session open");
-                let kind = match role {
-                    Role::Playback => "playback",
-                    Role::Publish => "publish",
-                    Role::Open => "open",
-                };
-                self.event(&Event::SessionOpened {
-                    session: session.0,
-                    shard,
-                    kind: kind.into(),
-                    resource,
-                    peer: String::new(),
-                });
-            }
-            RelayEvent::SessionClose { session, code, reason } => {
-                self.auth_failed += u64::from(reason.starts_with("auth_failed"));
-                self.sessions_told.insert(session);
-                info!(shard, session = session.0, code, reason, "session closed");
-                self.event(&Event::SessionClosed { session: session.0, shard, reason });
-            }
-            RelayEvent::PublishReady { session, input } => {
-                info!(shard, session = session.0, input, "publish session ready")
-            }
-            other => warn!(shard, ?other, "an event that concerns other shards was left over"),
-        }
-    }
-
-    /// Tells control of sessions whose peer left.
-    fn tell_left(&mut self) {
-        for session in std::mem::take(&mut self.sessions_left) {
-            if !self.sessions_told.remove(&session) {
-                let shard = self.parts.shard;
-                info!(shard, session = session.0, "session left");
-                self.event(&Event::SessionClosed { session: session.0, shard, reason: "the peer left".into() });
-            }
-        }
-    }
-
-    fn control(&mut self) -> bool {
-        self.apply_table_changes();
-        let mut any = false;
-        while let Some(command) = self.parts.control.command() {
-            any = true;
-            self.command(command);
-        }
-        any
-    }
-
-    fn apply_table_changes(&mut self) {
-        let changes = self.parts.control.refresh();
-        for kid in &changes.keys_off {
-            self.relay.revoke_key(self.now, kid);
-        }
-        for id in &changes.resources_off {
-            self.relay.resource_disabled(self.now, id);
-        }
-        if !changes.inputs.is_empty() {
-            let mut context = InputContext {
-                now: self.now,
-                unix_ms: self.unix_ms,
-                relay: &mut self.relay,
-                announced: &mut self.parts.announced,
-            };
-            self.parts.inputs.entries_changed(&mut context, self.parts.control.tables(), &changes.inputs);
-        }
-    }
-
-    fn command(&mut self, command: Command) {
-        let shard = self.parts.shard;
-        match command {
-            Command::DisconnectInput { input, reason } => self.parts.inputs.disconnect(&input, &reason),
-            Command::RevokeKey { kid } => self.relay.revoke_key(self.now, &kid),
-            // 0x0: NO_ERROR, for the operator did not say that the session was wrong.
-            Command::KickSession { session } => {
-                self.relay.kick(self.now, SessionId(session), 0, "closed by the operator")
-            }
-            Command::ReloadCertificate => match self.parts.endpoint.reload_certificate(&self.parts.tls) {
-                Ok(()) => info!(shard, "certificate reloaded"),
-                Err(error) => warn!(shard, %error, "the certificate was not reloaded; the old one stays"),
-            },
-            Command::Drain { deadline_ms } => {
-                let left = Duration::from_millis(deadline_ms.saturating_sub(self.unix_ms));
-                self.relay.drain(self.now, left);
-            }
-            other => warn!(shard, ?other, "a command of a newer control process is not known here"),
-        }
-    }
-
-    fn housekeeping(&mut self) -> bool {
-        if self.now < self.housekeeping_due {
-            return false;
-        }
-        self.housekeeping_due = self.now + HOUSEKEEPING_INTERVAL;
-        if self.parts.control.follow() {
-            info!(shard = self.parts.shard, "control started anew; its tables are read again");
-        }
-        let mut context = InputContext {
-            now: self.now,
-            unix_ms: self.unix_ms,
-            relay: &mut self.relay,
-            announced: &mut self.parts.announced,
-        };
-        self.parts.inputs.tick(&mut context, self.parts.control.tables());
-        self.parts.control.beat(if self.stopping.is_some() { Signal::Halt } else { Signal::Run });
-        self.count();
-        false
-    }
-
-    fn count(&self) {
-        let (quic, links, control) =
-            (self.parts.endpoint.stats(), self.parts.links.stats(), self.parts.control.stats());
-        let rx = self.parts.rx.stats();
-        let open = self.parts.endpoint.connections() as u64;
-        self.parts.control.count(&[
-            (Counter::RxDatagrams, quic.datagrams_in),
-            (Counter::RxBytes, quic.bytes_in),
-            (Counter::RxDropped, quic.junk + quic.refused),
-            (Counter::RxOverrun, rx.lost_frags),
-            (Counter::TxDatagrams, quic.packets_out),
-            (Counter::TxBytes, quic.bytes_out),
-            (Counter::TossOut, self.toss_out),
-            (Counter::TossIn, self.toss_in),
-            (Counter::ConnectionsAccepted, quic.accepted),
-            (Counter::ConnectionsClosed, quic.accepted.saturating_sub(open)),
-            (Counter::ConnectionsOpen, open),
-            (Counter::ResetsSent, quic.resets),
-            (Counter::SessionsOpen, self.sessions_open),
-            (Counter::SessionsOpened, self.sessions_opened),
-            (Counter::AuthFailed, self.auth_failed),
-            (Counter::MediaPublished, links.media_published),
-            (Counter::MediaReceived, links.media_received),
-            (Counter::MediaOverrun, links.media_overrun),
-            (Counter::AskFull, links.ask_full),
-            (Counter::EventsFull, control.events_full),
-            (Counter::IngestAccepted, self.ingest.accepted),
-            (Counter::IngestRefused, self.ingest.refused),
-            (Counter::IngestBytes, self.ingest.bytes),
-            (Counter::IngestUnits, self.ingest.units),
-            (Counter::IngestOpen, self.ingest.open),
-            (Counter::HandOvers, self.ingest.hand_overs),
-            (Counter::TurnsBusy, self.turns_busy),
-            (Counter::TurnsIdle, self.turns_idle),
-            (Counter::BusyNs, self.busy_ns),
-            (Counter::TableReloads, control.table_reloads),
-            (Counter::TableBadEntries, control.table_bad_entries),
-            (Counter::CommandsHandled, control.commands_handled),
-            (Counter::CommandsRejected, control.commands_rejected),
-        ]);
-    }
-
     // ---- the end --------------------------------------------------------------------------------------------------
 
     /// Begins to stop: broadcasts end, sessions are told to go away, and after `patience` the rest is closed.
@@ -567,15 +413,13 @@ struct Sink<'a> {
     relay: &'a mut Relay,
     tables: &'a Tables,
     now: Instant,
-    /// Sessions now.
-    open: &'a mut u64,
-    /// Sessions that ended in this turn.
+    sessions: &'a mut HashMap<SessionId, SocketAddr>,
     left: &'a mut Vec<SessionId>,
 }
 
 impl SessionSink for Sink<'_> {
     fn session_open(&mut self, session: SessionId, config: SessionConfig) {
-        *self.open += 1;
+        self.sessions.insert(session, config.peer);
         self.relay.session_open(self.now, session, config);
     }
 
@@ -588,8 +432,9 @@ impl SessionSink for Sink<'_> {
     }
 
     fn session_closed(&mut self, session: SessionId) {
-        *self.open = self.open.saturating_sub(1);
-        self.left.push(session);
+        if self.sessions.remove(&session).is_some() {
+            self.left.push(session);
+        }
         self.relay.session_closed(self.now, session);
     }
 }

@@ -1,0 +1,175 @@
+//! What a shard does beside packets: control's tables and commands, events for control, housekeeping, counters.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use streams_relay_core::relay::{RelayEvent, Role, SessionId};
+use streams_rings::Signal;
+use streams_rings::schema::{Command, Counter, Event};
+use tracing::{info, warn};
+
+use super::{InputContext, Shard};
+
+/// Heartbeat, counters, windows, group ids, control's generation.
+pub(super) const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
+
+impl Shard {
+    pub(super) fn relay_event(&mut self, event: RelayEvent) {
+        let shard = self.parts.shard;
+        match event {
+            RelayEvent::NamespaceUp(namespace) => {
+                if !self.parts.announced.announce(&namespace) {
+                    warn!(shard, "the track directory is full: a namespace is known on this shard only");
+                }
+            }
+            RelayEvent::NamespaceDown(namespace) => self.parts.announced.withdraw(&namespace),
+            RelayEvent::SessionReady { session, role, resource } => {
+                self.sessions_opened += 1;
+                info!(shard, session = session.0, ?role, resource, "session open");
+                let peer = self.sessions.get(&session).map(SocketAddr::to_string).unwrap_or_default();
+                let kind = match role {
+                    Role::Playback => "playback",
+                    Role::Publish => "publish",
+                    Role::Open => "open",
+                };
+                self.event(&Event::SessionOpened { session: session.0, shard, kind: kind.into(), resource, peer });
+            }
+            RelayEvent::SessionClose { session, code, reason } => {
+                self.auth_failed += u64::from(reason.starts_with("auth_failed"));
+                // Told here with its reason; the end of its connection is no second event.
+                self.sessions.remove(&session);
+                info!(shard, session = session.0, code, reason, "session closed");
+                self.event(&Event::SessionClosed { session: session.0, shard, reason });
+            }
+            RelayEvent::PublishReady { session, input } => {
+                info!(shard, session = session.0, input, "publish session ready")
+            }
+            other => warn!(shard, ?other, "an event that concerns other shards was left over"),
+        }
+    }
+
+    /// Tells control of sessions whose peer left.
+    pub(super) fn tell_left(&mut self) {
+        for session in std::mem::take(&mut self.sessions_left) {
+            let shard = self.parts.shard;
+            info!(shard, session = session.0, "session left");
+            self.event(&Event::SessionClosed { session: session.0, shard, reason: "the peer left".into() });
+        }
+    }
+
+    pub(super) fn control(&mut self) -> bool {
+        self.apply_table_changes();
+        let mut any = false;
+        while let Some(command) = self.parts.control.command() {
+            any = true;
+            self.command(command);
+        }
+        any
+    }
+
+    pub(super) fn apply_table_changes(&mut self) {
+        let changes = self.parts.control.refresh();
+        for kid in &changes.keys_off {
+            self.relay.revoke_key(self.now, kid);
+        }
+        for id in &changes.resources_off {
+            self.relay.resource_disabled(self.now, id);
+        }
+        if !changes.inputs.is_empty() {
+            let mut context = InputContext {
+                now: self.now,
+                unix_ms: self.unix_ms,
+                relay: &mut self.relay,
+                announced: &mut self.parts.announced,
+            };
+            self.parts.inputs.entries_changed(&mut context, self.parts.control.tables(), &changes.inputs);
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        let shard = self.parts.shard;
+        match command {
+            Command::DisconnectInput { input, reason } => self.parts.inputs.disconnect(&input, &reason),
+            Command::RevokeKey { kid } => self.relay.revoke_key(self.now, &kid),
+            // 0x0: NO_ERROR, for the operator did not say that the session was wrong.
+            Command::KickSession { session } => {
+                self.relay.kick(self.now, SessionId(session), 0, "closed by the operator")
+            }
+            Command::ReloadCertificate => match self.parts.endpoint.reload_certificate(&self.parts.tls) {
+                Ok(()) => info!(shard, "certificate reloaded"),
+                Err(error) => warn!(shard, %error, "the certificate was not reloaded; the old one stays"),
+            },
+            Command::Drain { deadline_ms } => {
+                let left = Duration::from_millis(deadline_ms.saturating_sub(self.unix_ms));
+                self.relay.drain(self.now, left);
+            }
+            other => warn!(shard, ?other, "a command of a newer control process is not known here"),
+        }
+    }
+
+    pub(super) fn housekeeping(&mut self) -> bool {
+        if self.now < self.housekeeping_due {
+            return false;
+        }
+        self.housekeeping_due = self.now + HOUSEKEEPING_INTERVAL;
+        if self.parts.control.follow() {
+            info!(shard = self.parts.shard, "control started anew; its tables are read again");
+        }
+        let mut context = InputContext {
+            now: self.now,
+            unix_ms: self.unix_ms,
+            relay: &mut self.relay,
+            announced: &mut self.parts.announced,
+        };
+        self.parts.inputs.tick(&mut context, self.parts.control.tables());
+        self.parts.control.beat(if self.stopping.is_some() { Signal::Halt } else { Signal::Run });
+        self.count();
+        false
+    }
+
+    fn count(&self) {
+        let (quic, links, control) =
+            (self.parts.endpoint.stats(), self.parts.links.stats(), self.parts.control.stats());
+        let rx = self.parts.rx.stats();
+        let open = self.parts.endpoint.connections() as u64;
+        self.parts.control.count(&[
+            (Counter::RxDatagrams, quic.datagrams_in),
+            (Counter::RxBytes, quic.bytes_in),
+            (Counter::RxDropped, quic.junk + quic.refused),
+            (Counter::RxOverrun, rx.lost_frags),
+            (Counter::TxDatagrams, quic.packets_out),
+            (Counter::TxBytes, quic.bytes_out),
+            (Counter::TossOut, self.toss_out),
+            (Counter::TossIn, self.toss_in),
+            (Counter::ConnectionsAccepted, quic.accepted),
+            (Counter::ConnectionsClosed, quic.accepted.saturating_sub(open)),
+            (Counter::ConnectionsOpen, open),
+            (Counter::ResetsSent, quic.resets),
+            (Counter::SessionsOpen, self.sessions.len() as u64),
+            (Counter::CacheBytes, self.relay.cache_len() as u64),
+            (Counter::TxBlocked, quic.blocked),
+            (Counter::HandshakesFailed, quic.handshakes_failed),
+            (Counter::Sleeps, self.sleeps),
+            (Counter::SessionsOpened, self.sessions_opened),
+            (Counter::AuthFailed, self.auth_failed),
+            (Counter::MediaPublished, links.media_published),
+            (Counter::MediaReceived, links.media_received),
+            (Counter::MediaOverrun, links.media_overrun),
+            (Counter::AskFull, links.ask_full),
+            (Counter::EventsFull, control.events_full),
+            (Counter::IngestAccepted, self.ingest.accepted),
+            (Counter::IngestRefused, self.ingest.refused),
+            (Counter::IngestBytes, self.ingest.bytes),
+            (Counter::IngestUnits, self.ingest.units),
+            (Counter::IngestOpen, self.ingest.open),
+            (Counter::HandOvers, self.ingest.hand_overs),
+            (Counter::TurnsBusy, self.turns_busy),
+            (Counter::TurnsIdle, self.turns_idle),
+            (Counter::BusyNs, self.busy_ns),
+            (Counter::TableReloads, control.table_reloads),
+            (Counter::TableBadEntries, control.table_bad_entries),
+            (Counter::CommandsHandled, control.commands_handled),
+            (Counter::CommandsRejected, control.commands_rejected),
+        ]);
+    }
+}
