@@ -24,7 +24,20 @@ pub enum Film {
 
 impl Film {
     fn recipe(self) -> (&'static str, Vec<&'static str>) {
-        let gop = ["-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-flags", "+cgop"];
+        let gop = [
+            "-c:v",
+            "libx264",
+            "-preset",
+            "veryfast",
+            "-g",
+            "50",
+            "-keyint_min",
+            "50",
+            "-sc_threshold",
+            "0",
+            "-flags",
+            "+cgop",
+        ];
         let with = |more: &[&'static str]| gop.iter().chain(more).copied().collect::<Vec<_>>();
         match self {
             Self::Original => ("original", vec!["-c", "copy"]),

@@ -172,7 +172,8 @@ impl Stack {
         let output = self.cli(&[arguments, &["--json"]].concat());
         let complaints = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "streams {arguments:?}: {complaints}");
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("streams {arguments:?} prints JSON: {error}"))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("streams {arguments:?} prints JSON: {error}"))
     }
 
     /// Makes a live input that takes RTMP.
@@ -252,7 +253,8 @@ impl Stack {
     /// A value of credentials.toml.
     pub fn credential(&self, key: &str) -> String {
         let text = std::fs::read_to_string(self.data.join("credentials.toml")).expect("credentials");
-        let line = text.lines().find(|line| line.split('=').next().map(str::trim) == Some(key)).expect("the key is there");
+        let line =
+            text.lines().find(|line| line.split('=').next().map(str::trim) == Some(key)).expect("the key is there");
         line.split_once('=').expect("key = value").1.trim().trim_matches('"').to_owned()
     }
 }

@@ -69,7 +69,21 @@ fn an_unsupported_codec_is_named_in_the_inputs_status() {
     let stack = Stack::start(&Options::default());
     let input = stack.live("codec");
     let child = std::process::Command::new("ffmpeg")
-        .args(["-v", "error", "-re", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=25", "-c:v", "flv1", "-t", "20", "-f", "flv"])
+        .args([
+            "-v",
+            "error",
+            "-re",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=320x180:rate=25",
+            "-c:v",
+            "flv1",
+            "-t",
+            "20",
+            "-f",
+            "flv",
+        ])
         .arg(input.rtmp_with_key())
         .stdin(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())

@@ -73,7 +73,10 @@ fn garbage_on_the_rtmp_port_harms_nobody() {
     let body = [0u8; 128];
     let mut sent = 0usize;
     let since = Instant::now();
-    while since.elapsed() < Duration::from_secs(20) && endless.write_all(&body).is_ok() && endless.write_all(&[0xc3]).is_ok() {
+    while since.elapsed() < Duration::from_secs(20)
+        && endless.write_all(&body).is_ok()
+        && endless.write_all(&[0xc3]).is_ok()
+    {
         sent += 129;
     }
     assert!(sent < 64 << 20, "{sent} bytes of one message were taken");

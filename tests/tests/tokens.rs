@@ -129,7 +129,12 @@ fn forged_headers_and_revoked_keys_are_refused() {
     let good = minter.sign(&claims);
     allowed(&stack, id, &good, "before it is revoked");
 
-    let unknown = Minter { kid: "key_unknown".into(), key: minter.key.clone(), algorithm: minter.algorithm, org: minter.org.clone() };
+    let unknown = Minter {
+        kid: "key_unknown".into(),
+        key: minter.key.clone(),
+        algorithm: minter.algorithm,
+        org: minter.org.clone(),
+    };
     refused(&stack, id, &unknown.sign(&claims), "unknown kid");
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let none = format!("{}.{}.", part(&json!({"alg": "none", "kid": minter.kid})), part(&claims));
@@ -167,7 +172,9 @@ fn a_session_ends_when_its_token_does_and_when_its_key_is_revoked() {
         let (stack, url) = (&stack, url(&token));
         let file = stack.data.join("revoked.mp4");
         let viewer = scope.spawn(move || stack.play(&url, &file, "60s"));
-        streams_tests::eventually("the viewer plays", || stack.data.join("revoked.mp4").metadata().is_ok_and(|meta| meta.len() > 100_000));
+        streams_tests::eventually("the viewer plays", || {
+            stack.data.join("revoked.mp4").metadata().is_ok_and(|meta| meta.len() > 100_000)
+        });
         let keys = stack.json(&["signing-key", "list"]);
         let keys = keys["data"].as_array().or(keys.as_array()).expect("a list").clone();
         let ours = keys.iter().find(|key| text(&key["kid"], &key["id"]) == minter.kid).expect("our key is listed");
