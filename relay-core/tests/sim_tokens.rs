@@ -27,8 +27,10 @@ fn catalog() -> SubscribeRequest {
     SubscribeRequest::live(track(live(), ".catalog"))
 }
 
+type Ask = fn(&mut Client, Option<&str>) -> RequestId;
+
 /// One request of each kind that reads.
-fn requests() -> Vec<(&'static str, fn(&mut Client, Option<&str>) -> RequestId)> {
+fn requests() -> Vec<(&'static str, Ask)> {
     vec![
         ("SUBSCRIBE", |client, token| {
             let token = token.map(str::to_owned);

@@ -28,7 +28,7 @@ use crate::wire::{AuthToken, ControlMessage, ControlReader, Draft, SessionError,
 
 use publisher::OutgoingStream;
 use receive::Incoming;
-use requests::Request;
+use requests::{Kind, Request};
 
 /// How a client session is set up.
 #[derive(Clone, Debug)]
@@ -145,6 +145,11 @@ impl Client {
         }
     }
 
+    /// Requests that are not over yet.
+    pub fn requests_open(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Whether the session is over, or about to be.
     pub fn is_closed(&self) -> bool {
         self.closing.is_some()
@@ -242,7 +247,10 @@ impl Client {
                 }
             },
         };
-        if sent && request.cancel.is_some() {
+        // Objects of a fetch or subscription may still come after both halves of its request have ended.
+        let unfinished = matches!(request.kind, Kind::Subscription(_) | Kind::Fetch { .. }) && !request.over;
+        let ended = request.answered && request.out.is_finished() && !unfinished;
+        if sent && (request.cancel.is_some() || ended) {
             self.forget(id);
         }
         sent

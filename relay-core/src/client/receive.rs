@@ -86,6 +86,9 @@ impl Client {
                 }
                 if !fin && self.requests.contains_key(&id) {
                     self.incoming.insert(stream, Incoming::Request(reader, id));
+                } else if let Some(request) = self.requests.get_mut(&id) {
+                    request.answered = true;
+                    self.flush.push_back(id);
                 }
                 Ok(())
             }
@@ -201,7 +204,7 @@ impl Client {
             return Err(Fatal::violation(format!("a request stream begins with {name}")));
         };
         let id = RequestId(id);
-        if id.0 % 2 == 0 || self.requests.contains_key(&id) {
+        if id.0.is_multiple_of(2) || self.requests.contains_key(&id) {
             return Err(Fatal(SessionError::InvalidRequestId, format!("request id {}", id.0)));
         }
         let (kind, event, accept) = match message {
@@ -380,7 +383,7 @@ impl Client {
                 }
                 None => self.events.push_back(ClientEvent::FetchEnd { request: id, complete }),
             }
-            self.finish(id);
+            self.end(id);
         }
     }
 

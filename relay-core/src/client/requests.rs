@@ -86,6 +86,10 @@ pub(super) struct Request {
     pub(super) stream: Option<StreamId>,
     pub(super) out: SendBuffer,
     pub(super) cancel: Option<u64>,
+    /// The relay ended its half.
+    pub(super) answered: bool,
+    /// Nothing more comes for it.
+    pub(super) over: bool,
     pub(super) kind: Kind,
 }
 
@@ -112,7 +116,7 @@ pub(super) enum Kind {
 
 impl Request {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { stream: None, out: SendBuffer::default(), cancel: None, kind }
+        Self { stream: None, out: SendBuffer::default(), cancel: None, answered: false, over: false, kind }
     }
 
     /// When a group that holds others back is given up.
@@ -237,6 +241,14 @@ impl Client {
         }
     }
 
+    /// Nothing more comes for a request: ends our side of it.
+    pub(super) fn end(&mut self, request: RequestId) {
+        if let Some(state) = self.requests.get_mut(&request) {
+            state.over = true;
+        }
+        self.finish(request);
+    }
+
     /// Ends our side of a request with FIN.
     pub fn finish(&mut self, request: RequestId) {
         if let Some(state) = self.requests.get_mut(&request) {
@@ -293,6 +305,9 @@ impl Client {
             ControlMessage::RequestOk(RequestOk { parameters, .. }) => {
                 let (largest, expires_ms) = (parameters.largest_object, parameters.expires_ms);
                 self.events.push_back(ClientEvent::Accepted { request: id, largest, expires_ms });
+                if matches!(self.requests.get(&id).map(|request| &request.kind), Some(Kind::Status)) {
+                    self.end(id);
+                }
                 Ok(())
             }
             ControlMessage::FetchOk(_) => {
@@ -340,7 +355,7 @@ impl Client {
             }
             _ => self.events.push_back(ClientEvent::Refused { request: id, code, reason }),
         }
-        self.finish(id);
+        self.end(id);
     }
 
     /// The relay cancelled a request, ours or its own.
@@ -379,7 +394,7 @@ impl Client {
                 Released::Done { done, streams_seen } => {
                     let PublishDone { code, stream_count, .. } = done;
                     self.events.push_back(ClientEvent::Done { request: id, code, stream_count, streams_seen });
-                    self.finish(id);
+                    self.end(id);
                 }
             }
         }

@@ -167,6 +167,13 @@ impl Relay {
         }
     }
 
+    /// A datagram of a session. Objects in datagrams are dropped and counted: no track of this service uses them.
+    pub fn datagram(&mut self, now: Instant, session: SessionId, data: &[u8]) {
+        if let Some(&key) = self.by_id.get(&session) {
+            self.on_datagram(now, key, data);
+        }
+    }
+
     /// The peer reset its half of a stream.
     pub fn stream_reset(&mut self, now: Instant, session: SessionId, stream: StreamId, code: u64) {
         if let Some(&key) = self.by_id.get(&session) {

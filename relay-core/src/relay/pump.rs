@@ -74,10 +74,10 @@ impl Relay {
         more |= pump_data(session, &self.tracks, &mut self.pulls, &mut candidates, now, timeout, io);
         candidates.clear();
         self.candidates = candidates;
-        if self.finish_requests(now, key) {
-            if let Some(session) = self.sessions.get_mut(key) {
-                more |= pump_requests(session, io);
-            }
+        if self.finish_requests(now, key)
+            && let Some(session) = self.sessions.get_mut(key)
+        {
+            more |= pump_requests(session, io);
         }
         Pumped { more }
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use crate::wire::{
-    ControlMessage, ControlReader, Draft, Fetch, FetchReader, Location, Namespace, SessionError, SubgroupReader,
-    Subscribe,
+    ControlMessage, ControlReader, Draft, Fetch, FetchReader, Location, Namespace, SessionError, StreamResetCode,
+    SubgroupReader, Subscribe,
 };
 
 use super::auth::Scope;
@@ -17,6 +17,10 @@ use crate::send::SendBuffer;
 
 /// Key of a session, request, subscription, fetch or track in its slab.
 pub(crate) type Key = usize;
+
+/// Streams of a session that may stay half open, for the peer to end its half of a request that is over; further ones are
+/// stopped.
+const HALF_OPEN_MAX: usize = 256;
 
 /// Why a session has to be closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -338,13 +342,13 @@ impl Session {
             self.request_by_id.remove(&state.id);
             if let Some(stream) = state.stream {
                 self.request_by_stream.remove(&stream);
-                if let Some(receive) = self.receive.get_mut(&stream)
-                    && matches!(receive, Receive::Request(..))
-                {
-                    *receive = Receive::Ignored;
-                }
                 if !state.receiving {
                     self.receive.remove(&stream);
+                } else if let Some(receive) = self.receive.get_mut(&stream) {
+                    *receive = Receive::Ignored;
+                    if self.receive.len() > HALF_OPEN_MAX {
+                        self.stops.push((stream, StreamResetCode::Cancelled.to_u64()));
+                    }
                 }
             }
         }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::error::AuthFault;
-use crate::wire::{ControlMessage, Goaway, Setup, StreamResetCode};
+use crate::wire::{ControlMessage, Datagram, Goaway, Setup, StreamResetCode};
 
 use super::auth::refused;
 use super::cache::SubgroupEnd;
@@ -98,6 +100,15 @@ impl Relay {
         let Some(key) = self.by_id.remove(&id) else { return };
         self.take_back(now, key);
         self.sessions.remove(key);
+    }
+
+    pub(super) fn on_datagram(&mut self, now: Instant, key: Key, data: &[u8]) {
+        let Some(session) = self.sessions.get(key).filter(|session| !session.is_closing()) else { return };
+        match Datagram::decode(session.draft(), &Bytes::copy_from_slice(data)) {
+            Ok(Datagram::Object(_)) => self.counters.datagrams_dropped += 1,
+            Ok(Datagram::Padding) => {}
+            Err(malformed) => self.close(now, key, malformed.into()),
+        }
     }
 
     pub(super) fn on_stream_reset(&mut self, now: Instant, key: Key, stream: StreamId, code: u64) {

@@ -93,6 +93,8 @@ pub struct Counters {
     pub tracks_refused: u64,
     /// Streams of publishers given up because their track stayed unknown.
     pub streams_abandoned: u64,
+    /// Objects in datagrams.
+    pub datagrams_dropped: u64,
     /// Objects that came twice.
     pub objects_duplicate: u64,
     /// Objects that came after later ones of their subgroup, or for an evicted group.
