@@ -14,11 +14,10 @@ pub(crate) struct SendBuffer {
 }
 
 impl SendBuffer {
-    /// Appends a message. One that does not encode (a value of ours over a wire limit) is dropped: the request then
-    /// runs into its time limit instead of a broken stream.
-    pub(crate) fn push(&mut self, draft: Draft, message: &ControlMessage) {
-        let encoded = message.encode(draft, &mut self.bytes);
-        debug_assert!(encoded.is_ok(), "{encoded:?}");
+    /// Appends a message. `false`: one of its values is over a limit of the wire, and nothing was appended.
+    #[must_use]
+    pub(crate) fn push(&mut self, draft: Draft, message: &ControlMessage) -> bool {
+        message.encode(draft, &mut self.bytes).is_ok()
     }
 
     /// No message follows.

@@ -7,7 +7,10 @@ use std::time::Duration;
 use sim::{Link, Net, Shards, live, namespace, payload, token, track};
 use streams_relay_core::client::{FetchRequest, Join, RequestId, SubscribeRequest};
 use streams_relay_core::relay::{RelayConfig, RelayEvent, TrackConfig};
-use streams_relay_core::wire::{EndLocation, GroupOrder, Location, RequestErrorCode};
+use streams_relay_core::wire::{
+    ControlMessage, Draft, EndLocation, GroupOrder, Location, Parameters, Properties, Property, PropertyValue, Publish,
+    RequestErrorCode,
+};
 
 const GOAWAY_TIMEOUT: u64 = 0x10;
 
@@ -155,4 +158,27 @@ fn datagrams_are_dropped_and_counted() {
     net.relays[0].datagram(now, session, &[0x7F]);
     net.run(Duration::from_millis(100));
     assert!(net.record(peer).closed().is_some());
+}
+
+#[test]
+fn track_properties_beyond_the_limit_are_refused() {
+    let mut net = open(RelayConfig::default());
+    let publisher = net.join(0, "/", Link::default());
+    net.run(Duration::from_millis(100));
+    let value = PropertyValue::Bytes(vec![0; 20_000].into());
+    let message = Publish {
+        request_id: 0,
+        track: track(namespace(&["a"]), "t"),
+        track_alias: 1,
+        parameters: Parameters::default(),
+        properties: Properties::new(vec![Property { kind: 0x0B, value }]).unwrap(),
+    };
+    let mut bytes = Vec::new();
+    ControlMessage::Publish(message).encode(Draft::D18, &mut bytes).unwrap();
+    net.inject(publisher, 0, &bytes, false);
+    net.run(Duration::from_millis(100));
+    let viewer = net.join(0, "/", Link::default());
+    let status = net.client(viewer).track_status(track(namespace(&["a"]), "t"), None);
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.record(viewer).refusal(status), Some(RequestErrorCode::DoesNotExist));
 }

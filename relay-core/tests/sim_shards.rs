@@ -5,9 +5,11 @@ mod sim;
 use std::time::Duration;
 
 use sim::{ClientId, Link, Net, Shards, live, namespace, payload, token, track};
-use streams_relay_core::client::{ClientEvent, Join, RequestId, SubscribeRequest};
+use streams_relay_core::client::{ClientEvent, FetchRequest, Join, RequestId, SubscribeRequest};
 use streams_relay_core::relay::{PublishDone, RelayConfig, RelayEvent, TrackConfig, TrackId};
-use streams_relay_core::wire::{PublishDoneCode, RequestErrorCode, SubgroupHeader, SubgroupId};
+use streams_relay_core::wire::{
+    EndLocation, GroupOrder, Location, PublishDoneCode, RequestErrorCode, SubgroupHeader, SubgroupId,
+};
 
 const HOME: usize = 0;
 const AWAY: usize = 1;
@@ -253,4 +255,26 @@ fn a_published_track_is_found_and_offered_on_the_other_shard() {
     let request = net.client(gone).subscribe(wanted);
     net.run(Duration::from_millis(200));
     assert_eq!(net.record(gone).refusal(request), Some(RequestErrorCode::DoesNotExist));
+}
+
+#[test]
+fn status_and_fetch_work_from_another_shard() {
+    let mut broadcast = Broadcast::new(47);
+    broadcast.run(25);
+    let viewer = broadcast.net.join(AWAY, &format!("/playback/lv_1?tok={}", token("lv_1", 600)), Link::default());
+    let name = track(live(), "video/720p");
+    let status = broadcast.net.client(viewer).track_status(name.clone(), None);
+    let fetch = broadcast.net.client(viewer).fetch(FetchRequest {
+        track: name,
+        start: Location::new(101, 3),
+        end: EndLocation::at(Location::new(102, 1)),
+        order: GroupOrder::Ascending,
+        priority: 128,
+        token: None,
+    });
+    broadcast.net.run(Duration::from_millis(300));
+    let record = broadcast.net.record(viewer);
+    assert_eq!(record.accepted(status), Some(Some(Location::new(102, 4))));
+    assert_eq!(record.places(fetch), places(13..22));
+    assert!(record.events.contains(&ClientEvent::FetchEnd { request: fetch, complete: true }));
 }

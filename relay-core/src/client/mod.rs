@@ -110,11 +110,13 @@ impl Client {
             implementation: Some(config.implementation.clone()),
         };
         let mut control = SendBuffer::default();
-        control.push(config.draft, &ControlMessage::Setup(setup));
+        let fits = control.push(config.draft, &ControlMessage::Setup(setup));
+        let closing =
+            (!fits).then(|| (SessionError::Internal.to_u64(), "SETUP is too large: shorten the URL".to_owned()));
         Self {
             config,
             ready: false,
-            closing: None,
+            closing,
             told: false,
             control,
             control_stream: None,

@@ -278,7 +278,9 @@ impl Client {
     pub(super) fn send(&mut self, request: RequestId, message: &ControlMessage) {
         let draft = self.config.draft;
         if let Some(state) = self.requests.get_mut(&request) {
-            state.out.push(draft, message);
+            if !state.out.push(draft, message) {
+                state.cancel = Some(StreamResetCode::Internal.to_u64());
+            }
             self.flush.push_back(request);
         }
     }

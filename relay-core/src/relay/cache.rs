@@ -18,6 +18,8 @@ use crate::wire::{Draft, Location, ObjectStatus, StreamResetCode, encode_object_
 
 /// Groups a track keeps, however small they are.
 pub(crate) const GROUPS_MAX: usize = 512;
+/// Largest object id that is kept: every object has a place after it.
+pub(crate) const OBJECT_ID_MAX: u64 = u64::MAX - 1;
 /// Subgroups of one group; a publisher that opens one for every object of a long group stays below it.
 pub(crate) const SUBGROUPS_MAX: usize = 4_096;
 
@@ -228,7 +230,9 @@ impl GroupCache {
 
     /// An upstream told of objects that this cache does not have.
     pub(crate) fn raise_largest(&mut self, largest: Location) {
-        self.largest = self.largest.max(Some(largest));
+        // The largest id has no successor, and is not an object anywhere here.
+        let object = largest.object.min(OBJECT_ID_MAX);
+        self.largest = self.largest.max(Some(Location { object, ..largest }));
     }
 
     pub(crate) fn complete_from(&self) -> Location {
@@ -331,7 +335,7 @@ impl GroupCache {
             let known = subgroup.objects.binary_search_by_key(&object.id, |object| object.id).is_ok();
             return if known { Pushed::Duplicate } else { Pushed::Late };
         };
-        if subgroup.end == SubgroupEnd::Finished {
+        if subgroup.end == SubgroupEnd::Finished || object.id > OBJECT_ID_MAX {
             return Pushed::Late;
         }
         let follows = previous.is_none() || delta == 0 || object.adjacent;

@@ -1,6 +1,6 @@
 //! FETCH: joining and standalone, from the cache or from the publisher.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
 use crate::wire::{
@@ -185,7 +185,10 @@ impl Relay {
             return Err((RequestErrorCode::InvalidRange, "the range starts behind the largest object"));
         }
         let name = source.name.clone();
-        if !covers(source, range)
+        // MoQT-18 §10.2.5: a FILL_TIMEOUT of 0 wants only what is here.
+        let may_wait = message.parameters.fill_timeout_ms != Some(0);
+        if may_wait
+            && !covers(source, range)
             && let Some(publisher) = self.publisher_session(&name)
         {
             return self.pull(now, key, request, publisher, &name, range, message);
@@ -252,7 +255,8 @@ impl Relay {
         message: &Fetch,
     ) -> Result<(), Refused> {
         let order = message.parameters.group_order.unwrap_or_default();
-        let deadline = now.checked_add(self.config.upstream_timeout);
+        let budget = message.parameters.fill_timeout_ms.map_or(Duration::MAX, Duration::from_millis);
+        let deadline = now.checked_add(self.config.upstream_timeout.min(budget));
         let pull = self.pulls.insert(Pull::new((publisher, 0), (key, request), order));
         let Some(session) = self.sessions.get_mut(publisher) else {
             self.pulls.remove(pull);

@@ -21,6 +21,8 @@ pub struct RelayConfig {
     pub send_buffer_len_max: usize,
     /// One object from a publisher; a larger one closes that session.
     pub object_len_max: usize,
+    /// Encoded Track Properties of a publisher's track; a track with more is refused.
+    pub track_properties_len_max: usize,
     /// Tracks a shard keeps.
     pub tracks_max: usize,
     /// Namespaces a session may announce, and prefixes it may watch.
@@ -60,6 +62,8 @@ impl Default for RelayConfig {
             receive_buffer_len_max: 1024 * 1024,
             send_buffer_len_max: 1024 * 1024,
             object_len_max: 8 * 1024 * 1024,
+            // Leaves room for the longest track name in every message that carries both.
+            track_properties_len_max: 16 * 1024,
             tracks_max: 8_192,
             namespaces_per_session_max: 64,
             namespaces_shown_max: 1_024,

@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::wire::{ObjectStatus, vi64};
+use crate::wire::{ObjectStatus, Properties, vi64};
 
 use super::cache::{StoredObject, Subgroup, SubgroupEnd};
 
@@ -82,34 +82,51 @@ impl PackedObject {
     }
 }
 
-/// How a subgroup ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub(crate) subgroup: u64,
-    pub(crate) end: SubgroupEnd,
+/// Something about a track that is no object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// How a subgroup ended.
+    End { subgroup: u64, end: SubgroupEnd },
+    /// The track's properties.
+    Properties(Properties),
 }
 
+const END_FINISHED: u8 = 0;
+const END_RESET: u8 = 1;
+const TRACK_PROPERTIES: u8 = 2;
+
 impl Mark {
-    pub(crate) fn pack(self) -> Bytes {
-        let mut out = BytesMut::with_capacity(1 + 2 * vi64::LEN_MAX);
-        let (kind, code) = match self.end {
-            SubgroupEnd::Reset(code) => (1, code),
-            SubgroupEnd::Open | SubgroupEnd::Finished => (0, 0),
-        };
-        out.put_u8(kind);
-        vi64::encode(self.subgroup, &mut out);
-        vi64::encode(code, &mut out);
+    pub(crate) fn pack(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        match self {
+            Self::End { subgroup, end } => {
+                let (kind, code) = match end {
+                    SubgroupEnd::Reset(code) => (END_RESET, *code),
+                    SubgroupEnd::Open | SubgroupEnd::Finished => (END_FINISHED, 0),
+                };
+                out.put_u8(kind);
+                vi64::encode(*subgroup, &mut out);
+                vi64::encode(code, &mut out);
+            }
+            Self::Properties(properties) => {
+                out.put_u8(TRACK_PROPERTIES);
+                properties.encode(&mut out);
+            }
+        }
         out.freeze()
     }
 
     /// `None`: not something that [`Mark::pack`] made.
     pub(crate) fn unpack(packed: &Bytes) -> Option<Self> {
         let kind = *packed.first()?;
+        if kind == TRACK_PROPERTIES {
+            return Properties::decode(packed.get(1..)?).ok().map(Self::Properties);
+        }
         let mut at = 1;
         let subgroup = number(packed, &mut at)?;
         let code = number(packed, &mut at)?;
-        let end = if kind == 1 { SubgroupEnd::Reset(code) } else { SubgroupEnd::Finished };
-        Some(Self { subgroup, end })
+        let end = if kind == END_RESET { SubgroupEnd::Reset(code) } else { SubgroupEnd::Finished };
+        Some(Self::End { subgroup, end })
     }
 }
 
@@ -139,7 +156,7 @@ mod tests {
             assert_eq!(PackedObject::unpack(&object.pack()), Some(object));
         }
         for end in [SubgroupEnd::Finished, SubgroupEnd::Reset(2)] {
-            let mark = Mark { subgroup: 1 << 40, end };
+            let mark = Mark::End { subgroup: 1 << 40, end };
             assert_eq!(Mark::unpack(&mark.pack()), Some(mark));
         }
         assert_eq!(PackedObject::unpack(&Bytes::from_static(b"\x00")), None);

@@ -1,6 +1,6 @@
 //! Publisher sessions: PUBLISH_NAMESPACE, PUBLISH, and our SUBSCRIBE to them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
 use crate::wire::{
@@ -180,9 +180,8 @@ impl Relay {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
-        if message.properties.mandatory().is_some() {
-            let reason = "a property of the track must be understood and is not";
-            self.refuse(key, request, RequestErrorCode::UnsupportedExtension, reason);
+        if let Some(refusal) = self.unbearable(&message.properties) {
+            self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
         let track = match self.tracks.by_name(&message.track) {
@@ -245,6 +244,7 @@ impl Relay {
         }
         if state.state == TrackState::Waiting {
             state.priority = priority;
+            state.timeout = timeout_of(&properties);
             state.properties = properties;
             state.state = TrackState::Live;
             if let Some(largest) = largest {
@@ -273,8 +273,8 @@ impl Relay {
                 if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) {
                     state.deadline = None;
                 }
-                if ok.properties.mandatory().is_some() {
-                    self.upstream_failed(now, key, request, track, RequestErrorCode::UnsupportedExtension, "");
+                if let Some(refusal) = self.unbearable(&ok.properties) {
+                    self.upstream_failed(now, key, request, track, refusal.code, refusal.reason);
                     return Ok(());
                 }
                 self.origin_accepted(now, track, key, ok.track_alias, ok.parameters.largest_object, ok.properties)
@@ -299,6 +299,20 @@ impl Relay {
             }
             other => Err(Fatal::violation(format!("{} in this place", other.message_type().name()))),
         }
+    }
+
+    /// Why a track with these properties cannot be carried, if so.
+    fn unbearable(&self, properties: &Properties) -> Option<Refusal> {
+        if properties.mandatory().is_some() {
+            // MoQT-18 §2.5.1: we understand no property of the mandatory range.
+            let reason = "a property of the track must be understood and is not";
+            return Some(Refusal { code: RequestErrorCode::UnsupportedExtension, reason });
+        }
+        let mut encoded = Vec::new();
+        properties.encode(&mut encoded);
+        let reason = "the properties of the track are too long";
+        (encoded.len() > self.config.track_properties_len_max)
+            .then_some(Refusal { code: RequestErrorCode::ExcessiveLoad, reason })
     }
 
     fn is_ours(&self, key: Key, request: Key) -> bool {
@@ -416,6 +430,11 @@ impl Relay {
             self.mark_dirty(key);
         }
     }
+}
+
+/// A publisher's OBJECT_DELIVERY_TIMEOUT; 0 is none.
+pub(super) fn timeout_of(properties: &Properties) -> Option<Duration> {
+    properties.number(property::OBJECT_DELIVERY_TIMEOUT).filter(|&ms| ms > 0).map(Duration::from_millis)
 }
 
 fn origin(session: Key, request: Key, offered: bool) -> SessionOrigin {

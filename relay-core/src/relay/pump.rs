@@ -357,11 +357,11 @@ fn jump_from(subscription: &mut Subscription, group: u64, cache: &GroupCache, io
     }
 }
 
-/// The smaller of our own and the subscriber's OBJECT_DELIVERY_TIMEOUT (MoQT-18 §8); ours does not hold for the few
-/// objects that a viewer cannot do without.
+/// The smallest of our own, the publisher's and the subscriber's OBJECT_DELIVERY_TIMEOUT (MoQT-18 §8); ours does not hold
+/// for the few objects that a viewer cannot do without.
 fn effective_timeout(track: &Track, subscription: &Subscription, ours: Duration) -> Option<Duration> {
     let ours = if track.pinned || ours.is_zero() { None } else { Some(ours) };
-    [ours, subscription.timeout].into_iter().flatten().min()
+    [ours, track.timeout, subscription.timeout].into_iter().flatten().min()
 }
 
 fn send_fetched(

@@ -290,19 +290,27 @@ impl Session {
         let id = self.next_id;
         self.next_id = self.next_id.saturating_add(2);
         let mut out = SendBuffer::default();
-        out.push(self.config.draft, &message(id));
-        let request =
-            Request { stream: None, id, out, kind, deadline: None, cancel: None, queued: true, receiving: true };
+        let fits = out.push(self.config.draft, &message(id));
+        let cancel = (!fits).then_some(StreamResetCode::Internal.to_u64());
+        let request = Request { stream: None, id, out, kind, deadline: None, cancel, queued: true, receiving: true };
         let key = self.requests.insert(request);
         self.flush.push_back(key);
         key
     }
 
-    /// Puts an answer on a request's stream.
+    /// Puts a message on the control stream. SETUP and GOAWAY of ours always fit the wire.
+    pub(crate) fn say(&mut self, message: &ControlMessage) {
+        let fits = self.control.push(self.config.draft, message);
+        debug_assert!(fits, "{message:?}");
+    }
+
+    /// Puts an answer on a request's stream; one that does not fit the wire cancels the request.
     pub(crate) fn answer(&mut self, request: Key, message: &ControlMessage) {
         let draft = self.config.draft;
-        if let Some(state) = self.requests.get_mut(request) {
-            state.out.push(draft, message);
+        if let Some(state) = self.requests.get_mut(request)
+            && !state.out.push(draft, message)
+        {
+            state.cancel = Some(StreamResetCode::Internal.to_u64());
         }
         self.queue_flush(request);
     }

@@ -23,9 +23,7 @@ impl Relay {
         }
         let mut session = Session::new(now, id, config);
         let implementation = Some(IMPLEMENTATION.to_owned());
-        session
-            .control
-            .push(session.config.draft, &ControlMessage::Setup(Setup { implementation, ..Setup::default() }));
+        session.say(&ControlMessage::Setup(Setup { implementation, ..Setup::default() }));
         let full = self.sessions.len() >= self.config.sessions_max;
         let key = self.sessions.insert(session);
         self.by_id.insert(id, key);
@@ -198,7 +196,7 @@ impl Relay {
                 timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
                 request_id: Some(session.seen.next()),
             };
-            session.control.push(session.config.draft, &ControlMessage::Goaway(goaway));
+            session.say(&ControlMessage::Goaway(goaway));
             session.goaway_deadline = now.checked_add(timeout);
             self.mark_dirty(key);
             self.arm_session(now, key);

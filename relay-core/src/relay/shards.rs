@@ -244,7 +244,16 @@ impl Relay {
             }
             return;
         };
-        let Some(origin) = self.tracks.get_mut(key).and_then(|track| track.shard_origin(shard)) else { return };
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        if link_id & 1 == 1
+            && location.object == MARK
+            && let Some(Mark::Properties(properties)) = Mark::unpack(&object.payload)
+        {
+            track.timeout = super::publish::timeout_of(&properties);
+            track.properties = properties;
+            return;
+        }
+        let Some(origin) = track.shard_origin(shard) else { return };
         if origin.staged.is_some() {
             self.stage(key, shard, location, object);
             return;
@@ -309,8 +318,10 @@ impl Relay {
         } else if bare {
             self.bare_object(now, key, group, id, object.payload, object.end_of_group);
         } else if id == MARK {
-            if let (Some(mark), Some(track)) = (Mark::unpack(&object.payload), self.tracks.get_mut(key)) {
-                track.cache.end_subgroup(group, mark.subgroup, mark.end);
+            if let (Some(Mark::End { subgroup, end }), Some(track)) =
+                (Mark::unpack(&object.payload), self.tracks.get_mut(key))
+            {
+                track.cache.end_subgroup(group, subgroup, end);
             }
         } else if let Some(packed) = PackedObject::unpack(&object.payload) {
             self.packed_object(now, key, group, id, packed);
@@ -406,6 +417,10 @@ fn is_unanswered(origin: &Origin, shard: usize) -> bool {
 /// The whole cache of a track as it crosses to another shard: objects in the order they came, then how each subgroup ended.
 fn replay(track: &Track) -> Vec<CachedObject> {
     let mut replay = Vec::new();
+    if !track.bare && !track.properties.is_empty() {
+        let payload = Mark::Properties(track.properties.clone()).pack();
+        replay.push(CachedObject { group: 0, object: MARK, payload, end_of_group: false });
+    }
     for group in track.cache.groups() {
         let mut order: Vec<(u64, u64, u64)> = Vec::new();
         for subgroup in &group.subgroups {
@@ -438,5 +453,5 @@ fn cached(track: &Track, group: u64, subgroup: u64, id: u64) -> Option<CachedObj
 }
 
 fn mark(bare: bool, subgroup: u64, end: SubgroupEnd) -> Bytes {
-    if bare { Bytes::new() } else { Mark { subgroup, end }.pack() }
+    if bare { Bytes::new() } else { Mark::End { subgroup, end }.pack() }
 }

@@ -1,7 +1,7 @@
 //! One track of a shard: where it comes from, its cache, and who follows it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -99,6 +99,8 @@ pub(crate) struct Track {
     pub(crate) priority: u8,
     pub(crate) pinned: bool,
     pub(crate) properties: Properties,
+    /// OBJECT_DELIVERY_TIMEOUT of the properties.
+    pub(crate) timeout: Option<Duration>,
     pub(crate) cache: GroupCache,
     pub(crate) state: TrackState,
     pub(crate) origins: Vec<Origin>,
@@ -207,6 +209,7 @@ impl Tracks {
             priority: crate::wire::SUBSCRIBER_PRIORITY_DEFAULT,
             pinned: false,
             properties: Properties::default(),
+            timeout: None,
             cache: GroupCache::default(),
             state: TrackState::Waiting,
             origins: Vec::new(),

@@ -9,6 +9,6 @@ pub mod tables;
 
 pub use net::{ClientId, Net, Shards};
 pub use pipe::Link;
-pub use random::{Random, seed};
+pub use random::{Random, runs, seed};
 pub use record::{Record, payload};
 pub use tables::{START_S, Tables, claims, forged, live, namespace, signed, token, track};

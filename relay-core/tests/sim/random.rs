@@ -29,3 +29,11 @@ pub fn seed(default: u64) -> u64 {
     println!("SEED={seed}");
     seed
 }
+
+/// How many seeds a test tries: one when `SEED` names it, else `RUNS` of the environment or the given number.
+pub fn runs(default: u64) -> u64 {
+    if std::env::var("SEED").is_ok() {
+        return 1;
+    }
+    std::env::var("RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
