@@ -118,14 +118,14 @@ impl Run {
         for to in 1..self.net.relays.len() {
             self.net.lose_media(0, to, false);
         }
-        // Groups end for everybody, and one more follows.
+        // Groups end for everybody, and one more follows; the slowest link needs half a minute for a joining fetch.
         for _ in 0..2 {
             for (track, sent) in self.tracks.iter().zip(&mut self.sent) {
                 let bytes = payload(sent.0, sent.1, 100);
                 self.net.relays[0].object(self.net.now, *track, sent.0, sent.1, bytes, true);
                 *sent = (sent.0 + 1, 0);
             }
-            self.net.run(Duration::from_secs(5));
+            self.net.run(Duration::from_secs(40));
         }
         for (index, watching) in &self.watching {
             let record = self.net.record(watching.viewer);

@@ -173,12 +173,13 @@ impl Client {
 
     /// Runs everything that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let due: Vec<RequestId> = self
+        let mut due: Vec<RequestId> = self
             .requests
             .iter()
             .filter(|(_, request)| request.deadline().is_some_and(|at| at <= now))
             .map(|(id, _)| *id)
             .collect();
+        due.sort_unstable();
         for id in due {
             self.release(now, id);
         }

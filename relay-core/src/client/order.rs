@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::relay::StreamId;
-use crate::wire::PublishDone;
+use crate::wire::{Location, PublishDone};
 
 use super::ObjectReceived;
 
@@ -96,6 +96,12 @@ impl Order {
             streams_open: 0,
             done: None,
         }
+    }
+
+    /// The subscription starts at or behind this place.
+    pub(super) fn on_accepted(&mut self, largest: Option<Location>) {
+        // The first stream that arrives need not be of the first group.
+        self.next = self.next.or(largest.map(|largest| largest.group));
     }
 
     pub(super) fn wait_for_fetch(&mut self) {

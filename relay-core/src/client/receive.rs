@@ -310,7 +310,9 @@ impl Client {
             }
             _ => false,
         });
-        let waiting: Vec<StreamId> = waiting.map(|(stream, _)| *stream).collect();
+        let mut waiting: Vec<StreamId> = waiting.map(|(stream, _)| *stream).collect();
+        // In the order they were opened.
+        waiting.sort_unstable();
         for stream in waiting {
             if let Some(Incoming::Subgroup(incoming)) = self.incoming.remove(&stream) {
                 let fin = incoming.fin;

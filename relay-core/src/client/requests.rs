@@ -300,6 +300,9 @@ impl Client {
         match message {
             ControlMessage::SubscribeOk(ok) => {
                 self.aliases.insert(ok.track_alias, id);
+                if let Some(Kind::Subscription(order)) = self.requests.get_mut(&id).map(|request| &mut request.kind) {
+                    order.on_accepted(ok.parameters.largest_object);
+                }
                 let (largest, expires_ms) = (ok.parameters.largest_object, ok.parameters.expires_ms);
                 self.events.push_back(ClientEvent::Accepted { request: id, largest, expires_ms });
                 self.resume_unknown(now, ok.track_alias)

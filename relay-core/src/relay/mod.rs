@@ -51,7 +51,7 @@ pub use limits::RelayConfig;
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use types::{CachedObject, Counters, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport};
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -80,7 +80,7 @@ pub struct Relay {
     links: HashMap<(usize, u64), (Key, u64)>,
     orphans: Orphans,
     /// Tracks that publishers offered on other shards, and on which.
-    offers: HashMap<FullTrackName, Vec<usize>>,
+    offers: BTreeMap<FullTrackName, Vec<usize>>,
     /// Requests that watch namespaces or tracks: session and request.
     namespace_watchers: Vec<(Key, Key)>,
     track_watchers: Vec<(Key, Key)>,
@@ -105,7 +105,7 @@ impl Relay {
             pulls: Slab::default(),
             links: HashMap::new(),
             orphans: Orphans::default(),
-            offers: HashMap::new(),
+            offers: BTreeMap::new(),
             namespace_watchers: Vec::new(),
             track_watchers: Vec::new(),
             events: VecDeque::new(),

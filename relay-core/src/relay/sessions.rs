@@ -69,7 +69,9 @@ impl Relay {
         session.held.clear();
         session.unresolved.clear();
         let requests: Vec<Key> = session.requests.iter().map(|(request, _)| request).collect();
-        for (stream, receive) in std::mem::take(&mut session.receive) {
+        let mut receiving: Vec<_> = std::mem::take(&mut session.receive).into_iter().collect();
+        receiving.sort_unstable_by_key(|(stream, _)| *stream);
+        for (stream, receive) in receiving {
             self.stop_receiving(now, key, stream, receive, StreamResetCode::SessionClosed.to_u64());
         }
         for request in requests {
