@@ -84,7 +84,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         })?;
         let host = HostSettings {
             poll: poll_mode(config),
-            core: core_of(shard, shards),
+            core: core_of(shard),
             rtmp: rtmp_settings(config),
             listener: shard_listener(rtmp)?,
             packets: Some(packets.into()),
@@ -164,10 +164,9 @@ fn poll_mode(config: &Config) -> PollMode {
     }
 }
 
-/// Shards are pinned only when every one can have a core of its own.
-fn core_of(shard: usize, shards: usize) -> Option<usize> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (shards <= cores).then_some(shard)
+/// Each shard is pinned; with more shards than cores they share.
+fn core_of(shard: usize) -> usize {
+    shard % std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn rtmp_settings(config: &Config) -> RtmpSettings {

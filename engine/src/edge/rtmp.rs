@@ -16,7 +16,7 @@ use streams_ingest::{IngestError, RtmpEvent, RtmpLimits, RtmpSession};
 use streams_rings::schema::Event;
 use tracing::{debug, info, warn};
 
-use crate::host::{Notify, clone_tcp, hosted_listener, hosted_tcp};
+use crate::host::{Nap, Watch, clone_tcp, hosted_listener, hosted_tcp};
 use crate::shard::{Admission, EncoderHandOver, Kick, Publication, Shard};
 
 /// One read. An RTMP chunk is 4 KiB with most encoders; a key frame of a few hundred KiB takes a few dozen reads.
@@ -39,7 +39,7 @@ pub(crate) struct RtmpSettings {
 #[derive(Clone)]
 pub(crate) struct RtmpEdge {
     pub(crate) shard: Rc<RefCell<Shard>>,
-    pub(crate) notify: Rc<Notify>,
+    pub(crate) nap: Rc<Nap>,
     pub(crate) settings: Rc<RtmpSettings>,
 }
 
@@ -101,6 +101,8 @@ struct Connection {
     kick: Option<Rc<Kick>>,
     graceful: bool,
     error: Option<String>,
+    /// Data on this connection wakes the shard. Without it (no descriptor left) the next nap's end does.
+    _watch: Option<Watch>,
 }
 
 impl Connection {
@@ -108,7 +110,9 @@ impl Connection {
         edge.shard.borrow_mut().ingest_stats().open += 1;
         // Replies are small and an encoder waits for them.
         let _ = socket.set_nodelay(true);
+        let watch = clone_tcp(&socket).ok().map(|socket| edge.nap.watch(socket));
         Self {
+            _watch: watch,
             edge,
             socket,
             session: Some(session),
@@ -172,8 +176,7 @@ impl Connection {
     }
 
     fn drain_events(&mut self, out: &mut Vec<u8>) -> Step {
-        let mut media = false;
-        let step = loop {
+        loop {
             let Some(event) = self.session.as_mut().and_then(|session| session.poll_event()) else { break Step::Go };
             match event {
                 RtmpEvent::Publish { key, .. } => match self.publish(&key, out) {
@@ -191,7 +194,6 @@ impl Connection {
                     let mut shard = self.edge.shard.borrow_mut();
                     shard.tick_clock(Instant::now());
                     shard.ingest_stats().units += 1;
-                    media = true;
                     if !shard.with_inputs(|inputs, context| inputs.unit(context, publication, unit)) {
                         break Step::End;
                     }
@@ -201,11 +203,7 @@ impl Connection {
                     break Step::End;
                 }
             }
-        };
-        if media {
-            self.edge.notify.notify();
         }
-        step
     }
 
     /// Answers a request to publish.
@@ -236,7 +234,6 @@ impl Connection {
                     shard.event(&Event::IngestUp { input: input.clone(), shard: index, protocol: "rtmp".into(), peer });
                     info!(shard = index, input, peer = %self.peer, "encoder connected");
                 }
-                self.edge.notify.notify();
                 let accepted = self.session.as_mut().map(|session| session.accept(out));
                 match accepted {
                     Some(Ok(())) => self.drain_events(out),
@@ -336,8 +333,6 @@ impl Connection {
         let index = shard.index();
         info!(shard = index, input = publication.input, reason, "encoder gone");
         shard.event(&Event::IngestDown { input: publication.input, shard: index, reason });
-        drop(shard);
-        self.edge.notify.notify();
     }
 }
 

@@ -3,7 +3,6 @@
 //! glommio takes foreign descriptors only by `FromRawFd`, which is unsafe because it trusts the caller to give the descriptor
 //! away. Each function here consumes an owned handle, so that the promise is kept by its signature.
 
-use std::fs::File;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -19,27 +18,15 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Hosts a file or eventfd on this thread's executor.
-pub(super) fn hosted_file(file: File) -> glommio::io::BufferedFile {
-    // SAFETY: `into_raw_fd` gives up the only owner, so glommio's file is the only one to close it.
-    unsafe { glommio::io::BufferedFile::from_raw_fd(file.into_raw_fd()) }
-}
-
-/// Hosts a UDP socket on this thread's executor.
-pub(super) fn hosted_udp(socket: std::net::UdpSocket) -> glommio::net::UdpSocket {
-    // SAFETY: as in `hosted_file`; the type of the argument says that it is a UDP socket.
-    unsafe { glommio::net::UdpSocket::from_raw_fd(socket.into_raw_fd()) }
-}
-
 /// Hosts a TCP connection on this thread's executor.
 pub(crate) fn hosted_tcp(socket: TcpStream) -> glommio::net::TcpStream {
-    // SAFETY: as in `hosted_file`; the type of the argument says that it is a TCP connection.
+    // SAFETY: `into_raw_fd` gives up the only owner, so glommio's socket is the only one to close it.
     unsafe { glommio::net::TcpStream::from_raw_fd(socket.into_raw_fd()) }
 }
 
 /// Hosts a TCP listener on this thread's executor.
 pub(crate) fn hosted_listener(socket: std::net::TcpListener) -> glommio::net::TcpListener {
-    // SAFETY: as in `hosted_file`; the type of the argument says that it is a TCP listener.
+    // SAFETY: as in `hosted_tcp`.
     unsafe { glommio::net::TcpListener::from_raw_fd(socket.into_raw_fd()) }
 }
 
