@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use streams_rings::schema::{self, Counter, RuntimeEntry, names};
-use streams_rings::{Access, Workspace};
-use tokio::time::{Instant, sleep};
+use streams_rings::{Access, Workspace, now_ns};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::BenchError;
 
 /// How often shared memory is looked at while waiting. Shards write their counters every 50 ms.
 const POLL: Duration = Duration::from_millis(10);
+/// How often heartbeats are looked at.
+const LISTEN: Duration = Duration::from_millis(250);
+/// A shard that is silent for longer is not merely waiting for its core.
+pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How long the engine may take for what is waited for here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -80,6 +84,33 @@ impl Engine {
             }
         }
         Ok(None)
+    }
+
+    /// How long ago the shard that was silent for longest gave a sign of life; shards do so every 50 ms.
+    ///
+    /// # Errors
+    /// [`BenchError::Rings`] when the workspace is not what it was.
+    pub fn silence(&self) -> Result<Duration, BenchError> {
+        let mut longest = Duration::ZERO;
+        for shard in 0..self.count {
+            let heartbeat_ns = self.shards.cnc(&names::shard(shard))?.heartbeat_ns();
+            longest = longest.max(Duration::from_nanos(now_ns().saturating_sub(heartbeat_ns)));
+        }
+        Ok(longest)
+    }
+
+    /// Waits, and tells the longest silence of a shard meanwhile.
+    ///
+    /// # Errors
+    /// [`BenchError::Rings`] when the workspace is not what it was.
+    pub async fn listen(&self, time: Duration) -> Result<Duration, BenchError> {
+        let deadline = Instant::now() + time;
+        let mut longest = Duration::ZERO;
+        while Instant::now() < deadline {
+            sleep_until(deadline.min(Instant::now() + LISTEN)).await;
+            longest = longest.max(self.silence()?);
+        }
+        Ok(longest)
     }
 
     /// A counter of every shard, by shard.

@@ -36,7 +36,7 @@ pub async fn run(args: &IdleArgs) -> Result<Report, BenchError> {
     sleep(SETTLE).await;
     let began = Instant::now();
     let before = by_shard(pid)?;
-    sleep(Duration::from_secs(args.seconds)).await;
+    let silence = stack.engine().listen(Duration::from_secs(args.seconds)).await?;
     let after = by_shard(pid)?;
     let elapsed = began.elapsed();
 
@@ -53,6 +53,7 @@ pub async fn run(args: &IdleArgs) -> Result<Report, BenchError> {
     let shards: Vec<f64> = percents.iter().filter(|(name, _)| *name != OTHER).filter_map(|(_, p)| p.as_f64()).collect();
     let most = shards.iter().copied().fold(0.0, f64::max);
     report.row("shard_percent_max", most, "busiest shard", format!("{most:.2} % of a core"));
+    report.silence(silence);
     if shards.len() != stack.engine().shards() {
         report.failure(format!(
             "{} shards run and {} threads of theirs were found",

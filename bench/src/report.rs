@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
+use crate::engine::SILENCE_MAX;
 use crate::error::BenchError;
 use crate::machine::Machine;
 
@@ -42,6 +43,17 @@ impl Report {
     /// Says that something was not as it has to be. The program then ends with 1.
     pub fn failure(&mut self, words: impl Into<String>) {
         self.failures.push(words.into());
+    }
+
+    /// Tells the longest silence of a shard, which is a failure when it is no wait for a core any more.
+    pub fn silence(&mut self, longest: Duration) {
+        let ms = longest.as_secs_f64() * 1000.0;
+        self.row("shard_silence_max_ms", ms, "shard silent", format!("{ms:.0} ms at most"));
+        if longest > SILENCE_MAX {
+            self.failure(format!(
+                "a shard gave no sign of life for {ms:.0} ms: it hangs, or the machine is overloaded"
+            ));
+        }
     }
 
     /// What was not as it has to be.

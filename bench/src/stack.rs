@@ -14,11 +14,14 @@ use streams_sdk::Trust;
 use crate::engine::{Engine, run_dir};
 use crate::error::BenchError;
 use crate::process::{self, Owned};
+use crate::report::Report;
 
 /// How long `streams up` may take until it is ready.
 const READY_MAX: Duration = Duration::from_secs(90);
 /// How long it may take to end: a drain, then control and engine with a grace of their own.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// Lines of the engine's log that are told.
+const COMPLAINTS_MAX: usize = 20;
 /// First bytes of the engine's process name, as the kernel keeps it.
 const ENGINE_NAME: &str = "streams-engine";
 
@@ -110,6 +113,24 @@ impl Stack {
     /// [`BenchError::Command`] when the command fails.
     pub fn moqt_url(&self, input: &Input) -> Result<String, BenchError> {
         text(&self.streams(&["playback-url", &input.id])?, "moqt")
+    }
+
+    /// After a measurement that failed: prints the newest lines of the engine's log that are more than notes.
+    pub fn tell_complaints(&self, measured: &Result<Report, BenchError>) {
+        if measured.as_ref().is_ok_and(|report| report.failures().is_empty()) {
+            return;
+        }
+        for line in self.complaints() {
+            eprintln!("engine.log: {line}");
+        }
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.data.join("log").join("engine.log")).unwrap_or_default();
+        let mut lines: Vec<String> =
+            log.lines().rev().filter(|line| !line.contains(" INFO ")).take(COMPLAINTS_MAX).map(str::to_owned).collect();
+        lines.reverse();
+        lines
     }
 
     fn streams(&self, arguments: &[&str]) -> Result<Value, BenchError> {

@@ -78,6 +78,7 @@ pub async fn run(args: &LatencyArgs) -> Result<Report, BenchError> {
         measure(args, &film, &stack, publisher, found).await
     };
     let measured = measured.await;
+    stack.tell_complaints(&measured);
     stack.delete(&input)?;
     measured
 }
@@ -109,7 +110,7 @@ async fn measure(
 ) -> Result<Report, BenchError> {
     let Found { home, tries, mut viewers, stop } = found;
     let (count, from) = (viewers.len(), Instant::now());
-    sleep(Duration::from_secs(args.seconds)).await;
+    let silence = stack.engine().listen(Duration::from_secs(args.seconds)).await?;
     publisher.stop_sending();
     sleep(LAST_OBJECTS).await;
     stop.send_replace(true);
@@ -146,6 +147,7 @@ async fn measure(
     let counts = json!({ "unmatched": unmatched, "missing": missing, "duplicates": duplicates });
     let shown = format!("{unmatched} unmatched, {missing} missing, {duplicates} twice");
     report.row("checks", counts, "objects", shown.clone());
+    report.silence(silence);
     if unmatched + missing + duplicates > 0 {
         report.failure(format!("not every frame became one object at every viewer: {shown}"));
     }

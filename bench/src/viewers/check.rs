@@ -10,6 +10,9 @@ use super::ledger::{Group, Ledger};
 /// Groups that a viewer may be behind the first one when the measurement ends: the open one and the one just ended.
 const BEHIND_MAX: usize = 2;
 
+/// Examples that are told.
+const EXAMPLES_MAX: usize = 3;
+
 /// What was wrong, summed over viewers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Faults {
@@ -61,6 +64,24 @@ pub fn check(viewers: &[&Ledger], film: &[u64]) -> Faults {
         viewer(ledger, &published, &mut faults);
     }
     faults
+}
+
+/// The first groups that a viewer got, but not as they were published, in words.
+pub fn examples(viewers: &[&Ledger]) -> Vec<String> {
+    let published = published(viewers);
+    let odd = |(viewer, ledger): (usize, &&Ledger)| {
+        let mut groups = ledger.groups.iter();
+        let (id, group) =
+            groups.find(|(_, group)| group.first != 0 || group.skipped + group.repeated > 0 || group.cut)?;
+        let place = published.range(..id).count() - published.range(..ledger.groups.first_key_value()?.0).count();
+        let length = published.get(id).copied().unwrap_or_default();
+        let Group { first, next, skipped, repeated, cut, .. } = group;
+        Some(format!(
+            "viewer {viewer}, its group {place} (id {id} of {length} objects): objects {first} to before {next}, {skipped} \
+             skipped, {repeated} repeated, cut: {cut}"
+        ))
+    };
+    viewers.iter().enumerate().filter_map(odd).take(EXAMPLES_MAX).collect()
 }
 
 /// Every group and its length, as the viewers together know them.

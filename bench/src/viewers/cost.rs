@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::engine::Engine;
 use crate::error::BenchError;
 use crate::process::{Memory, cpu_time, machine_busy, memory};
 
@@ -22,6 +23,8 @@ pub struct Cost {
     pub client_percent: f64,
     /// Everything on the machine. Near a hundred times the cores, the figures beside are those of an overloaded machine.
     pub machine_percent: f64,
+    /// Longest silence of a shard.
+    pub silence: Duration,
     /// The engine's memory, mean over the window.
     pub memory: Memory,
 }
@@ -31,13 +34,15 @@ impl Cost {
     ///
     /// # Errors
     /// [`BenchError::File`] when the engine is gone.
-    pub async fn measure(engine: u32, viewers: usize, window: Duration) -> Result<Self, BenchError> {
-        let used = || Ok::<_, BenchError>([cpu_time(engine)?, cpu_time(std::process::id())?, machine_busy()?]);
+    pub async fn measure(engine: &Engine, viewers: usize, window: Duration) -> Result<Self, BenchError> {
+        let pid = engine.pid();
+        let used = || Ok::<_, BenchError>([cpu_time(pid)?, cpu_time(std::process::id())?, machine_busy()?]);
         let (began, before) = (Instant::now(), used()?);
-        let mut samples = Vec::new();
+        let (mut samples, mut silence) = (Vec::new(), Duration::ZERO);
         while began.elapsed() < window {
             sleep(SAMPLE).await;
-            samples.push(memory(engine)?);
+            samples.push(memory(pid)?);
+            silence = silence.max(engine.silence()?);
         }
         let elapsed = began.elapsed().as_secs_f64();
         let mut percents = used()?
@@ -53,6 +58,7 @@ impl Cost {
             engine_percent: next(),
             client_percent: next(),
             machine_percent: next(),
+            silence,
             memory: Memory {
                 rss_kib: mean(|memory| memory.rss_kib),
                 anon_kib: mean(|memory| memory.anon_kib),
@@ -73,7 +79,7 @@ impl Cost {
 
     /// For `--json`.
     pub fn json(&self) -> Value {
-        let Self { viewers, engine_percent, client_percent, machine_percent, memory } = self;
+        let Self { viewers, engine_percent, client_percent, machine_percent, memory, .. } = self;
         let Memory { rss_kib, anon_kib, shared_kib } = memory;
         json!({
             "viewers": viewers,

@@ -17,6 +17,8 @@ use crate::viewing::{Broadcast, Connected, Watching};
 pub struct Watched {
     /// From connecting to the first media object.
     pub join: Option<Duration>,
+    /// From its last media object until it was told to stop.
+    pub idle: Duration,
     /// The video track.
     pub video: Ledger,
     /// The audio track.
@@ -64,17 +66,22 @@ impl Crowd {
 async fn watch_all(broadcast: Broadcast, mut stop: watch::Receiver<bool>) -> Result<Watched, BenchError> {
     let began = Instant::now();
     let Watching { mut viewer, tracks, client: _client } = Connected::to(&broadcast).await?.watch(|_| true).await?;
-    let mut watched = Watched { join: None, video: Ledger::default(), audio: Ledger::default() };
+    let mut last = began;
+    let mut watched = Watched { join: None, idle: Duration::ZERO, video: Ledger::default(), audio: Ledger::default() };
     loop {
         let event = tokio::select! {
             event = viewer.next_event() => event?,
             // An error says that nobody wants to know any more.
-            _ = stop.wait_for(|stop| *stop) => return Ok(watched),
+            _ = stop.wait_for(|stop| *stop) => {
+                watched.idle = last.elapsed();
+                return Ok(watched);
+            }
         };
         let kind_of = |track| tracks.iter().find(|(wanted, _)| *wanted == track).map(|(_, kind)| *kind);
         match event {
             ViewerEvent::Object { track, location, arrival, .. } => {
                 let Some(kind) = kind_of(track) else { continue };
+                last = arrival;
                 watched.join.get_or_insert_with(|| arrival.saturating_duration_since(began));
                 watched.ledger(kind).object(location.group, location.object);
             }

@@ -21,7 +21,7 @@ use serde_json::json;
 use streams_sdk::PlaybackUrl;
 use tokio::time::sleep;
 
-use self::check::{Faults, check};
+use self::check::{Faults, check, examples};
 use self::cost::{Cost, slope};
 use self::crowd::{Crowd, Watched};
 use crate::error::BenchError;
@@ -39,6 +39,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 const WINDOW: Duration = Duration::from_secs(8);
 /// ffmpeg ends at once when asked.
 const FFMPEG_STOP_MAX: Duration = Duration::from_secs(3);
+/// Media comes many times a second; a viewer that got none for longer no longer watches.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 /// Different reasons of failed viewers that are told.
 const REASONS_MAX: usize = 5;
 
@@ -90,16 +92,18 @@ pub async fn run(args: &ViewersArgs) -> Result<Report, BenchError> {
         if let Some(status) = encoder.ended() {
             report.failure(format!("ffmpeg ended during the measurement ({status})"));
         }
+        ends(&mut report, &watched);
         join_times(&mut report, &watched)?;
         Ok(report)
     };
     let measured = measured.await;
+    stack.tell_complaints(&measured);
     stack.delete(&input)?;
     measured
 }
 
 async fn watch(args: &ViewersArgs, stack: &Stack, crowd: &mut Crowd) -> Result<Costs, BenchError> {
-    let (engine, joining) = (stack.engine().pid(), Duration::from_secs(args.join_seconds));
+    let (engine, joining) = (stack.engine(), Duration::from_secs(args.join_seconds));
     let count = args.count as usize;
     let half = count / 2;
     sleep(ALONE).await;
@@ -137,6 +141,7 @@ fn report(args: &ViewersArgs, stack: &Stack, costs: &Costs, film: &Film, watched
     let shown = format!("{cpu:.3} % of a core a viewer; a viewer itself {client:.3} %");
     report.row("engine_percent_a_viewer", cpu, "engine CPU", shown);
     report.value("client_percent_a_viewer", client);
+    report.silence([alone, half, all, rest].into_iter().map(|cost| cost.silence).max().unwrap_or_default());
     tracks(&mut report, film, watched);
     report
 }
@@ -158,6 +163,7 @@ fn tracks(report: &mut Report, film: &Film, watched: &[Watched]) {
         report.row(name, value, name, shown);
         if !faults.none() {
             report.failure(format!("{name}: {}", faults.words()));
+            examples(&ledgers).into_iter().for_each(|example| report.failure(format!("{name}: {example}")));
         }
     }
 }
@@ -172,6 +178,15 @@ fn faults_json(faults: &Faults) -> serde_json::Value {
         "viewers_behind": faults.viewers_behind,
         "groups_unlike_film": faults.groups_unlike_film,
     })
+}
+
+/// A broadcast that stopped for everybody leaves no hole that one viewer could show another.
+fn ends(report: &mut Report, watched: &[Watched]) {
+    let idle = watched.iter().filter(|one| one.idle > IDLE_MAX).count();
+    if idle > 0 {
+        report
+            .failure(format!("{idle} viewers had got nothing for {} s when the measurement ended", IDLE_MAX.as_secs()));
+    }
 }
 
 fn join_times(report: &mut Report, watched: &[Watched]) -> Result<(), BenchError> {
