@@ -149,8 +149,8 @@ impl Turns {
                     glommio::executor().yield_now().await;
                 }
                 Turn::Idle(_) => {
+                    // No spinning after a nap that brought nothing: only work makes more work likely.
                     self.sleep();
-                    idle_since = None;
                     glommio::executor().yield_now().await;
                 }
             }

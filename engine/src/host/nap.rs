@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The longest nap. glommio's own timers (read timeouts of encoders) are looked at between naps; 500 looks a second cost less
-/// than 1 % of a core.
-const NAP_MAX: Duration = Duration::from_millis(2);
+/// The longest nap. glommio's own timers (read timeouts of encoders) are looked at between naps.
+const NAP_MAX: Duration = Duration::from_millis(4);
 
 /// Everything that one shard's thread can be woken by.
 pub(crate) struct Nap {
