@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use streams_relay_core::relay::{
-    Dir, Draft, FullTrackName, Namespace, Relay, RelayConfig, SessionConfig, SessionId, StreamId, TrackConfig, Transmit,
-    TransmitError, Transport,
+    Dir, Draft, FullTrackName, Namespace, Relay, RelayConfig, SessionConfig, SessionId, StreamId, TrackConfig,
+    Transmit, TransmitError, Transport,
 };
 use streams_relay_core::wire::{ControlMessage, Parameters, Setup, Subscribe};
 use streams_relay_core::{Directory, Resource, SigningKey};
@@ -64,7 +64,8 @@ impl Directory for Nothing {
 
 fn watching(viewers: u64, now: Instant) -> (Relay, FullTrackName) {
     let mut relay = Relay::new(RelayConfig { open: true, ..RelayConfig::default() });
-    let name = FullTrackName::new(Namespace::new(["bench"]).expect("a short namespace"), "video").expect("a short name");
+    let name =
+        FullTrackName::new(Namespace::new(["bench"]).expect("a short namespace"), "video").expect("a short name");
     relay.namespace_up(now, name.namespace.clone());
     relay.track_open(now, name.clone(), TrackConfig { publisher_priority: 9, pinned: false });
     let mut messages = (Vec::new(), Vec::new());
