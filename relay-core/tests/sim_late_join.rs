@@ -5,7 +5,7 @@ mod sim;
 use std::time::Duration;
 
 use sim::{Link, Net, Shards, live, payload, token, track};
-use streams_relay_core::client::{Join, SubscribeRequest};
+use streams_relay_core::client::{ClientConfig, Join, SubscribeRequest};
 use streams_relay_core::relay::{RelayConfig, TrackConfig, TrackId};
 use streams_relay_core::wire::Location;
 
@@ -103,4 +103,21 @@ fn a_viewer_without_a_joining_fetch_starts_where_its_filter_says() {
         let expected: Vec<(u64, u64)> = expected.map(|n| (1000 + n / 10, n % 10)).collect();
         assert_eq!(record.places(request), expected);
     }
+}
+
+#[test]
+fn a_viewer_that_takes_groups_as_they_come_still_joins_at_a_groups_start() {
+    let mut broadcast = Broadcast::new();
+    broadcast.run(25);
+    let path = format!("/playback/lv_1?tok={}", token("lv_1", 600));
+    let config = ClientConfig { path, group_wait: Duration::ZERO, ..ClientConfig::default() };
+    let link = Link { latency: Duration::from_millis(30), ..Link::default() };
+    let viewer = broadcast.net.join_with(0, link, config);
+    let request = broadcast.net.client(viewer).subscribe(SubscribeRequest::live(track(live(), "video/720p")));
+    broadcast.run(40);
+    broadcast.net.run(Duration::from_secs(1));
+    let record = broadcast.net.record(viewer);
+    record.check(request);
+    let expected: Vec<(u64, u64)> = (20..65).map(|n| (1000 + n / 10, n % 10)).collect();
+    assert_eq!(record.places(request), expected);
 }

@@ -8,6 +8,9 @@ use crate::wire::{Location, PublishDone};
 
 use super::ObjectReceived;
 
+/// A joining FETCH that brings nothing for this long is given up; also when groups wait less, or not at all.
+const FETCH_WAIT_MIN: Duration = Duration::from_secs(1);
+
 /// What may be handed to the user, in order.
 #[derive(Debug)]
 pub(super) enum Released {
@@ -173,7 +176,7 @@ impl Order {
             return;
         }
         if let Some((Block::Fetch, until)) = &mut self.blocked {
-            *until = now.checked_add(self.wait).unwrap_or(now);
+            *until = now.checked_add(self.wait.max(FETCH_WAIT_MIN)).unwrap_or(now);
         }
         self.end_before(group, out);
         self.groups.entry(group).or_default().begun = true;
@@ -282,7 +285,8 @@ impl Order {
         if self.blocked.is_none_or(|(known, _)| known != block) {
             let wait = match block {
                 Block::Gap => self.gap_wait,
-                Block::Group | Block::Fetch => self.wait,
+                Block::Group => self.wait,
+                Block::Fetch => self.wait.max(FETCH_WAIT_MIN),
             };
             self.blocked = Some((block, now.checked_add(wait).unwrap_or(now)));
         }
