@@ -75,9 +75,9 @@ pub fn examples(viewers: &[&Ledger]) -> Vec<String> {
             groups.find(|(_, group)| group.first != 0 || group.skipped + group.repeated > 0 || group.cut)?;
         let place = published.range(..id).count() - published.range(..ledger.groups.first_key_value()?.0).count();
         let length = published.get(id).copied().unwrap_or_default();
-        let Group { first, next, skipped, repeated, cut, .. } = group;
+        let Group { first, next, fetched, skipped, repeated, cut, .. } = group;
         Some(format!(
-            "viewer {viewer}, its group {place} (id {id} of {length} objects): objects {first} to before {next}, {skipped} \
+            "viewer {viewer}, its group {place} (id {id} of {length} objects): objects {first} to before {next}, {fetched} fetched, {skipped} \
              skipped, {repeated} repeated, cut: {cut}"
         ))
     };
@@ -146,7 +146,7 @@ mod tests {
         let mut ledger = Ledger::default();
         for group in groups {
             let length = FILM[(group % 3) as usize];
-            (0..length).for_each(|object| ledger.object(group, object));
+            (0..length).for_each(|object| ledger.object(group, object, false));
             ledger.group_end(group, true);
         }
         ledger
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn viewers_that_joined_at_different_times_and_saw_all_are_fine() {
         let mut open = watched(11..19);
-        open.object(19, 0);
+        open.object(19, 0, false);
         assert!(faults(&[watched(10..19), watched(13..19), open]).none());
     }
 
@@ -181,9 +181,9 @@ mod tests {
     fn missing_and_repeated_objects_are_counted() {
         let mut odd = watched(10..20);
         odd.groups.remove(&15);
-        [0, 1, 1, 3].into_iter().for_each(|object| odd.object(15, object));
+        [0, 1, 1, 3].into_iter().for_each(|object| odd.object(15, object, false));
         odd.groups.remove(&16);
-        odd.object(16, 0);
+        odd.object(16, 0, false);
         let found = faults(&[watched(10..20), odd]);
         assert_eq!(found, Faults { objects_missing: 1 + 3, objects_repeated: 1, ..Faults::default() });
     }

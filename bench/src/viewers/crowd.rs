@@ -79,11 +79,11 @@ async fn watch_all(broadcast: Broadcast, mut stop: watch::Receiver<bool>) -> Res
         };
         let kind_of = |track| tracks.iter().find(|(wanted, _)| *wanted == track).map(|(_, kind)| *kind);
         match event {
-            ViewerEvent::Object { track, location, arrival, .. } => {
+            ViewerEvent::Object { track, location, arrival, fetched, .. } => {
                 let Some(kind) = kind_of(track) else { continue };
                 last = arrival;
                 watched.join.get_or_insert_with(|| arrival.saturating_duration_since(began));
-                watched.ledger(kind).object(location.group, location.object);
+                watched.ledger(kind).object(location.group, location.object, fetched);
             }
             ViewerEvent::GroupEnd { track, group, complete } => {
                 if let Some(kind) = kind_of(track) {

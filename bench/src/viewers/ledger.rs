@@ -11,6 +11,8 @@ pub struct Group {
     pub next: u64,
     /// Objects that came.
     pub objects: u64,
+    /// How many of them were fetched when joining.
+    pub fetched: u64,
     /// Objects that did not come before later ones.
     pub skipped: u64,
     /// Objects that came twice, or after later ones.
@@ -30,9 +32,10 @@ pub struct Ledger {
 
 impl Ledger {
     /// Takes down an object.
-    pub fn object(&mut self, group: u64, object: u64) {
+    pub fn object(&mut self, group: u64, object: u64, fetched: bool) {
         let group = self.groups.entry(group).or_insert(Group { first: object, next: object, ..Group::default() });
         group.objects += 1;
+        group.fetched += u64::from(fetched);
         match object.checked_sub(group.next) {
             Some(skipped) => {
                 group.skipped += skipped;
@@ -61,7 +64,7 @@ mod tests {
 
     fn ledger(objects: &[u64]) -> Group {
         let mut ledger = Ledger::default();
-        objects.iter().for_each(|object| ledger.object(7, *object));
+        objects.iter().for_each(|object| ledger.object(7, *object, false));
         ledger.groups[&7]
     }
 
