@@ -143,7 +143,7 @@ declare! {
         connections_max: usize = 20000, 1..=1000000;
         /// A connection without any packet for so long is closed.
         idle_timeout_ms: u64 = 30000, 1000..=600000;
-        /// Half-open handshakes a shard above which a client must prove its address first (QUIC Retry).
+        /// Half-open handshakes a shard above which further ones are refused.
         handshakes_max: usize = 1000, 1..=100000;
         /// A drain waits at most so long for sessions to leave.
         drain_timeout_ms: u64 = 2000, 0..=600000;
