@@ -106,7 +106,7 @@ pub enum BenchError {
     /// A part of this program ended abnormally.
     #[error("the {0} ended abnormally")]
     Died(&'static str),
-    /// Ctrl-C.
+    /// Ctrl-C, or SIGTERM.
     #[error("interrupted")]
     Interrupted,
 }

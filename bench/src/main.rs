@@ -26,6 +26,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::BenchError;
 use crate::machine::Machine;
@@ -75,9 +76,19 @@ fn measure(bench: &Bench) -> Result<Report, BenchError> {
         // Whatever was started is ended when the measurement is dropped.
         tokio::select! {
             measured = measured => measured,
-            _ = tokio::signal::ctrl_c() => Err(BenchError::Interrupted),
+            stopped = stopped() => stopped.and(Err(BenchError::Interrupted)),
         }
     })
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stopped() -> Result<(), BenchError> {
+    let on = |kind| signal(kind).map_err(BenchError::file("listen for", "signals".as_ref()));
+    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 fn tell(report: &Report, machine: &Machine, json: bool) -> ExitCode {

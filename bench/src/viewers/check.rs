@@ -66,19 +66,22 @@ pub fn check(viewers: &[&Ledger], film: &[u64]) -> Faults {
     faults
 }
 
-/// The first groups that a viewer got, but not as they were published, in words.
+/// What was wrong with the first group of a viewer that was not as published, in words, for some viewers.
 pub fn examples(viewers: &[&Ledger]) -> Vec<String> {
     let published = published(viewers);
     let odd = |(viewer, ledger): (usize, &&Ledger)| {
-        let mut groups = ledger.groups.iter();
-        let (id, group) =
-            groups.find(|(_, group)| group.first != 0 || group.skipped + group.repeated > 0 || group.cut)?;
-        let place = published.range(..id).count() - published.range(..ledger.groups.first_key_value()?.0).count();
-        let length = published.get(id).copied().unwrap_or_default();
-        let Group { first, next, fetched, skipped, repeated, cut, .. } = group;
+        let (first_id, _) = ledger.groups.first_key_value()?;
+        let wrong = |(id, group): &(&u64, &Group)| {
+            let short = !ledger.is_open(**id) && published.get(id).is_some_and(|length| group.next < *length);
+            short || group.first != 0 || group.skipped + group.repeated > 0 || group.cut
+        };
+        let (id, group) = ledger.groups.iter().find(wrong)?;
+        let (place, length) = (published.range(first_id..id).count(), published.get(id)?);
+        let Group { first, next, fetched, skipped, repeated, ended, cut, .. } = group;
+        let of = ledger.groups.len();
         Some(format!(
-            "viewer {viewer}, its group {place} (id {id} of {length} objects): objects {first} to before {next}, {fetched} fetched, {skipped} \
-             skipped, {repeated} repeated, cut: {cut}"
+            "viewer {viewer}, its group {place} of {of} (id {id}, {length} objects): objects {first} to before {next}, {fetched} \
+             fetched, {skipped} skipped, {repeated} repeated, ended: {ended}, cut: {cut}"
         ))
     };
     viewers.iter().enumerate().filter_map(odd).take(EXAMPLES_MAX).collect()
@@ -109,8 +112,8 @@ fn viewer(ledger: &Ledger, published: &BTreeMap<u64, u64>, faults: &mut Faults) 
             continue;
         };
         faults.objects_repeated += group.repeated;
-        // Of the newest group some viewers have more than others when the measurement ends.
-        if id == last_id {
+        // Of an open group some viewers have more than others when the measurement ends.
+        if ledger.is_open(*id) {
             faults.objects_missing += group.skipped;
             continue;
         }

@@ -52,6 +52,17 @@ impl Ledger {
         group.cut |= !complete;
     }
 
+    /// Whether more of the group may come: it is the newest, or the one before (its last objects travel on a stream of their
+    /// own) and has not ended.
+    pub fn is_open(&self, group: u64) -> bool {
+        let ended = self.groups.get(&group).is_some_and(|group| group.ended);
+        match self.groups.range(group..).count() {
+            0 | 1 => true,
+            2 => !ended,
+            _ => false,
+        }
+    }
+
     /// Objects that came.
     pub fn objects(&self) -> u64 {
         self.groups.values().map(|group| group.objects).sum()
