@@ -7,6 +7,7 @@
 
 mod fd;
 mod nap;
+mod pulse;
 
 use std::cell::RefCell;
 use std::net::UdpSocket;
@@ -28,11 +29,8 @@ pub(crate) use nap::{Nap, Watch};
 /// How often glommio interrupts a busy queue for the others when nothing else does. Its default of 100 ms would starve the
 /// encoders' sockets; completions of theirs interrupt at once anyway, for their queue is latency-bound.
 const PREEMPT_TIMER: Duration = Duration::from_millis(5);
-/// glommio 0.9 takes an executor for idle when the preempt timer fires between its being armed and the first look at the
-/// queues (a thread that was descheduled just then). It must not park then (see [`nap`]), so it is told to poll for as long
-/// as this instead, and a timer that is always armed ends that polling soon.
+/// An executor is never to park: see [`nap`] and [`pulse`].
 const POLL_BEFORE_PARK: Duration = Duration::from_secs(365 * 24 * 3600);
-const GUARD_INTERVAL: Duration = Duration::from_millis(2);
 /// How long an adaptive shard goes on looking before it sleeps: an acknowledgement of what was just sent is a few
 /// microseconds away on a LAN, and a sleep and a wake cost more than that.
 const SPIN_BEFORE_SLEEP: Duration = Duration::from_micros(50);
@@ -103,7 +101,7 @@ async fn run(parts: ShardParts, settings: HostSettings) {
     let edge = RtmpEdge { shard: shard.clone(), nap: nap.clone(), settings: Rc::new(rtmp_settings) };
     let tasks = [
         glommio::spawn_local_into(rtmp::listen(edge.clone(), listener), edge_queue),
-        glommio::spawn_local_into(guard(), dataplane),
+        glommio::spawn_local_into(pulse::listen(pulse::start(index)), dataplane),
     ];
     for task in tasks {
         match task {
@@ -179,12 +177,5 @@ impl Turns {
                 task.detach();
             }
         }
-    }
-}
-
-/// Keeps a timer armed, see [`POLL_BEFORE_PARK`].
-async fn guard() {
-    loop {
-        glommio::timer::sleep(GUARD_INTERVAL).await;
     }
 }

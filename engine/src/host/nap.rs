@@ -1,8 +1,8 @@
 //! How an idle shard sleeps: in one poll(2) over everything that can bring it work.
 //!
-//! glommio could park the thread itself, and wakes it by chaining its rings. With version 0.9 on Linux 6.18 that wake-up gets
-//! lost now and then: under load a parked executor stayed in io_uring_enter for many seconds although timers were armed. So
-//! the executor is never idle here: the shard's own task blocks, for a short time at most, and glommio only ever polls.
+//! glommio could park the thread itself, but an executor of version 0.9 that parks may have runnable tasks (see
+//! [`super::pulse`]). So the executor is never idle here: the shard's own task blocks, for a short time at most, and glommio only
+//! ever polls.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
