@@ -7,7 +7,6 @@
 
 mod fd;
 mod nap;
-mod pulse;
 
 use std::cell::RefCell;
 use std::net::UdpSocket;
@@ -29,8 +28,13 @@ pub(crate) use nap::{Nap, Watch};
 /// How often glommio interrupts a busy queue for the others when nothing else does. Its default of 100 ms would starve the
 /// encoders' sockets; completions of theirs interrupt at once anyway, for their queue is latency-bound.
 const PREEMPT_TIMER: Duration = Duration::from_millis(5);
-/// An executor is never to park: see [`nap`] and [`pulse`].
+/// glommio 0.9 looks at its preempt flag before it runs the first task of a round. When the flag is up already (any completion
+/// in the latency ring raises it) no task runs, and the executor takes that for having none although tasks are runnable. It must
+/// not park then, so it is told to poll for as long as this, and every timer that fires makes it look again. One timer may
+/// have fired for a round that failed too and is armed again only by a round that runs, so there are several, out of step.
 const POLL_BEFORE_PARK: Duration = Duration::from_secs(365 * 24 * 3600);
+const GUARDS: u64 = 24;
+const GUARD_INTERVAL_MIN_MS: u64 = 8;
 /// How long an adaptive shard goes on looking before it sleeps: an acknowledgement of what was just sent is a few
 /// microseconds away on a LAN, and a sleep and a wake cost more than that.
 const SPIN_BEFORE_SLEEP: Duration = Duration::from_micros(50);
@@ -99,14 +103,17 @@ async fn run(parts: ShardParts, settings: HostSettings) {
     };
     let nap = Nap::new(packets, bell, listener.try_clone().ok());
     let edge = RtmpEdge { shard: shard.clone(), nap: nap.clone(), settings: Rc::new(rtmp_settings) };
-    let tasks = [
-        glommio::spawn_local_into(rtmp::listen(edge.clone(), listener), edge_queue),
-        glommio::spawn_local_into(pulse::listen(pulse::start(index)), dataplane),
-    ];
+    let tasks = [glommio::spawn_local_into(rtmp::listen(edge.clone(), listener), edge_queue)];
     for task in tasks {
         match task {
             Ok(task) => drop(task.detach()),
             Err(problem) => error!(shard = index, error = %problem, "a task queue is gone"),
+        }
+    }
+    for guard in 0..GUARDS {
+        let interval = Duration::from_millis(GUARD_INTERVAL_MIN_MS + 2 * guard);
+        if let Ok(task) = glommio::spawn_local_into(keep_timer_armed(interval), dataplane) {
+            task.detach();
         }
     }
     let turns = Turns { shard, nap, mailbox, stop, edge, edge_queue, poll };
@@ -177,5 +184,12 @@ impl Turns {
                 task.detach();
             }
         }
+    }
+}
+
+/// One of the timers that end false idleness, see [`POLL_BEFORE_PARK`].
+async fn keep_timer_armed(interval: Duration) {
+    loop {
+        glommio::timer::sleep(interval).await;
     }
 }

@@ -1,7 +1,7 @@
 //! How an idle shard sleeps: in one poll(2) over everything that can bring it work.
 //!
 //! glommio could park the thread itself, but an executor of version 0.9 that parks may have runnable tasks (see
-//! [`super::pulse`]). So the executor is never idle here: the shard's own task blocks, for a short time at most, and glommio only
+//! `POLL_BEFORE_PARK` in [`super`]). So the executor is never idle here: the shard's own task blocks, for a short time at most, and glommio only
 //! ever polls.
 
 use std::cell::{Cell, RefCell};
