@@ -27,8 +27,8 @@ pub struct KeyInfo {
     pub doc: &'static [&'static str],
     /// What is accepted, range included.
     pub expected: fn() -> String,
-    /// The current value in `config`, as TOML.
-    pub render: fn(&Config) -> String,
+    /// The current value in `config`.
+    pub value: fn(&Config) -> toml::Value,
     /// Puts a TOML value into `config`; false when the type or the range does not fit.
     pub set_toml: fn(&mut Config, &toml::de::DeValue<'_>) -> bool,
     /// Puts an environment variable's text into `config`; false when the type or the range does not fit.
@@ -88,7 +88,7 @@ macro_rules! declare {
                 path: concat!(stringify!($section), ".", stringify!($key)),
                 doc: &[$($doc),*],
                 expected: || expected!($type $(, $low, $high)?),
-                render: |config| config.$section.$key.render(),
+                value: |config| config.$section.$key.to_toml(),
                 set_toml: |config, value| match <$type as Value>::from_toml(value) {
                     Some(value) if in_range!($type, &value $(, $low, $high)?) => {
                         config.$section.$key = value;

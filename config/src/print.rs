@@ -2,13 +2,22 @@
 
 use std::fmt;
 
-use crate::keys::{Config, KEYS, SECTIONS};
+use crate::keys::{Config, KEYS, SECTIONS, SectionInfo};
 
 impl Config {
     /// This configuration as a commented `streams.toml`: each key with its meaning, what it accepts, and its default
     /// where the value is another one. The text can be read back by [`Config::parse`].
     pub fn to_toml(&self) -> String {
         format!("{}", Printed(self))
+    }
+
+    /// The same for programs: a table a section, with every key.
+    pub fn to_table(&self) -> toml::Table {
+        let table = |section: &SectionInfo| {
+            let keys = KEYS.iter().filter(|key| key.section == section.name);
+            keys.map(|key| (key.key.to_owned(), (key.value)(self))).collect()
+        };
+        SECTIONS.iter().map(|section| (section.name.to_owned(), toml::Value::Table(table(section)))).collect()
     }
 }
 
@@ -32,7 +41,7 @@ impl fmt::Display for Printed<'_> {
                 for line in key.doc {
                     writeln!(f, "#{line}")?;
                 }
-                let (value, usual) = ((key.render)(self.0), (key.render)(&default));
+                let (value, usual) = ((key.value)(self.0), (key.value)(&default));
                 if value == usual {
                     writeln!(f, "# Accepts {}.", (key.expected)())?;
                 } else {

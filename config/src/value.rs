@@ -14,7 +14,7 @@ pub trait Value: Sized {
     /// From an environment variable's text.
     fn from_text(text: &str) -> Option<Self>;
     /// As a TOML value.
-    fn render(&self) -> String;
+    fn to_toml(&self) -> toml::Value;
 }
 
 macro_rules! whole_number {
@@ -30,8 +30,9 @@ macro_rules! whole_number {
             fn from_text(text: &str) -> Option<Self> {
                 text.trim().parse().ok()
             }
-            fn render(&self) -> String {
-                self.to_string()
+            fn to_toml(&self) -> toml::Value {
+                // TOML's whole numbers have a sign; no key's range goes beyond them.
+                toml::Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX))
             }
         }
     )*};
@@ -52,8 +53,8 @@ impl Value for bool {
             _ => None,
         }
     }
-    fn render(&self) -> String {
-        self.to_string()
+    fn to_toml(&self) -> toml::Value {
+        toml::Value::Boolean(*self)
     }
 }
 
@@ -67,8 +68,8 @@ impl Value for String {
     fn from_text(text: &str) -> Option<Self> {
         Some(text.to_owned())
     }
-    fn render(&self) -> String {
-        toml::Value::String(self.clone()).to_string()
+    fn to_toml(&self) -> toml::Value {
+        toml::Value::String(self.clone())
     }
 }
 
@@ -82,8 +83,8 @@ impl Value for PathBuf {
     fn from_text(text: &str) -> Option<Self> {
         Some(PathBuf::from(text))
     }
-    fn render(&self) -> String {
-        self.to_string_lossy().into_owned().render()
+    fn to_toml(&self) -> toml::Value {
+        toml::Value::String(self.to_string_lossy().into_owned())
     }
 }
 
@@ -97,8 +98,8 @@ impl Value for IpAddr {
     fn from_text(text: &str) -> Option<Self> {
         text.trim().parse().ok()
     }
-    fn render(&self) -> String {
-        self.to_string().render()
+    fn to_toml(&self) -> toml::Value {
+        toml::Value::String(self.to_string())
     }
 }
 
@@ -131,8 +132,8 @@ macro_rules! choice {
             fn from_text(text: &str) -> Option<Self> {
                 match text.trim() { $($text => Some($name::$variant),)+ _ => None }
             }
-            fn render(&self) -> String {
-                format!("\"{}\"", self.as_str())
+            fn to_toml(&self) -> toml::Value {
+                toml::Value::String(self.as_str().into())
             }
         }
     };

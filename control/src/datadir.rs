@@ -13,7 +13,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::{Error, ids};
@@ -25,13 +25,15 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory (mode 0700) and its folders where they are missing, and proves that it can be written.
+    /// Makes the directory and its folders where they are missing, closes it to others (mode 0700), and proves that it can
+    /// be written.
     pub fn create(root: &Path) -> Result<Self, Error> {
         let not_writable = |source| Error::DataDirNotWritable { path: root.to_owned(), source };
         for folder in [root.to_owned(), root.join("tls"), root.join("log")] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(not_writable)?;
         }
         let root = root.canonicalize().map_err(not_writable)?;
+        keep_to_owner(&root).map_err(not_writable)?;
         let probe = root.join(format!(".probe.{}", std::process::id()));
         File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(not_writable)?;
         Ok(Self { root })
@@ -111,6 +113,16 @@ impl DataDir {
     }
 }
 
+/// Takes others' access away from a directory that was there before. A place that all share, such as `/tmp` (its sticky bit
+/// says so), stays open; what is secret in it has mode 0600 anyway.
+fn keep_to_owner(root: &Path) -> std::io::Result<()> {
+    let mode = fs::metadata(root)?.permissions().mode();
+    if mode & 0o077 == 0 || mode & 0o1000 != 0 {
+        return Ok(());
+    }
+    fs::set_permissions(root, fs::Permissions::from_mode(mode & 0o700))
+}
+
 /// Held while a process owns a data directory; the kernel lets go of it when the process dies.
 #[derive(Debug)]
 pub struct DirLock {
@@ -133,8 +145,6 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::testing::Scratch;
 
@@ -148,6 +158,16 @@ mod tests {
         assert!(error.contains(&std::process::id().to_string()) && error.contains("--data"), "{error}");
         drop(held);
         dir.lock("up.lock", "`streams up`").unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_was_open_to_others_is_closed_unless_all_share_it() {
+        let scratch = Scratch::new();
+        for (before, after) in [(0o755, 0o700), (0o750, 0o700), (0o700, 0o700), (0o1777, 0o1777)] {
+            fs::set_permissions(scratch.path(), fs::Permissions::from_mode(before)).unwrap();
+            DataDir::create(scratch.path()).unwrap();
+            assert_eq!(fs::metadata(scratch.path()).unwrap().permissions().mode() & 0o7777, after, "{before:o}");
+        }
     }
 
     #[test]

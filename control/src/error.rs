@@ -11,6 +11,9 @@ pub enum Error {
     /// The configuration is refused.
     #[error(transparent)]
     Config(#[from] streams_config::ConfigError),
+    /// There is no log.
+    #[error(transparent)]
+    Log(#[from] streams_logs::LogError),
     /// There is no place for a data directory.
     #[error("no data directory: neither HOME nor XDG_DATA_HOME is set; name one with --data DIR")]
     NoDataDir,
@@ -116,6 +119,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A task of this process panicked.
+    #[error("{task} failed by a defect of this program: {source}; report it with the log")]
+    Task {
+        /// What it did.
+        task: &'static str,
+        /// Its panic.
+        source: tokio::task::JoinError,
+    },
     /// A program of this installation could not be started.
     #[error("cannot start {}: {source}; it is expected next to `streams`", program.display())]
     Start {
@@ -166,6 +177,14 @@ pub enum Error {
         /// Its log.
         log: PathBuf,
     },
+    /// An engine that was asked to end goes on.
+    #[error("the engine (pid {pid}) was asked to end and still runs after {seconds} s; end it with: kill -9 {pid}")]
+    EngineEnding {
+        /// Its process.
+        pid: u32,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// A command line that asks for something impossible.
     #[error("{0}")]
     Usage(String),
@@ -178,6 +197,9 @@ pub enum Error {
     /// Watching failed.
     #[error("cannot play: {0}")]
     Play(#[from] streams_sdk::PlayError),
+    /// A second signal cut off what the first had asked to end.
+    #[error("stopped before the recording was finished; its last seconds are missing")]
+    Interrupted,
     /// The API refused.
     #[error("{detail}")]
     Api {

@@ -1,13 +1,9 @@
 //! Identifiers, secrets and their hashes.
 
 use aws_lc_rs::{digest, rand};
+pub use streams_logs::{API_KEY_PREFIX, STREAM_KEY_PREFIX};
 
 use crate::Error;
-
-/// Prefix of a stream key.
-pub const STREAM_KEY_PREFIX: &str = "sk_";
-/// Prefix of an API key.
-pub const API_KEY_PREFIX: &str = "ak_";
 
 /// Bytes of randomness in a secret: 256 bits, so that a plain hash of it may be stored.
 const SECRET_LEN: usize = 32;

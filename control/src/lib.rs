@@ -22,14 +22,13 @@ mod error;
 pub mod ids;
 pub mod keys;
 pub mod launcher;
-pub mod logging;
 pub mod metrics;
 pub mod process;
 pub mod program;
 mod provision;
-pub mod redact;
 mod servers;
 pub mod settings;
+mod signals;
 pub mod store;
 #[cfg(test)]
 mod testing;

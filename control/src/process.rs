@@ -1,5 +1,6 @@
 //! The control process from its start to its end.
 
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use streams_config::{Config, Profile};
+use streams_logs::redact;
 use streams_rings::schema::{Command, Event};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{App, RateLimit, router};
@@ -18,14 +20,13 @@ use crate::datadir::DataDir;
 use crate::endpoints::Endpoints;
 use crate::keys::Vault;
 use crate::metrics::Metrics;
-use crate::program::{Contents, Program};
-use crate::redact::redact;
+use crate::program::{Contents, Program, revoked_known_since_ms};
 use crate::servers::{self, Limit};
 use crate::settings::{Flags, Settings};
 use crate::store::{SqliteStore, Store};
 use crate::tls::Certificates;
 use crate::web::WebRoot;
-use crate::{Error, clock, logging, provision};
+use crate::{Error, clock, provision};
 
 /// Shared memory is looked after so often: a restarted engine is joined and an event logged within this.
 const TICK: Duration = Duration::from_millis(50);
@@ -60,7 +61,7 @@ pub async fn run(args: ControlArgs) -> Result<(), Error> {
     let Settings { config, .. } = Settings::load(args.data, &args.flags)?;
     let dir = DataDir::create(&config.server.data)?;
     let _lock = dir.lock("control.lock", "a control process")?;
-    logging::start(&config.log, args.log_file.as_deref())?;
+    streams_logs::start(&config.log, args.log_file.as_deref())?;
 
     let https = servers::bind(Endpoints::new(&config).https_address(), "ports.https")?;
     let http = Endpoints::new(&config)
@@ -79,13 +80,14 @@ pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Re
     let endpoints = Endpoints::new(&config);
     let certificates = Certificates::new(dir.tls(), &config.server.host.to_string());
     match config.server.profile {
-        Profile::Dev => drop(certificates.maintain(clock::unix_ms())?),
+        Profile::Dev => drop(certificates.look_after(clock::unix_ms())?),
         Profile::Production => certificates.require()?,
     }
     let vault = Vault::open(&dir.secret_key())?;
     let store = Arc::new(SqliteStore::open(&dir.database()).await?);
     provision::first_start(dir, store.as_ref(), &endpoints).await?;
-    let contents = Contents { inputs: store.all_live_inputs().await?, signing_keys: store.all_signing_keys().await? };
+    let signing_keys = store.signing_keys_known_since(revoked_known_since_ms(clock::unix_ms())).await?;
+    let contents = Contents { inputs: store.all_live_inputs().await?, signing_keys };
     let program = Arc::new(Program::open(&dir.run_dir(), config.shards(), &contents)?);
     Ok(Arc::new(App {
         store,
@@ -113,7 +115,7 @@ async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>, te
     tasks.spawn(look_after_program(app.clone(), terminal));
     tasks.spawn(look_after_certificate(app.clone(), tls));
     let ended = tokio::select! {
-        Some(ended) = tasks.join_next() => ended.unwrap_or(Ok(())),
+        Some(ended) = tasks.join_next() => outcome(ended),
         () = asked_to_stop() => Ok(()),
     };
     tracing::info!("control stops");
@@ -121,6 +123,11 @@ async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>, te
     // Connections that outlive the time-out are cut: nothing to do about the elapsed time.
     let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, idle(&handle)).await;
     ended
+}
+
+/// Nobody else would hear of a task that panicked: control must not end as if it had been asked to.
+fn outcome(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
+    ended.unwrap_or_else(|source| Err(Error::Task { task: "a task of control", source }))
 }
 
 /// Waits for the servers' connections; what else runs ends with its set.
@@ -138,7 +145,8 @@ async fn look_after_program(app: Arc<App>, terminal: bool) -> Result<(), Error> 
         app.program.tick(|event| {
             log_event(event);
             if let Some(line) = short_line(event).filter(|_| terminal) {
-                eprintln!("{}", redact(&line));
+                // A terminal that is gone is no reason to end.
+                let _ = writeln!(io::stderr(), "{}", redact(&line));
             }
         });
     }
@@ -147,12 +155,25 @@ async fn look_after_program(app: Arc<App>, terminal: bool) -> Result<(), Error> 
 async fn look_after_certificate(app: Arc<App>, tls: RustlsConfig) -> Result<(), Error> {
     let mut ticks = interval(CERTIFICATE_CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut replaced = false;
     loop {
         ticks.tick().await;
-        if app.config.server.profile == Profile::Dev && app.certificates.maintain(clock::unix_ms())? {
-            tls.reload_from_config(app.certificates.server_config()?);
-            app.program.send(&Command::ReloadCertificate)?;
-            tracing::info!("the development certificate was replaced by the next one");
+        if app.config.server.profile != Profile::Dev {
+            continue;
+        }
+        replaced |= app.certificates.look_after(clock::unix_ms())?;
+        if !replaced {
+            continue;
+        }
+        match app.certificates.server_config() {
+            Ok(config) => {
+                tls.reload_from_config(config);
+                app.program.send(&Command::ReloadCertificate)?;
+                tracing::info!("the development certificate was replaced by the next one");
+                replaced = false;
+            }
+            // Out of files, say: the one before is served until this is read.
+            Err(error) => tracing::warn!(%error, "the new certificate cannot be read yet"),
         }
     }
 }
@@ -209,4 +230,17 @@ fn die_with(launcher: i32) -> Result<(), Error> {
     })?;
     let parent = getppid().map(|parent| parent.as_raw_nonzero().get());
     if parent == Some(launcher) { Ok(()) } else { Err(Error::LauncherGone { pid: launcher }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_an_error_of_control() {
+        let panicked = tokio::spawn(async { panic!("a defect") }).await;
+        let error = outcome(panicked).unwrap_err().to_string();
+        assert!(error.contains("a defect"), "{error}");
+        outcome(tokio::spawn(async { Ok(()) }).await).unwrap();
+    }
 }

@@ -38,6 +38,9 @@ const NEXT_LEFT_MS: i64 = 3 * DAY_MS;
 /// The next certificate is served when so much of the current one's life is left.
 const SWITCH_LEFT_MS: i64 = DAY_MS;
 
+/// What belongs to a certificate, in the order in which it is written and moved.
+const FILES: [&str; 3] = ["key.pem", "cert.pem", "issued.json"];
+
 /// The note beside a certificate that was made here.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Issued {
@@ -79,24 +82,46 @@ impl Certificates {
             return Ok(false);
         }
         if served && left_ms > SWITCH_LEFT_MS {
-            if read_note(&next).is_none_or(|issued| issued.hosts != self.hosts) {
-                self.issue(&next, now_ms)?;
-            }
+            self.issue_unless_ready(&next, now_ms)?;
             return Ok(false);
         }
-        let ready = read_note(&next)
-            .is_some_and(|issued| issued.hosts == self.hosts && issued.not_after_ms - now_ms > SWITCH_LEFT_MS);
-        if ready {
-            for file in ["key.pem", "cert.pem", "issued.json"] {
-                let to = self.folder.join(file);
-                fs::rename(next.join(file), &to).map_err(Error::file("replace", &to))?;
-            }
-        } else {
-            self.issue(&self.folder, now_ms)?;
+        self.issue_unless_ready(&next, now_ms)?;
+        // The note goes last: a change that is cut off before it is begun again. Only where none was served it goes first,
+        // for a pair without a note passes for the operator's.
+        let mut files = FILES;
+        if !served {
+            files.rotate_right(1);
         }
-        match fs::remove_dir_all(&next) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &next)(error)),
-            _ => Ok(true),
+        for file in files {
+            let to = self.folder.join(file);
+            fs::rename(next.join(file), &to).map_err(Error::file("replace", &to))?;
+        }
+        // Left over it would be an empty folder, which the next certificate takes.
+        let _ = fs::remove_dir(&next);
+        Ok(true)
+    }
+
+    /// Makes the next certificate unless it is there, whole (a change that was cut off took some of its files) and good for
+    /// longer than the one that it follows.
+    fn issue_unless_ready(&self, next: &Path, now_ms: i64) -> Result<(), Error> {
+        let whole = FILES.iter().all(|file| next.join(file).exists());
+        let good = |issued: Issued| issued.hosts == self.hosts && issued.not_after_ms - now_ms > SWITCH_LEFT_MS;
+        if whole && read_note(next).is_some_and(good) {
+            return Ok(());
+        }
+        self.issue(next, now_ms)
+    }
+
+    /// [`Certificates::maintain`] for as long as the process runs: a failure (a full disk, say) is a warning and tried again
+    /// at the next call while the certificate that is served has some of its life left.
+    pub fn look_after(&self, now_ms: i64) -> Result<bool, Error> {
+        let served = read_note(&self.folder);
+        match self.maintain(now_ms) {
+            Err(error) if served.is_some_and(|issued| issued.hosts == self.hosts && issued.not_after_ms > now_ms) => {
+                tracing::warn!(%error, "the certificate cannot be replaced yet; the one that is served is valid");
+                Ok(false)
+            }
+            done => done,
         }
     }
 
@@ -109,6 +134,11 @@ impl Certificates {
     }
 
     fn issue(&self, folder: &Path, now_ms: i64) -> Result<(), Error> {
+        // The note of an earlier one must not vouch for files of two certificates.
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", folder)(error))?,
+            _ => {}
+        }
         fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
         let not_before_ms = now_ms - BACKDATE_MS;
         let not_after_ms = not_before_ms + LIFE_DAYS * DAY_MS;
@@ -227,5 +257,50 @@ mod tests {
         assert!(!certificates.maintain(NOW_MS + 400 * DAY_MS).unwrap());
         assert_eq!(certificates.hashes(), hashes);
         certificates.require().unwrap();
+    }
+
+    #[test]
+    fn a_change_that_was_cut_off_between_two_files_is_made_again() {
+        for moved in 1..FILES.len() {
+            let scratch = Scratch::new();
+            let certificates = Certificates::new(scratch.path().to_owned(), "127.0.0.1");
+            certificates.maintain(NOW_MS).unwrap();
+            certificates.maintain(NOW_MS + 11 * DAY_MS).unwrap();
+            for file in &FILES[..moved] {
+                fs::rename(scratch.path().join("next").join(file), scratch.path().join(file)).unwrap();
+            }
+            assert!(certificates.maintain(NOW_MS + 12 * DAY_MS).unwrap(), "{moved} files were moved");
+            certificates.server_config().unwrap();
+            assert_eq!(
+                read_note(scratch.path()).unwrap().not_after_ms,
+                NOW_MS + (12 + LIFE_DAYS) * DAY_MS - BACKDATE_MS
+            );
+        }
+    }
+
+    #[test]
+    fn a_first_certificate_that_was_cut_off_is_still_ours() {
+        let scratch = Scratch::new();
+        let certificates = Certificates::new(scratch.path().to_owned(), "127.0.0.1");
+        certificates.maintain(NOW_MS).unwrap();
+        fs::remove_file(scratch.path().join("cert.pem")).unwrap();
+        assert!(certificates.maintain(NOW_MS).unwrap());
+        assert!(read_note(scratch.path()).is_some());
+        certificates.server_config().unwrap();
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_replaced_is_served_while_it_is_valid() {
+        let scratch = Scratch::new();
+        let certificates = Certificates::new(scratch.path().to_owned(), "127.0.0.1");
+        certificates.maintain(NOW_MS).unwrap();
+        // A file where the folder of the next one belongs: nothing can be written there.
+        fs::write(scratch.path().join("next"), "").unwrap();
+        assert!(certificates.maintain(NOW_MS + 11 * DAY_MS).is_err());
+        assert!(!certificates.look_after(NOW_MS + 11 * DAY_MS).unwrap());
+        assert!(certificates.look_after(NOW_MS + 14 * DAY_MS).is_err(), "it has expired");
+        fs::remove_file(scratch.path().join("next")).unwrap();
+        assert!(!certificates.look_after(NOW_MS + 11 * DAY_MS).unwrap());
+        assert_eq!(certificates.hashes().len(), 2);
     }
 }

@@ -65,12 +65,12 @@ pub enum EngineError {
     /// Shared memory.
     #[error("shared memory: {0}")]
     Rings(#[from] streams_rings::RingsError),
-    /// The executor of a shard.
+    /// The thread of a shard.
     #[error("shard {shard}: {detail}")]
     Host {
         /// Shard index.
         shard: usize,
-        /// What the executor said.
+        /// What went wrong.
         detail: String,
     },
     /// A setting that this build cannot serve.

@@ -1,5 +1,6 @@
 //! `streams-engine`: the data plane as a process. `streams up` or a service manager starts it beside the control process.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,9 +8,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use streams_config::{Config, Io, LogFormat, Poll, Value};
+use streams_config::{Config, Io, Poll, Value};
 use streams_engine::{EngineSettings, start};
-use tracing_subscriber::EnvFilter;
 
 /// The Streams data plane: QUIC, MoQT relay and ingest, one shard a core.
 #[derive(Parser)]
@@ -39,13 +39,18 @@ struct Flags {
     /// adaptive or busy.
     #[arg(long, value_name = "MODE")]
     poll: Option<String>,
+    /// Log to this file, which is put aside when it is full, instead of standard error.
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     match run(Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("streams-engine: {message}");
+            tracing::error!(error = message, "the engine ends");
+            // Nobody to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "streams-engine: {message}");
             ExitCode::FAILURE
         }
     }
@@ -53,12 +58,7 @@ fn main() -> ExitCode {
 
 fn run(flags: Flags) -> Result<(), String> {
     let config = configuration(&flags)?;
-    let filter = EnvFilter::try_new(&config.log.level).map_err(|error| format!("[log] level: {error}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_target(false);
-    match config.log.format {
-        LogFormat::Json => log.json().init(),
-        LogFormat::Text => log.init(),
-    }
+    streams_logs::start(&config.log, flags.log_file.as_deref()).map_err(|error| error.to_string())?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| format!("cannot watch signals: {error}"))?;
     let engine = start(&EngineSettings { data: flags.data, config }).map_err(|error| error.to_string())?;
     let handle = signals.handle();

@@ -84,7 +84,6 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         })?;
         let host = HostSettings {
             poll: poll_mode(config),
-            core: core_of(shard),
             rtmp: rtmp_settings(config),
             listener: shard_listener(rtmp)?,
             packets: Some(packets.into()),
@@ -129,7 +128,7 @@ impl Engine {
     /// Waits until every shard has ended.
     pub fn join(self) -> Result<(), EngineError> {
         for (shard, thread) in self.threads.into_iter().enumerate() {
-            thread.join().map_err(|problem| EngineError::Host { shard, detail: problem.to_string() })?;
+            thread.join().map_err(|_| EngineError::Host { shard, detail: "its thread panicked".into() })?;
         }
         Ok(())
     }
@@ -162,11 +161,6 @@ fn poll_mode(config: &Config) -> PollMode {
         streams_config::Poll::Busy => PollMode::Busy,
         streams_config::Poll::Adaptive => PollMode::Adaptive,
     }
-}
-
-/// Each shard is pinned; with more shards than cores they share.
-fn core_of(shard: usize) -> usize {
-    shard % std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn rtmp_settings(config: &Config) -> RtmpSettings {
@@ -204,16 +198,19 @@ impl PartsMaker {
             connections_max: config.engine.connections_max,
             half_open_max: config.engine.handshakes_max,
             idle_timeout_ms: config.engine.idle_timeout_ms,
+            setup_timeout: Duration::from_millis(config.relay.request_timeout_ms),
         };
         let shard_byte = u8::try_from(shard).map_err(|_| EngineError::Setting("more than 255 shards".into()))?;
+        let mut control = ControlSide::join(&run_dir, &workspace, shard)?;
+        control.skip_old_commands();
         Ok(ShardParts {
             shard,
             backend: Box::new(backend),
             rx: RxLink::join(&workspace, shard)?,
             endpoint: Endpoint::new(shard_byte, &tls, ids, limits)?,
             tls,
-            relay: relay_config(&config, shard),
-            control: ControlSide::join(&run_dir, &workspace, shard)?,
+            relay: relay_config(&config),
+            control,
             links: Links::join(&workspace, shard, mailboxes.clone())?,
             announced: Announced::join(&workspace, shard, mailboxes.len())?,
             inputs: Inputs::join(&workspace, shard, GroupStore::new(&data))?,
@@ -222,7 +219,7 @@ impl PartsMaker {
     }
 }
 
-fn relay_config(config: &Config, shard: usize) -> RelayConfig {
+fn relay_config(config: &Config) -> RelayConfig {
     RelayConfig {
         open: config.relay.open,
         sessions_max: config.engine.connections_max,
@@ -233,7 +230,6 @@ fn relay_config(config: &Config, shard: usize) -> RelayConfig {
         cache_age_max: Duration::from_millis(config.relay.cache_track_ms_max),
         delivery_timeout: Duration::from_millis(config.relay.delivery_timeout_ms),
         first_request_timeout: Duration::from_millis(config.relay.request_timeout_ms),
-        seed: shard as u64,
         ..RelayConfig::default()
     }
 }

@@ -246,7 +246,8 @@ fn a_film_in_a_loop_plays_on() {
     assert_eq!(groups.len(), 3, "one key frame a round");
     let video = broadcast.file("video/720p");
     video.decodes();
-    assert_eq!(video.probe_one("stream=nb_read_frames"), "396");
+    let (packaged, normalised) = (broadcast.packager.counters(), broadcast.normaliser.counters());
+    assert_eq!(video.probe_one("stream=nb_read_frames"), "396", "{packaged:?} {normalised:?}");
     assert_rising(&presentation_times(&video));
     let audio = broadcast.file("audio");
     audio.decodes();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mp4_atom::{Decode as _, Moof};
 use proptest::prelude::*;
 use streams_ingest::{AccessUnit, CodecConfig, Output, Packager, PackagerConfig, StreamMetadata};
+use streams_relay_core::catalog::Catalog;
 use support::units::{aac, aac_ms, aac_stereo, audio, avc, avc_changed, video};
 use support::{START_UNIX_MS, catalogs, objects};
 
@@ -233,6 +234,49 @@ fn video_that_joins_sound_makes_a_new_catalog() {
         .collect();
     assert_eq!(names.first().expect("catalogs"), &["audio"]);
     assert!(names.contains(&vec!["video/720p".to_owned(), "audio".to_owned()]), "{names:?}");
+}
+
+/// Track names of every catalog, in order.
+fn listed(outputs: &[Output]) -> Vec<Vec<String>> {
+    let names = |catalog: &Catalog| catalog.tracks.iter().map(|track| track.name.clone()).collect();
+    catalogs(outputs).iter().map(names).collect()
+}
+
+#[test]
+fn a_track_that_no_longer_comes_leaves_the_catalog_until_it_comes_again() {
+    let mut studio = Studio::new();
+    studio.play(0, 4000, &[0, 2000]);
+    // The microphone is gone for ten seconds.
+    for dts_ms in (4000..14_000).step_by(40) {
+        studio.video(dts_ms, dts_ms % 2000 == 0);
+    }
+    assert_eq!(listed(&studio.outputs).last().expect("catalogs"), &["video/720p"]);
+    studio.play(14_000, 16_000, &[14_000]);
+    assert_eq!(listed(&studio.outputs).last().expect("catalogs"), &["video/720p", "audio"]);
+    // Now the camera.
+    for frame in (16_000 * 48 / 1024)..(23_000 * 48 / 1024) {
+        studio.audio(aac_ms(frame));
+    }
+    assert_eq!(listed(&studio.outputs).last().expect("catalogs"), &["audio"]);
+}
+
+#[test]
+fn a_pause_of_both_tracks_leaves_the_catalog_alone() {
+    let mut studio = Studio::new();
+    studio.play(0, 4000, &[0, 2000]);
+    let before = listed(&studio.outputs).len();
+    studio.play(34_000, 36_000, &[34_000]);
+    assert_eq!(listed(&studio.outputs).len(), before);
+}
+
+#[test]
+fn an_encoder_that_comes_back_without_sound_says_so_and_the_catalog_too() {
+    let mut studio = Studio::new();
+    studio.play(0, 4000, &[0, 2000]);
+    studio.packager.reconnect();
+    studio.packager.metadata(&StreamMetadata { has_video: Some(true), has_audio: Some(false), ..Default::default() });
+    studio.video(5000, true);
+    assert_eq!(listed(&studio.outputs).last().expect("catalogs"), &["video/720p"]);
 }
 
 #[test]

@@ -75,7 +75,11 @@ fn watching(viewers: u64, now: Instant) -> (Relay, FullTrackName) {
     ControlMessage::Subscribe(subscribe).encode(Draft::D18, &mut messages.1).expect("a small message");
     let peer = SocketAddr::from(([192, 0, 2, 1], 1));
     for id in (0..viewers).map(SessionId) {
-        relay.session_open(now, id, SessionConfig { draft: Draft::D18, transport: Transport::Quic, path: None, peer });
+        relay.session_open(
+            now,
+            id,
+            SessionConfig { draft: Draft::D18, transport: Transport::Quic, path: None, origin: None, peer },
+        );
         relay.stream_data(now, &Nothing, id, StreamId(2), Dir::Uni, &messages.0, false);
         relay.stream_data(now, &Nothing, id, StreamId(0), Dir::Bidi, &messages.1, false);
     }

@@ -2,7 +2,7 @@
 
 use thiserror::Error as ThisError;
 
-use crate::wire::{RequestErrorCode, SessionError};
+use crate::wire::SessionError;
 
 /// Why bytes from a peer cannot be accepted. The session is closed with `code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
@@ -116,6 +116,12 @@ pub enum AuthFault {
     /// `sub` is neither the id in the path nor another name of the same resource.
     #[error("the token is for another resource (sub)")]
     WrongSubject,
+    /// The peer's address is in none of the networks of `ip`.
+    #[error("the token is not for this network (ip)")]
+    WrongNetwork,
+    /// The page's origin is not in `origins`, or the client gave none.
+    #[error("the token is not for this web origin (origins)")]
+    WrongOrigin,
     /// `iss` is not the org of the key and of the resource.
     #[error("the token's issuer (iss) is not the org of the key and of the resource")]
     WrongIssuer,
@@ -133,20 +139,10 @@ pub struct AuthError {
 }
 
 impl AuthError {
-    /// The code for a REQUEST_ERROR (draft-18 §10.6).
-    pub fn request_code(self) -> RequestErrorCode {
-        match self.fault {
-            AuthFault::Expired => RequestErrorCode::ExpiredAuthToken,
-            AuthFault::TooLong | AuthFault::Unreadable => RequestErrorCode::MalformedAuthToken,
-            _ => RequestErrorCode::Unauthorized,
-        }
-    }
-
-    /// The code for closing the session (draft-18 §3.5).
+    /// The code for closing the session (draft-18 §3.5). A peer learns whether a newer token would help, and no more.
     pub fn session_code(self) -> SessionError {
         match self.fault {
             AuthFault::Expired => SessionError::ExpiredAuthToken,
-            AuthFault::TooLong | AuthFault::Unreadable => SessionError::MalformedAuthToken,
             _ => SessionError::Unauthorized,
         }
     }

@@ -120,7 +120,8 @@ impl Stage {
         ControlMessage::Subscribe(subscribe).encode(Draft::D18, &mut bytes.1).unwrap();
         let peer: SocketAddr = "192.0.2.1:1".parse().unwrap();
         for id in (0..viewers).map(SessionId) {
-            let config = SessionConfig { draft: Draft::D18, transport: Transport::Quic, path: None, peer };
+            let config =
+                SessionConfig { draft: Draft::D18, transport: Transport::Quic, path: None, origin: None, peer };
             relay.session_open(now, id, config);
             relay.stream_data(now, &Nothing, id, StreamId(2), Dir::Uni, &bytes.0, false);
             relay.stream_data(now, &Nothing, id, StreamId(0), Dir::Bidi, &bytes.1, false);

@@ -105,6 +105,38 @@ fn a_viewer_without_a_joining_fetch_starts_where_its_filter_says() {
     }
 }
 
+/// Group ids of this service: unix milliseconds, about two seconds apart and never by the same step.
+fn clock_id(group: u64) -> u64 {
+    1_795_000_000_000 + group * 2_000 + group * group % 7
+}
+
+#[test]
+fn a_new_group_whose_id_is_a_time_is_shown_at_once() {
+    let mut broadcast = Broadcast::new();
+    let path = format!("/playback/lv_1?tok={}", token("lv_1", 600));
+    let viewer = broadcast.net.join(0, &path, Link::default());
+    let mut request = None;
+    for group in 0..6 {
+        for object in 0..10 {
+            let (id, net) = (clock_id(group), &mut broadcast.net);
+            net.relays[0].object(net.now, broadcast.video, id, object, payload(id, object, 3000), object == 9);
+            net.run(Duration::from_millis(20));
+            if group > 0 {
+                // The link takes 10 ms: nothing is held back, at the start of a group either.
+                let last = net.record(viewer).places(request.unwrap()).last().copied();
+                assert_eq!(last, Some((id, object)));
+            } else if object == 4 {
+                let wanted = SubscribeRequest::live(track(live(), "video/720p"));
+                request = Some(net.client(viewer).subscribe(wanted));
+            }
+        }
+    }
+    let record = broadcast.net.record(viewer);
+    record.check(request.unwrap());
+    let groups: Vec<(u64, bool)> = (0..6).map(|group| (clock_id(group), true)).collect();
+    assert_eq!(record.groups(request.unwrap()), groups);
+}
+
 #[test]
 fn a_viewer_that_takes_groups_as_they_come_still_joins_at_a_groups_start() {
     let mut broadcast = Broadcast::new();

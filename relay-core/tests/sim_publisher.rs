@@ -4,8 +4,9 @@ mod sim;
 
 use std::time::Duration;
 
-use sim::{ClientId, Link, Net, namespace, payload, track};
+use sim::{ClientId, Link, Net, Shards, namespace, payload, track};
 use streams_relay_core::client::{ClientEvent, FetchAnswer, FetchRequest, Join, RequestId, SubscribeRequest};
+use streams_relay_core::relay::RelayConfig;
 use streams_relay_core::wire::{
     EndLocation, FetchRange, FullTrackName, GroupOrder, Location, Properties, Property, PropertyValue, PublishDoneCode,
     RequestErrorCode, SubgroupHeader, SubgroupId,
@@ -164,6 +165,71 @@ fn a_subscriber_may_come_before_its_publisher() {
     send_group(&mut net, publisher, upstream, 1, 2);
     net.run(Duration::from_millis(200));
     assert_eq!(net.record(viewer).places(request), [(1, 0), (1, 1)]);
+}
+
+#[test]
+fn a_joining_fetch_waits_for_as_long_as_its_subscription() {
+    let mut net = Net::open(sim::seed(20));
+    let viewer = net.join(0, "/", Link::default());
+    let patient = |rendezvous_s| SubscribeRequest {
+        rendezvous: Duration::from_secs(rendezvous_s),
+        ..SubscribeRequest::live(name())
+    };
+    let request = net.client(viewer).subscribe(patient(20));
+    net.run(Duration::from_secs(8));
+    let (publisher, _) = publisher(&mut net);
+    let upstream = asked(&net, publisher)[0];
+    // The publisher has objects already: the FETCH is for those.
+    net.client(publisher).accept_subscribe(upstream, ALIAS, Some(Location::new(4, 2)));
+    net.run(Duration::from_millis(200));
+    let fetched = |event: &ClientEvent| matches!(event, ClientEvent::FetchRequested { .. });
+    assert!(net.saw(publisher, fetched), "{:?}", net.record(viewer).events);
+    assert_eq!(net.record(viewer).refusal(request), None);
+}
+
+#[test]
+fn what_waits_in_all_fetches_of_a_viewer_is_bounded() {
+    let config = RelayConfig { open: true, pulled_session_len_max: 500_000, ..RelayConfig::default() };
+    let mut net = Net::new(sim::seed(22), Shards(1), config);
+    let (publisher, _) = publisher(&mut net);
+    let viewer = net.join(0, "/", Link { rate: Some(200_000), ..Link::default() });
+    let wanted = FetchRequest {
+        track: name(),
+        start: Location::new(1, 0),
+        end: EndLocation::at(Location::new(1, 2)),
+        order: GroupOrder::Ascending,
+        priority: 128,
+        token: None,
+    };
+    let fetches: Vec<RequestId> = (0..6).map(|_| net.client(viewer).fetch(wanted.clone())).collect();
+    net.run(Duration::from_millis(200));
+    let asked = net.record(publisher).events.iter().filter_map(|event| match event {
+        ClientEvent::FetchRequested { request, .. } => Some(*request),
+        _ => None,
+    });
+    let asked: Vec<RequestId> = asked.collect();
+    let objects: Vec<FetchAnswer> = (0..3)
+        .map(|object| FetchAnswer { location: Location::new(1, object), payload: payload(1, object, 100_000) })
+        .collect();
+    for request in asked {
+        net.client(publisher).answer_fetch(request, EndLocation::at(Location::new(1, 2)), &objects);
+    }
+    net.run(Duration::from_secs(20));
+    let ended = |complete| {
+        let ended = |request| net.saw(viewer, |event| *event == ClientEvent::FetchEnd { request, complete });
+        fetches.iter().filter(|request| ended(**request)).count()
+    };
+    assert!(ended(true) >= 1 && ended(false) >= 3, "{} whole, {} reset", ended(true), ended(false));
+    // Nothing of them is counted any more.
+    let fetch = net.client(viewer).fetch(wanted);
+    net.run(Duration::from_millis(200));
+    let again = net.record(publisher).events.iter().rev().find_map(|event| match event {
+        ClientEvent::FetchRequested { request, .. } => Some(*request),
+        _ => None,
+    });
+    net.client(publisher).answer_fetch(again.unwrap(), EndLocation::at(Location::new(1, 2)), &objects);
+    net.run(Duration::from_secs(10));
+    assert!(net.saw(viewer, |event| *event == ClientEvent::FetchEnd { request: fetch, complete: true }));
 }
 
 #[test]

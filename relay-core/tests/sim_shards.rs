@@ -98,6 +98,100 @@ fn an_overrun_of_the_media_link_is_filled_from_a_new_replay() {
 }
 
 #[test]
+fn a_viewer_that_joins_while_a_track_refills_misses_nothing() {
+    let mut broadcast = Broadcast::new(48);
+    broadcast.run(15);
+    let (first, first_request) = broadcast.viewer(AWAY);
+    broadcast.run(7);
+    broadcast.net.lose_media(HOME, AWAY, true);
+    broadcast.run(4);
+    broadcast.net.replay_latency = Duration::from_millis(200);
+    broadcast.net.lose_media(HOME, AWAY, false);
+    broadcast.run(3);
+    let (second, second_request) = broadcast.viewer(AWAY);
+    broadcast.run(20);
+    broadcast.net.run(Duration::from_secs(2));
+    for (viewer, request, from) in [(first, first_request, 10), (second, second_request, 20)] {
+        let record = broadcast.net.record(viewer);
+        record.check(request);
+        assert_eq!(record.places(request), places(from..49));
+    }
+}
+
+#[test]
+fn overruns_during_a_refill_ask_for_one_more_replay() {
+    let mut broadcast = Broadcast::new(49);
+    broadcast.run(15);
+    let (viewer, request) = broadcast.viewer(AWAY);
+    broadcast.run(5);
+    assert_eq!(broadcast.asks(), 1);
+    broadcast.net.replay_latency = Duration::from_millis(150);
+    for _ in 0..6 {
+        broadcast.net.lose_media(HOME, AWAY, true);
+        broadcast.run(1);
+        broadcast.net.lose_media(HOME, AWAY, false);
+    }
+    broadcast.run(30);
+    broadcast.net.run(Duration::from_secs(2));
+    assert_eq!(broadcast.asks(), 3, "the first loss asks, all others together ask once more");
+    let record = broadcast.net.record(viewer);
+    record.check(request);
+    assert_eq!(record.places(request), places(10..56));
+}
+
+#[test]
+fn viewers_see_the_live_edge_of_a_link_that_is_too_slow_for_its_media() {
+    let mut broadcast = Broadcast::new(50);
+    broadcast.run(15);
+    let (viewer, request) = broadcast.viewer(AWAY);
+    broadcast.run(5);
+    // Longer than an object takes: each replay is old before it is complete.
+    broadcast.net.replay_latency = Duration::from_millis(50);
+    for _ in 0..40 {
+        broadcast.net.lose_media(HOME, AWAY, true);
+        broadcast.run(1);
+        broadcast.net.lose_media(HOME, AWAY, false);
+        broadcast.run(1);
+    }
+    let record = broadcast.net.record(viewer);
+    record.check(request);
+    let last = record.places(request).last().copied().unwrap();
+    assert!(last >= (100 + broadcast.sent / 10 - 2, 0), "{last:?} of {}", broadcast.sent);
+}
+
+#[test]
+fn a_replay_whose_end_does_not_come_is_asked_for_again() {
+    let mut broadcast = Broadcast::new(51);
+    broadcast.run(15);
+    let (viewer, request) = broadcast.viewer(AWAY);
+    broadcast.run(5);
+    broadcast.net.lose_media(HOME, AWAY, true);
+    broadcast.run(2);
+    broadcast.net.ends_lost = 1;
+    broadcast.net.lose_media(HOME, AWAY, false);
+    broadcast.run(400);
+    let record = broadcast.net.record(viewer);
+    record.check(request);
+    assert_eq!(record.places(request).last(), places(421..422).last());
+    assert_eq!(broadcast.asks(), 3);
+}
+
+#[test]
+fn a_busy_shard_is_asked_again_until_it_has_room() {
+    let mut broadcast = Broadcast::new(52);
+    broadcast.run(15);
+    broadcast.net.busy = 3;
+    let (viewer, request) = broadcast.viewer(AWAY);
+    broadcast.net.run(Duration::from_secs(1));
+    broadcast.run(10);
+    broadcast.net.run(Duration::from_secs(1));
+    assert_eq!(broadcast.asks(), 4);
+    let record = broadcast.net.record(viewer);
+    record.check(request);
+    assert_eq!(record.places(request), places(10..25));
+}
+
+#[test]
 fn the_end_of_a_track_crosses_after_its_last_objects() {
     let mut broadcast = Broadcast::new(42);
     broadcast.run(5);

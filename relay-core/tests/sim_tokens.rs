@@ -72,6 +72,11 @@ fn bad_tokens() -> Vec<(&'static str, String, u64)> {
         ("too long a life", with("exp", json!(START_S + 90_000)), UNAUTHORIZED),
         ("not valid yet", with("nbf", json!(START_S + 60)), UNAUTHORIZED),
         ("another network", with("ip", json!(["198.51.100.0/24"])), UNAUTHORIZED),
+        (
+            "another page",
+            with("origins", json!(["https://other.example", "https://player.example:8443"])),
+            UNAUTHORIZED,
+        ),
         ("expired", signed("ed", &expired), EXPIRED_AUTH_TOKEN),
     ]
 }
@@ -310,4 +315,49 @@ fn a_session_that_asks_for_nothing_is_closed_after_ten_seconds() {
     net.run(Duration::from_millis(200));
     assert!(net.record(idle).closed().is_some());
     assert!(net.record(refused).closed().is_some());
+}
+
+#[test]
+fn a_token_for_a_page_lets_that_page_in_and_no_client_without_an_origin() {
+    let mut claims = claims("lv_1", 600);
+    claims["origins"] = json!(["https://Player.example", "https://other.example"]);
+    let path = format!("/playback/lv_1?tok={}", signed("ed", &claims));
+    let mut net = world();
+    let page = ClientConfig { path: path.clone(), transport: Transport::WebTransport, ..ClientConfig::default() };
+    let native = ClientConfig { path, transport: Transport::Quic, ..ClientConfig::default() };
+    let (page, native) = (net.join_with(0, Link::default(), page), net.join_with(0, Link::default(), native));
+    let request = net.client(page).subscribe(catalog());
+    net.client(native).subscribe(catalog());
+    net.run(Duration::from_millis(200));
+    assert_eq!(net.record(page).places(request), [(5, 0)]);
+    let (code, reason) = net.record(native).closed().expect("no origin, no entry");
+    assert_eq!(code, UNAUTHORIZED);
+    assert!(reason.starts_with("auth_failed") && reason.contains("origin"), "{reason}");
+}
+
+#[test]
+fn a_publisher_whose_key_is_rotated_away_or_whose_input_is_cut_is_closed() {
+    let publisher = |net: &mut Net| net.join(0, "/publish/lv_1?sk=key_1", Link::default());
+    let closed = |net: &mut Net, id| {
+        net.run(Duration::from_millis(200));
+        net.record(id).closed().map(|(code, reason)| (code, reason.to_owned()))
+    };
+    let mut net = world();
+    let first = publisher(&mut net);
+    net.run(Duration::from_millis(200));
+    let unix_ms = net.unix_ms();
+    net.relays[0].recheck_publishers(net.now, unix_ms, &net.tables);
+    assert_eq!(closed(&mut net, first), None, "the key still counts");
+    net.relays[0].disconnect_publishers(net.now, "lv_2", "cut by the operator");
+    assert_eq!(closed(&mut net, first), None, "another input");
+    net.relays[0].disconnect_publishers(net.now, "lv_1", "cut by the operator");
+    assert_eq!(closed(&mut net, first), Some((UNAUTHORIZED, "cut by the operator".to_owned())));
+
+    let second = publisher(&mut net);
+    net.run(Duration::from_millis(200));
+    net.tables.publish_keys.clear();
+    let unix_ms = net.unix_ms();
+    net.relays[0].recheck_publishers(net.now, unix_ms, &net.tables);
+    let (code, reason) = closed(&mut net, second).expect("closed");
+    assert_eq!((code, reason.starts_with("auth_failed")), (UNAUTHORIZED, true), "{reason}");
 }

@@ -106,6 +106,13 @@ impl LinkReader {
         self.seq
     }
 
+    /// Goes on with the frag of this number; a message being put together is given up.
+    pub(crate) fn skip_to(&mut self, seq: u64) {
+        self.assembly = Assembly::Passing;
+        self.partial.clear();
+        self.seq = seq;
+    }
+
     /// What this reader has counted.
     pub fn stats(&self) -> ReaderStats {
         self.stats

@@ -136,6 +136,13 @@ impl ReliableReader {
         polled
     }
 
+    /// Leaves out what was published before: a reader that begins a new life and knows the writer's state from elsewhere.
+    pub fn skip_backlog(&mut self) {
+        let newest = self.reader.link().mcache.position();
+        self.reader.skip_to(newest);
+        self.give_back();
+    }
+
     /// Number of the next frag this reader wants.
     #[inline]
     pub fn seq(&self) -> u64 {

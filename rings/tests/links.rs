@@ -170,6 +170,22 @@ fn the_slowest_of_several_consumers_decides() {
 }
 
 #[test]
+fn a_consumer_may_leave_out_what_was_published_before_it_began() {
+    let folder = Folder::new();
+    let workspace = workspace(&folder, 4, 1 << 14, 100);
+    let fseq = workspace.fseq("a").expect("fseq");
+    let mut writer = workspace.reliable_writer("l", std::slice::from_ref(&fseq)).expect("w");
+    while writer.try_publish(0, 0, b"old").is_ok() {}
+    let mut reader = workspace.reliable_reader("l", fseq).expect("r");
+    reader.skip_backlog();
+    let mut out = Vec::new();
+    assert_eq!(reader.poll(&mut out), Polled::Empty);
+    assert!(writer.try_publish(1, 0, b"new").is_ok(), "what was left out gives its room back");
+    assert!(matches!(reader.poll(&mut out), Polled::Message { sig: 1, .. }));
+    assert_eq!(out, b"new");
+}
+
+#[test]
 fn a_consumer_known_to_be_away_can_be_written_over_and_counts_what_it_lost() {
     let folder = Folder::new();
     let workspace = workspace(&folder, 4, 1 << 14, 100);

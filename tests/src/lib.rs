@@ -5,12 +5,14 @@
 
 mod encoder;
 mod film;
+mod moqt;
 mod process;
 mod stack;
 mod wait;
 
 pub use encoder::Encoder;
 pub use film::{Film, decode_errors, film, probe};
+pub use moqt::{Answer, Moqt};
 pub use process::{Owned, kill, processes_named};
 pub use stack::{Input, Options, Stack, Urls, binary, repo};
 pub use wait::{eventually, eventually_some};

@@ -1,7 +1,7 @@
 //! RTMP in, signed playback out: what a broadcaster pushes is what a viewer gets.
 
 use std::path::Path;
-use streams_tests::{Encoder, Film, Options, Stack, decode_errors, probe};
+use streams_tests::{Encoder, Film, Options, Stack, decode_errors, eventually, probe};
 
 fn number(value: &serde_json::Value) -> f64 {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("a number is expected, not {value}"))
@@ -92,4 +92,13 @@ fn viewers_on_every_shard_get_a_publisher_of_another() {
         viewers.into_iter().for_each(|viewer| viewer.join().expect("every viewer played"));
     });
     assert!(stack.metric("streams_engine_media_received_total") > 0.0, "{}", stack.http_get("/metrics"));
+    // A video object is a frame, and each viewer played three seconds of them at least.
+    eventually("what the viewers played is counted, on whatever shard they were", || {
+        stack.metric("streams_engine_objects_out_total") >= 8.0 * 75.0
+            && stack.metric("streams_engine_object_bytes_out_total") > stack.metric("streams_engine_objects_out_total")
+            && stack.metric("streams_engine_subscriptions_open") == 0.0
+    });
+    let (units, objects) =
+        (stack.metric("streams_engine_ingest_units_total"), stack.metric("streams_engine_objects_in_total"));
+    assert!(objects > 0.0 && objects < 2.0 * units, "{objects} objects of {units} access units: each came in once");
 }

@@ -1,6 +1,8 @@
 //! Anything may be killed at any time.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+
 use streams_tests::{Encoder, Film, Options, Stack, binary, decode_errors, eventually, kill, probe};
 
 fn frames(file: &std::path::Path) -> f64 {
@@ -83,6 +85,67 @@ fn a_killed_engine_is_started_again_and_players_come_back_within_five_seconds() 
     println!("playing again after {away:?}");
     assert!(away < Duration::from_secs(5), "it took {away:?}");
     assert!(viewer.wait().success(), "the viewer went on by itself");
+    let complaints = decode_errors(&file);
+    assert!(complaints.is_empty(), "{complaints}");
+}
+
+#[test]
+fn a_start_finds_an_engine_that_is_gone_or_just_ending() {
+    let mut stack = Stack::start(&Options::default());
+    let input = stack.live("no-wait");
+    for signal in [libc::SIGKILL, libc::SIGTERM] {
+        let _encoder = Encoder::push(&input, Film::Gop2s);
+        stack.wait_status(&input, "active");
+        // With a viewer an engine takes a moment to end.
+        let url = stack.urls(&input.id).moqt;
+        let _viewer = streams_tests::Owned::new(stack.command(&["play", &url]).spawn().expect("it starts"));
+        eventually("the viewer is there", || stack.metric("streams_engine_sessions_open") >= 1.0);
+        let old = stack.engine_pid();
+        kill(stack.control_pid(), libc::SIGKILL);
+        eventually("streams up ends without its control", || stack.up.ended().is_some());
+        kill(old, signal);
+        stack.up_again();
+        assert_ne!(stack.engine_pid(), old, "{}", stack.printed());
+    }
+    let old = stack.engine_pid();
+    kill(stack.control_pid(), libc::SIGKILL);
+    eventually("streams up ends without its control", || stack.up.ended().is_some());
+    let config = stack.data.join("streams.toml").to_str().expect("UTF-8").to_owned();
+    let busy = ["up", "--config", &config, "--shards", "3"];
+    fails_with_one_line(&stack, &busy, &format!("kill {old}"));
+    // As it was told to: the same command works at once.
+    kill(old, libc::SIGTERM);
+    let mut up = streams_tests::Owned::new(stack.command(&busy).spawn().expect("it starts"));
+    eventually("another engine runs", || stack.engine_pid() != old && stack.http_get("/readyz").contains("200 OK"));
+    up.signal(libc::SIGINT);
+    assert!(up.wait().success());
+}
+
+#[test]
+fn a_closed_terminal_stops_everything() {
+    let mut stack = Stack::start(&Options::default());
+    let engine = stack.engine_pid();
+    stack.up.signal(libc::SIGHUP);
+    assert!(stack.up.wait().success(), "{}", stack.printed());
+    let data = stack.data.to_str().expect("UTF-8");
+    assert!(!streams_tests::processes_named("streams-engine", data).contains(&engine), "the engine has ended too");
+}
+
+#[test]
+fn a_viewer_that_is_stopped_finishes_its_file_and_tells_what_it_is() {
+    let stack = Stack::start(&Options::default());
+    let input = stack.live("stopped");
+    let _encoder = Encoder::push(&input, Film::Gop2s);
+    stack.wait_status(&input, "active");
+    let (url, file) = (stack.urls(&input.id).moqt, stack.data.join("out.mp4"));
+    let mut command = stack.command(&["play", &url, "--json", "-o", file.to_str().expect("UTF-8")]);
+    let mut viewer = streams_tests::Owned::new(command.stdout(Stdio::piped()).spawn().expect("it starts"));
+    eventually("the viewer plays", || file.metadata().is_ok_and(|meta| meta.len() > 400_000));
+    viewer.signal(libc::SIGINT);
+    assert!(viewer.wait().success());
+    let summary: serde_json::Value =
+        serde_json::from_reader(viewer.child().stdout.take().expect("piped")).expect("one JSON object");
+    assert_eq!(summary["written_bytes"], file.metadata().expect("written").len());
     let complaints = decode_errors(&file);
     assert!(complaints.is_empty(), "{complaints}");
 }

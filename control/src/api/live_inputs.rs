@@ -37,6 +37,9 @@ pub struct Create {
     reconnect_window_s: Option<u32>,
     #[serde(default)]
     meta: Map<String, Value>,
+    record: Option<bool>,
+    ladder: Option<Value>,
+    dvr_window_s: Option<u64>,
 }
 
 impl Create {
@@ -77,6 +80,32 @@ fn checked_meta(meta: Map<String, Value>) -> Result<String, Problem> {
     Ok(meta)
 }
 
+/// Fields of the contract behind which there is nothing yet: whoever sends them switched off gets what was asked for.
+fn checked_off(record: Option<bool>, ladder: Option<&Value>, dvr_window_s: Option<u64>) -> Result<(), Problem> {
+    let refused = |what: String, off: &str| {
+        Err(Problem::invalid(format!("{what}; this build does not offer that yet: leave the field out or send {off}")))
+    };
+    if record == Some(true) {
+        return refused("record is true".to_owned(), "false");
+    }
+    if let Some(ladder) = ladder.filter(|ladder| !is_empty(ladder)) {
+        return refused(format!("ladder is {ladder}"), "null");
+    }
+    match dvr_window_s {
+        None | Some(0) => Ok(()),
+        Some(window_s) => refused(format!("dvr_window_s is {window_s}"), "0"),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(steps) => steps.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
 pub async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -84,7 +113,8 @@ pub async fn create(
     body: Strict<Create>,
 ) -> Result<Response, Problem> {
     caller.needs("live:write")?;
-    let Create { name, ingest, reconnect_window_s, meta } = body.value;
+    let Create { name, ingest, reconnect_window_s, meta, record, ladder, dvr_window_s } = body.value;
+    checked_off(record, ladder.as_ref(), dvr_window_s)?;
     let (name, ingest, meta) = (checked_name(&name)?, checked_ingest(&ingest)?, checked_meta(meta)?);
     let reconnect_window_s = checked_window(reconnect_window_s.unwrap_or(app.config.ingest.reconnect_window_s))?;
     let make = async {
@@ -134,8 +164,12 @@ pub async fn read(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Re
 #[serde(deny_unknown_fields)]
 pub struct Update {
     name: Option<String>,
+    ingest: Option<String>,
     reconnect_window_s: Option<u32>,
     meta: Option<Map<String, Value>>,
+    record: Option<bool>,
+    ladder: Option<Value>,
+    dvr_window_s: Option<u64>,
 }
 
 pub async fn update(
@@ -145,11 +179,15 @@ pub async fn update(
     body: Strict<Update>,
 ) -> Result<Response, Problem> {
     caller.needs("live:write")?;
+    let Update { name, ingest, reconnect_window_s, meta, record, ladder, dvr_window_s } = body.value;
+    checked_off(record, ladder.as_ref(), dvr_window_s)?;
     let _change = app.changes.lock().await;
     let mut input = find(&app, &caller, &id).await?;
-    let Update { name, reconnect_window_s, meta } = body.value;
     if let Some(name) = name {
         input.name = checked_name(&name)?;
+    }
+    if let Some(kind) = ingest {
+        input.ingest = checked_ingest(&kind)?;
     }
     if let Some(window_s) = reconnect_window_s {
         input.reconnect_window_s = checked_window(window_s)?;
@@ -166,9 +204,12 @@ pub async fn update(
 pub async fn delete(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     caller.needs("live:write")?;
     let _change = app.changes.lock().await;
-    find(&app, &caller, &id).await?;
-    app.store.delete_live_input(&caller.org, &id).await?;
-    app.program.remove_input(&id)?;
+    let deleted = app.store.delete_live_input(&caller.org, &id).await?;
+    // A deletion that failed after the database leaves its entry: the repeat takes it out.
+    let removed = app.program.remove_input(&caller.org, &id)?;
+    if !deleted && !removed {
+        return Err(unknown(&id));
+    }
     cut(&app, &id, "the input was deleted")?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -195,7 +236,7 @@ pub async fn rotate(
     let path = format!("/v1/live-inputs/{id}/rotate-stream-key");
     let rotated = async {
         let _change = app.changes.lock().await;
-        let input = find(&app, &caller, &id).await?;
+        let mut input = find(&app, &caller, &id).await?;
         let now_ms = clock::unix_ms();
         let in_force = input.keys.iter().filter(|key| key.expires_at.is_none_or(|end| end > now_ms)).count();
         if grace_s > 0 && in_force >= KEYS_MAX {
@@ -204,8 +245,8 @@ pub async fn rotate(
         }
         let (secret, key) = new_stream_key(now_ms)?;
         let end_ms = now_ms.saturating_add(i64::try_from(grace_s * 1000).unwrap_or(i64::MAX));
-        app.store.rotate_stream_key(&id, &key, end_ms).await?;
-        let input = find(&app, &caller, &id).await?;
+        input.keys = app.store.rotate_stream_key(&id, &key, end_ms).await?;
+        input.updated_at = now_ms;
         app.program.put_input(&input)?;
         if grace_s == 0 {
             cut(&app, &id, "the stream key was rotated")?;
@@ -236,20 +277,23 @@ pub async fn disconnect(State(app): State<Arc<App>>, caller: Caller, Id(id): Id)
 async fn set_enabled(app: &App, caller: &Caller, id: &str, enabled: bool) -> Result<Response, Problem> {
     caller.needs("live:write")?;
     let _change = app.changes.lock().await;
-    find(app, caller, id).await?;
-    app.store.enable_live_input(&caller.org, id, enabled, clock::unix_ms()).await?;
-    let input = find(app, caller, id).await?;
+    let mut input = find(app, caller, id).await?;
+    (input.enabled, input.updated_at) = (enabled, clock::unix_ms());
+    app.store.enable_live_input(&caller.org, id, enabled, input.updated_at).await?;
     app.program.put_input(&input)?;
     Ok(data(200, &show(app, &input, None)))
 }
 
 /// The caller's input, or 404.
 pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<LiveInput, Problem> {
-    let unknown = || Problem::not_found(format!("there is no live input {id}"));
     if !ids::is_id("lv", id) {
-        return Err(unknown());
+        return Err(unknown(id));
     }
-    app.store.live_input(&caller.org, id).await?.ok_or_else(unknown)
+    app.store.live_input(&caller.org, id).await?.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &str) -> Problem {
+    Problem::not_found(format!("there is no live input {id}"))
 }
 
 fn cut(app: &App, id: &str, reason: &str) -> Result<(), Error> {
@@ -280,6 +324,9 @@ fn show(app: &App, input: &LiveInput, secret: Option<&str>) -> Value {
         "status": status,
         "namespace": app.endpoints.namespace(&input.org, &input.id),
         "reconnect_window_s": input.reconnect_window_s,
+        "record": false,
+        "ladder": [],
+        "dvr_window_s": 0,
         "meta": serde_json::from_str::<Value>(&input.meta).unwrap_or_default(),
         "urls": app.endpoints.ingest_urls(&input.id, secret),
         "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| !protocol.is_empty()),

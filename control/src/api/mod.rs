@@ -29,10 +29,11 @@ pub use self::problem::Problem;
 use crate::endpoints::Endpoints;
 use crate::keys::Vault;
 use crate::metrics::Metrics;
-use crate::program::Program;
-use crate::store::Store;
+use crate::program::{Program, revoked_known_since_ms};
+use crate::store::{SigningKey, Store};
 use crate::tls::Certificates;
 use crate::web::WebRoot;
+use crate::{Error, clock};
 
 /// Everything a handler needs.
 pub struct App {
@@ -59,6 +60,22 @@ pub struct App {
     pub changes: tokio::sync::Mutex<()>,
 }
 
+impl App {
+    /// Adds a signing key to shared memory and to the database, in the place of keys that no token needs any more. The
+    /// caller holds `changes`.
+    async fn add_signing_key(&self, key: &SigningKey) -> Result<(), Error> {
+        let known = self.store.signing_keys_known_since(revoked_known_since_ms(clock::unix_ms())).await?;
+        self.program.retain_signing_keys(&known)?;
+        // The table first: a key that does not fit must not stand in the database.
+        self.program.put_signing_key(key)?;
+        let added = self.store.add_signing_key(key).await;
+        if added.is_err() {
+            self.program.remove_signing_key(&key.id)?;
+        }
+        added
+    }
+}
+
 /// All routes. `plain` adds the check of `Host` that a server without TLS on loopback needs.
 pub fn router(app: Arc<App>, plain: bool) -> Router {
     let v1 = Router::new()
@@ -79,9 +96,20 @@ pub fn router(app: Arc<App>, plain: bool) -> Router {
         .route("/metrics", get(health::metrics))
         .merge(crate::web::routes())
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(app.clone(), observe::observe));
+        .layer(from_fn_with_state(app.clone(), observe::observe))
+        .layer(from_fn(unsplit));
     let router = if plain { router.layer(from_fn(only_loopback_hosts)) } else { router };
     router.with_state(app)
+}
+
+/// Runs what changes something to its end whatever becomes of the connection: the server drops a handler whose client went
+/// away, and one dropped between the database and shared memory would leave the two apart.
+async fn unsplit(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let answered = tokio::spawn(next.run(request)).await;
+    answered.unwrap_or_else(|error| Problem::from(Error::Task { task: "a request", source: error }).into_response())
 }
 
 /// The handler for paths that nothing else serves.

@@ -75,7 +75,6 @@ async fn server_key(app: &App, org: &str) -> Result<SigningKey, Error> {
         created_at: clock::unix_ms(),
         revoked_at: None,
     };
-    app.program.put_signing_key(&key)?;
-    app.store.add_signing_key(&key).await?;
+    app.add_signing_key(&key).await?;
     Ok(key)
 }

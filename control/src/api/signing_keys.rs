@@ -12,6 +12,7 @@ use streams_rings::schema::Command;
 use super::extract::{Id, Listing, Strict, data};
 use super::{App, Caller, Problem, idempotency};
 use crate::keys::{Alg, KeyPair, import_public_key};
+use crate::program::revoked_known_since_ms;
 use crate::store::SigningKey;
 use crate::{Error, clock, ids};
 
@@ -51,9 +52,7 @@ pub async fn create(
             revoked_at: None,
         };
         let _change = app.changes.lock().await;
-        // The table first: a key that does not fit must not stand in the database.
-        app.program.put_signing_key(&key)?;
-        app.store.add_signing_key(&key).await?;
+        app.add_signing_key(&key).await?;
         let mut shown = show(&key);
         if let Some(private) = private {
             shown["private_key_pem"] = private.into();
@@ -80,15 +79,20 @@ pub async fn read(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Re
     Ok(data(200, &show(&find(&app, &caller, &id).await?)))
 }
 
-/// Revokes a key and cuts every session that its tokens opened. Revoking it again changes nothing.
+/// Revokes a key and cuts every session that its tokens opened. Revoking it again writes and cuts again, so that a repeat
+/// completes a revocation that failed half-way.
 pub async fn revoke(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     caller.needs("keys:write")?;
     let _change = app.changes.lock().await;
-    find(&app, &caller, &id).await?;
-    if app.store.revoke_signing_key(&caller.org, &id, clock::unix_ms()).await? {
-        app.program.put_signing_key(&find(&app, &caller, &id).await?)?;
-        app.program.send(&Command::RevokeKey { kid: id })?;
+    let mut key = find(&app, &caller, &id).await?;
+    let now_ms = clock::unix_ms();
+    app.store.revoke_signing_key(&caller.org, &id, now_ms).await?;
+    let revoked_at = *key.revoked_at.get_or_insert(now_ms);
+    // A key revoked long ago has left the table, and nobody watches by it any more.
+    if revoked_at >= revoked_known_since_ms(now_ms) {
+        app.program.put_signing_key(&key)?;
     }
+    app.program.send(&Command::RevokeKey { kid: id })?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

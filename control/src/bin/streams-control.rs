@@ -1,5 +1,6 @@
 //! The control process.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,7 +11,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("streams-control: cannot start: {error}");
+            say(&format!("cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -18,8 +19,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "control ends");
-            eprintln!("streams-control: {error}");
+            say(&error.to_string());
             error.exit_code()
         }
     }
+}
+
+/// Nobody to tell when standard error is closed.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "streams-control: {line}");
 }

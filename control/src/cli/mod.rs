@@ -66,6 +66,9 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start control and engine, and watch them until Ctrl-C
+    ///
+    /// SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal was closed; `nohup` keeps it away) let sessions leave and then stop
+    /// both; a second one stops them at once. When control dies the engine keeps serving, and the next `streams up` attaches.
     Up(UpArgs),
     /// Live inputs: what encoders push to
     #[command(subcommand)]

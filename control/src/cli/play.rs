@@ -1,30 +1,33 @@
 //! `streams play URL`
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use streams_sdk::{PlayEvent, PlayOptions, PlaySummary, Trust, play};
-use tokio::io::AsyncWrite;
+use streams_sdk::{OpenPart, PlayEvent, PlayOptions, PlaySummary, Trust, play};
 use url::Url;
 
 use super::output::{Output, pairs};
 use super::parse_duration;
 use crate::Error;
 use crate::datadir::DataDir;
+use crate::signals::StopSignals;
 use crate::tls::Certificates;
 
 #[derive(Debug, clap::Args)]
 pub struct PlayArgs {
     /// `moqt://HOST:PORT/playback/<id>?tok=<jwt>`, from `streams playback-url`
     url: String,
-    /// Write fragmented MP4 to this file, or to standard output with `-`
+    /// Write fragmented MP4 to this file, or to standard output with `-`. When the broadcast changes its codec settings (another
+    /// picture size), the recording goes on in a file numbered `-2` and so on
     #[arg(short, long, value_name = "FILE|-")]
     output: Option<PathBuf>,
     /// Video rendition, such as 720p [default: the highest]
     #[arg(long, value_name = "R")]
     rendition: Option<String>,
-    /// Watch for so long, counted from the first object [default: to the end]
+    /// Watch for so long, counted from the first object [default: to the end]. Ctrl-C ends it earlier and finishes the file
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     for_duration: Option<Duration>,
     /// Print figures once a second
@@ -38,19 +41,22 @@ pub async fn run(dir: &DataDir, args: PlayArgs, output: &Output) -> Result<(), E
     options.rendition = args.rendition;
     options.for_duration = args.for_duration;
     options.stats = args.stats;
-    options.output = match args.output.as_deref() {
-        None => None,
-        Some(_) if to_stdout => Some(Box::new(tokio::io::stdout()) as Box<dyn AsyncWrite + Send + Unpin>),
-        Some(path) => {
-            Some(Box::new(tokio::fs::File::create(path).await.map_err(Error::file("create", path))?) as Box<_>)
-        }
-    };
+    options.output = args.output.map(open_part);
+    let mut signals = StopSignals::new()?;
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    options.stop = Some(Box::pin(async { stopped.await.unwrap_or(()) }));
     let noted = *output;
+    let mut playing = pin!(play(options, move |event| note(&noted, &event)));
     let summary = tokio::select! {
-        summary = play(options, move |event| note(&noted, &event)) => summary?,
-        _ = tokio::signal::ctrl_c() => {
-            output.note("stopped");
-            return Ok(());
+        summary = &mut playing => summary?,
+        () = signals.next() => {
+            output.note("stopping (again to stop at once)");
+            // It is gone only when the playing has ended in the same moment.
+            let _ = stop.send(());
+            tokio::select! {
+                summary = &mut playing => summary?,
+                () = signals.next() => return Err(Error::Interrupted),
+            }
         }
     };
     let value = summary_json(&summary);
@@ -60,6 +66,35 @@ pub async fn run(dir: &DataDir, args: PlayArgs, output: &Output) -> Result<(), E
         return Ok(());
     }
     output.show(&value, || summary_text(&summary))
+}
+
+/// Opens the parts of a recording: `FILE`, then `FILE-2` and so on, with the number before the extension.
+fn open_part(output: PathBuf) -> OpenPart {
+    Box::new(move |part| {
+        if output == Path::new("-") {
+            if part > 1 {
+                return Err(io::Error::other("the codec settings changed, and standard output holds one file"));
+            }
+            return Ok(Box::new(tokio::io::stdout()));
+        }
+        let path = part_path(&output, part);
+        let file = std::fs::File::create(&path)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        Ok(Box::new(tokio::fs::File::from_std(file)))
+    })
+}
+
+fn part_path(output: &Path, part: u32) -> PathBuf {
+    if part == 1 {
+        return output.to_owned();
+    }
+    let mut name = output.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{part}"));
+    if let Some(extension) = output.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    output.with_file_name(name)
 }
 
 /// This installation's own certificate by identity for its own names, the system's authorities for all others.
@@ -88,6 +123,7 @@ fn note(output: &Output, event: &PlayEvent) {
         PlayEvent::Reconnecting { attempt, after, reason } => {
             format!("connection lost ({reason}); attempt {attempt} in {} ms", after.as_millis())
         }
+        PlayEvent::NextPart(part) => format!("the codec settings changed; the recording goes on in part {part}"),
         PlayEvent::Stats(summary) if output.is_json() => summary_json(summary).to_string(),
         PlayEvent::Stats(summary) => format!(
             "{:>5.1} s  {} objects  {} kbit/s  {} groups  {} stalls",
@@ -117,6 +153,7 @@ fn summary_json(summary: &PlaySummary) -> Value {
         "objects": summary.objects,
         "payload_bytes": summary.payload_bytes,
         "written_bytes": summary.written_bytes,
+        "parts": summary.parts,
         "groups": summary.groups,
         "dropped_objects": summary.dropped_objects,
         "skipped_groups": summary.skipped_groups,
@@ -131,9 +168,27 @@ fn summary_text(summary: &PlaySummary) -> String {
         ("audio", summary.audio.clone().unwrap_or_default()),
         ("join time", summary.join_time.map(|time| format!("{} ms", time.as_millis())).unwrap_or_default()),
         ("watched", format!("{:.1} s", summary.watched.as_secs_f64())),
-        ("media written", format!("{:.1} s, {} bytes", summary.media_duration.as_secs_f64(), summary.written_bytes)),
+        ("media written", written_text(summary)),
         ("objects", format!("{} in {} groups, {} kbit/s", summary.objects, summary.groups, bitrate_kbit_s(summary))),
         ("left out", format!("{} objects, {} groups", summary.dropped_objects, summary.skipped_groups)),
         ("stalls", format!("{}, {} reconnects", summary.stalls, summary.reconnects)),
     ])
+}
+
+fn written_text(summary: &PlaySummary) -> String {
+    let files = if summary.parts > 1 { format!(" in {} files", summary.parts) } else { String::new() };
+    format!("{:.1} s, {} bytes{files}", summary.media_duration.as_secs_f64(), summary.written_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_numbered_before_the_extension() {
+        let path = |output: &str, part| part_path(Path::new(output), part).display().to_string();
+        assert_eq!(path("a/out.mp4", 1), "a/out.mp4");
+        assert_eq!(path("a/out.mp4", 2), "a/out-2.mp4");
+        assert_eq!(path("out", 3), "out-3");
+    }
 }

@@ -1,18 +1,18 @@
 //! The engine as the launcher sees it: started in a session of its own, or attached to; started again when it dies.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::Launch;
 use super::control::{beside, shared_flags};
 use super::watched::Watched;
 use crate::Error;
 use crate::datadir::write_private;
-use crate::logging::LogFile;
-use crate::redact::redact;
+use crate::program::peek;
 
 /// An engine that lived so long did not die of how it was started: the next one starts at once.
 const LIVED: Duration = Duration::from_secs(10);
@@ -20,6 +20,11 @@ const LIVED: Duration = Duration::from_secs(10);
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// The longest wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// A shard shows within a housekeeping interval (50 ms) that it was asked to stop; the rest is for a busy machine.
+const STOP_SHOWS: Duration = Duration::from_millis(250);
+/// The longest wait for an engine that is ending by itself, which takes half a second on a machine with time.
+const ENDING_MAX: Duration = Duration::from_secs(10);
 
 /// The engine's process.
 pub struct Engine {
@@ -38,17 +43,31 @@ impl Engine {
     }
 
     /// Attaches to the engine that serves this data directory, unless it was started otherwise than this launcher would.
-    pub fn attach(launch: &Launch<'_>, pid: u32) -> Result<Self, Error> {
+    /// `None` when there is none; one that is ending is waited for, as its ports are taken until then.
+    pub async fn find(launch: &Launch<'_>) -> Result<Option<Self>, Error> {
+        let run_dir = launch.dir.run_dir();
+        let Some(pid) = peek(&run_dir).pid() else { return Ok(None) };
+        let Some(mut process) = Watched::other(pid)? else { return Ok(None) };
         let started_with = std::fs::read_to_string(args_file(launch)).unwrap_or_default();
-        let wanted = engine_args(launch).join(" ");
-        if started_with.trim() != wanted {
+        let fits = started_with.trim() == engine_args(launch).join(" ");
+        let ending = async |process: &mut Watched| {
+            // Whoever followed the advice below a moment ago has sent a signal that does not show yet.
+            let ended = !fits && timeout(STOP_SHOWS, process.ended()).await.is_ok();
+            ended || peek(&run_dir).ending()
+        };
+        if ending(&mut process).await {
+            launch.output.note(&format!("waiting for the engine that is ending (pid {pid})"));
+            let late = Error::EngineEnding { pid, seconds: ENDING_MAX.as_secs() };
+            return timeout(ENDING_MAX, process.ended()).await.map(|_| None).map_err(|_| late);
+        }
+        if !fits {
             return Err(Error::Usage(format!(
                 "an engine (pid {pid}) still serves this data directory with other settings ({}); run `streams up` with \
                  those, or stop it first: kill {pid}",
                 started_with.trim()
             )));
         }
-        Ok(Self::new(launch, Watched::other(pid)?, true))
+        Ok(Some(Self::new(launch, process, true)))
     }
 
     fn new(launch: &Launch<'_>, process: Watched, attached: bool) -> Self {
@@ -73,7 +92,7 @@ impl Engine {
 
     /// The error for an engine that did not become ready.
     pub fn failed(&self, what: &str) -> Error {
-        let reason = match last_line(&self.log) {
+        let reason = match streams_logs::last_line(&self.log) {
             Some(line) => format!("{what}: {line}"),
             None => what.to_owned(),
         };
@@ -99,14 +118,17 @@ fn spawn(launch: &Launch<'_>) -> Result<Watched, Error> {
     let args = engine_args(launch);
     write_private(&args_file(launch), args.join(" ").as_bytes())?;
     let this = std::env::current_exe().map_err(Error::file("find", "this program"))?;
-    let log = LogFile::open(&launch.dir.log("engine.log"))?.into_file();
-    let errors = log.try_clone().map_err(Error::file("open", launch.dir.log("engine.log")))?;
+    let log = launch.dir.log("engine.log");
+    // What it says before it has opened its log, which it bounds by itself.
+    let errors = streams_logs::append(&log)?;
     let child = Command::new(this)
         .args(["detached", "--"])
         .arg(&program)
         .args(&args)
+        .arg("--log-file")
+        .arg(&log)
         .stdin(Stdio::null())
-        .stdout(log)
+        .stdout(Stdio::null())
         .stderr(errors)
         .spawn()
         .map_err(|source| Error::Start { program, source })?;
@@ -130,10 +152,4 @@ fn engine_args(launch: &Launch<'_>) -> Vec<String> {
 /// What the engine was started with.
 fn args_file(launch: &Launch<'_>) -> PathBuf {
     launch.dir.root().join("engine.args")
-}
-
-/// The last line of a log with something in it.
-fn last_line(log: &Path) -> Option<String> {
-    let text = String::from_utf8_lossy(&std::fs::read(log).ok()?).into_owned();
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(|line| redact(line).into_owned())
 }

@@ -18,16 +18,15 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use self::engine::Engine;
 use self::watched::Watched;
 use crate::cli::{Client, Output};
 use crate::datadir::DataDir;
 use crate::endpoints::Endpoints;
 use crate::settings::{Flags, Settings};
+use crate::signals::StopSignals;
 use crate::{Error, program};
+use serde_json::json;
 
 /// Control gets so long to end after SIGTERM.
 const CONTROL_STOP: Duration = Duration::from_secs(5);
@@ -65,22 +64,23 @@ pub fn detached(args: &DetachedArgs) -> Error {
     }
 }
 
-/// Runs an installation in the foreground until SIGINT or SIGTERM.
+/// Runs an installation in the foreground until SIGINT, SIGTERM or SIGHUP.
 pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<(), Error> {
     let settings = Settings::load(data, &args.flags)?;
     if args.print_config {
-        return crate::cli::print(&settings.config.to_toml());
+        let config = json!(settings.config.to_table());
+        return output.show(&config, || settings.config.to_toml());
     }
     let dir = DataDir::create(&settings.config.server.data)?;
     let _lock = dir.lock("up.lock", "`streams up`")?;
-    let mut stop = StopSignals::new()?;
     let endpoints = Endpoints::new(&settings.config);
-    let running = program::peek(&dir.run_dir()).pid();
-    control::wait_for_the_one_before(&dir).await?;
-    ports::check(&endpoints, running.is_some())?;
-
     let launch = Launch { dir: &dir, settings: &settings, web_dir: args.flags.web_dir.as_deref(), output };
-    let mut engine = running.map(|pid| Engine::attach(&launch, pid)).transpose()?;
+    control::wait_for_the_one_before(&dir).await?;
+    let mut engine = Engine::find(&launch).await?;
+    ports::check(&endpoints, engine.is_some())?;
+
+    // Until here nothing was started: a signal may end this process at once.
+    let mut stop = StopSignals::new()?;
     let mut control = control::start(&launch)?;
     let served = tokio::select! {
         served = serve(&launch, &endpoints, &mut control, &mut engine) => served,
@@ -144,10 +144,17 @@ async fn serve(
         Some(engine) => engine,
         None => engine.insert(Engine::start(launch)?),
     };
-    tokio::select! {
-        ready = ready::wait(launch.dir, endpoints, "/readyz") => ready?,
-        status = control.ended() => return Err(Error::ControlFailed { status, log: control_log }),
-        status = engine.process().ended() => return Err(engine.failed(&format!("it ended ({status})"))),
+    loop {
+        let pid = engine.process().pid();
+        tokio::select! {
+            ready = ready::wait_for_engine(launch.dir, endpoints, pid) => break ready?,
+            status = control.ended() => return Err(Error::ControlFailed { status, log: control_log }),
+            status = engine.process().ended() => match engine.attached() {
+                // It was there before: that it ends says nothing about one that is started now.
+                true => engine.restart(launch, &status).await?,
+                false => return Err(engine.failed(&format!("it ended ({status})"))),
+            }
+        }
     }
     ready::tell(launch, endpoints, engine.attached())?;
     loop {
@@ -189,25 +196,5 @@ async fn sessions_gone(launch: &Launch<'_>, engine: &mut Engine) {
     tokio::select! {
         () = left => {}
         _ = engine.process().ended() => {}
-    }
-}
-
-/// SIGINT and SIGTERM.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn new() -> Result<Self, Error> {
-        let on = |kind| signal(kind).map_err(Error::file("listen for", "signals"));
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

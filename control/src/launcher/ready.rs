@@ -10,6 +10,7 @@ use crate::Error;
 use crate::cli::{Client, pairs};
 use crate::datadir::DataDir;
 use crate::endpoints::Endpoints;
+use crate::program::peek;
 
 /// How often is asked.
 const POLL: Duration = Duration::from_millis(25);
@@ -33,6 +34,20 @@ pub async fn wait(dir: &DataDir, endpoints: &Endpoints, path: &str) -> Result<()
             Err(_) => sleep(POLL).await,
         }
     }
+}
+
+/// Waits until this very engine serves: for a moment the heartbeats of a killed one look like those of a living one, to
+/// `/readyz` too.
+pub async fn wait_for_engine(dir: &DataDir, endpoints: &Endpoints, pid: u32) -> Result<(), Error> {
+    let deadline = Instant::now() + READY_MAX;
+    while peek(&dir.run_dir()).pid() != Some(pid) {
+        if Instant::now() >= deadline {
+            let reason = format!("its shards did not start within {} s", READY_MAX.as_secs());
+            return Err(Error::EngineFailed { reason, log: dir.log("engine.log") });
+        }
+        sleep(POLL).await;
+    }
+    wait(dir, endpoints, "/readyz").await
 }
 
 /// Prints `ready` and where everything is.

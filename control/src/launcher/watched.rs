@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -35,9 +36,16 @@ impl Watched {
         Ok(Self { pid, fd: Arc::new(open(pid)?), end: End::Child(child) })
     }
 
-    /// Any process by its id.
-    pub fn other(pid: u32) -> Result<Self, Error> {
-        let fd = Arc::new(open(pid)?);
+    /// Any process by its id; `None` when it has ended, whether or not its parent knows.
+    pub fn other(pid: u32) -> Result<Option<Self>, Error> {
+        let fd = match open(pid) {
+            Ok(fd) if !has_ended(&fd) => Arc::new(fd),
+            Ok(_) => return Ok(None),
+            Err(Error::Process { source, .. }) if source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         let (sender, seen) = watch::channel(false);
         let watched = fd.clone();
         std::thread::Builder::new()
@@ -47,7 +55,7 @@ impl Watched {
                 sender.send_replace(true);
             })
             .map_err(|source| Error::Process { action: "watch", pid, source })?;
-        Ok(Self { pid, fd, end: End::Seen(seen) })
+        Ok(Some(Self { pid, fd, end: End::Seen(seen) }))
     }
 
     /// Its process id.
@@ -86,7 +94,7 @@ impl Watched {
     fn signal(&self, signal: Signal) -> Result<(), Error> {
         match pidfd_send_signal(&self.fd, signal) {
             // It has ended: that is what was asked for.
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(Error::Process { action: "signal", pid: self.pid, source: errno.into() }),
         }
     }
@@ -101,7 +109,11 @@ fn open(pid: u32) -> Result<OwnedFd, Error> {
 
 /// A pidfd turns readable when its process ends.
 fn sleep_until_end(fd: &OwnedFd) {
-    while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(fd, PollFlags::IN)], None) {}
+    while let Err(Errno::INTR) = poll(&mut [PollFd::new(fd, PollFlags::IN)], None) {}
+}
+
+fn has_ended(fd: &OwnedFd) -> bool {
+    poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&Timespec::default())).is_ok_and(|readable| readable > 0)
 }
 
 #[cfg(test)]
@@ -112,7 +124,7 @@ mod tests {
     async fn the_end_of_a_process_is_seen_by_its_parent_and_by_others() {
         let child = tokio::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut ours = Watched::child(child).unwrap();
-        let mut seen = Watched::other(ours.pid()).unwrap();
+        let mut seen = Watched::other(ours.pid()).unwrap().unwrap();
         ours.stop(Duration::from_secs(10)).await.unwrap();
         assert!(ours.ended().await.contains("15"), "{}", ours.ended().await);
         seen.ended().await;
@@ -132,7 +144,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_is_not_there_cannot_be_watched() {
+    async fn a_process_that_has_ended_is_nobody() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let fd = open(child.id()).unwrap();
+        sleep_until_end(&fd);
+        assert!(Watched::other(child.id()).unwrap().is_none(), "its parent does not know yet");
+        child.wait().unwrap();
+        assert!(Watched::other(child.id()).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_process_id_cannot_be_watched() {
         assert!(Watched::other(0).is_err());
         assert!(Watched::other(u32::MAX).is_err());
     }

@@ -51,7 +51,12 @@ impl EngineState {
         self.shards.iter().any(|shard| shard.heartbeat_age < HEARTBEAT_FRESH)
     }
 
-    /// The engine's process, when it is alive.
+    /// Whether a shard has ended, or is about to.
+    pub fn ending(&self) -> bool {
+        self.shards.iter().any(|shard| matches!(shard.signal, Signal::Halt | Signal::Fail))
+    }
+
+    /// The engine's process, when one of its shards beat just now. It may have ended since.
     pub fn pid(&self) -> Option<u32> {
         self.shards.iter().find(|shard| shard.heartbeat_age < HEARTBEAT_FRESH && shard.pid != 0).map(|shard| shard.pid)
     }

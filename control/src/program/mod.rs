@@ -33,11 +33,20 @@ use crate::store::{LiveInput, SigningKey};
 /// Events taken in one [`Program::tick`]: a flood of them must not keep the tables waiting.
 const EVENTS_A_TICK: usize = 256;
 
+/// How long shards know a key as revoked. Every token that it signed before is over by then (`exp - iat` is at most a day,
+/// the leeway seconds), and an unknown key is refused like a revoked one: its place in the table is free for another.
+const REVOKED_KNOWN_MS: i64 = 25 * 3600 * 1000;
+
+/// Keys revoked before this are unknown to shards.
+pub fn revoked_known_since_ms(now_ms: i64) -> i64 {
+    now_ms.saturating_sub(REVOKED_KNOWN_MS)
+}
+
 /// What fills the tables at start.
 pub struct Contents {
     /// Every live input.
     pub inputs: Vec<LiveInput>,
-    /// Every signing key.
+    /// Every signing key that shards have to know.
     pub signing_keys: Vec<SigningKey>,
 }
 
@@ -110,16 +119,29 @@ impl Program {
         self.lock().tables.put_input(input)
     }
 
-    /// Removes a live input and its playback resource.
-    pub fn remove_input(&self, id: &str) -> Result<(), Error> {
+    /// Removes an organisation's live input and its playback resource. False when the tables hold neither.
+    pub fn remove_input(&self, org: &str, id: &str) -> Result<bool, Error> {
         let mut inner = self.lock();
-        inner.refusals.remove(id);
-        inner.tables.remove_input(id)
+        let removed = inner.tables.remove_input(org, id)?;
+        if removed {
+            inner.refusals.remove(id);
+        }
+        Ok(removed)
     }
 
     /// Writes a signing key.
     pub fn put_signing_key(&self, key: &SigningKey) -> Result<(), Error> {
         self.lock().tables.put_signing_key(key)
+    }
+
+    /// Removes a signing key; nothing when the table does not hold it.
+    pub fn remove_signing_key(&self, id: &str) -> Result<(), Error> {
+        self.lock().tables.remove_signing_key(id)
+    }
+
+    /// Removes every signing key but these.
+    pub fn retain_signing_keys(&self, known: &[SigningKey]) -> Result<(), Error> {
+        self.lock().tables.retain_signing_keys(known)
     }
 
     /// Sends a command to every shard. Without an engine there is nobody to tell: the next one reads the tables.

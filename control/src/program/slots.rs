@@ -1,7 +1,7 @@
 //! Which entry of a table belongs to which id. An id keeps its entry for as long as it exists, over restarts of control
 //! too: the engine finds an input's home by its entry's index.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,15 +44,24 @@ impl<T: Keyed> Slots<T> {
 
     /// Makes the table hold exactly `documents`: each one is written in place, what is left over is cleared.
     pub fn fill(&mut self, documents: &[T]) -> Result<(), Error> {
-        let wanted: std::collections::HashSet<&str> = documents.iter().map(T::id).collect();
-        let gone: Vec<String> = self.by_id.keys().filter(|id| !wanted.contains(id.as_str())).cloned().collect();
-        for id in gone {
-            self.remove(&id)?;
-        }
+        self.retain(&documents.iter().map(T::id).collect())?;
         for i in &self.free {
             self.table.clear(*i)?;
         }
         documents.iter().try_for_each(|document| self.put(document))
+    }
+
+    /// Clears the entries of all other ids.
+    pub fn retain(&mut self, wanted: &HashSet<&str>) -> Result<(), Error> {
+        let gone: Vec<String> = self.by_id.keys().filter(|id| !wanted.contains(id.as_str())).cloned().collect();
+        gone.iter().try_for_each(|id| self.remove(id))
+    }
+
+    /// The document of an id.
+    pub fn get(&self, id: &str) -> Option<T> {
+        let mut bytes = Vec::new();
+        self.table.read(*self.by_id.get(id)?, &mut bytes)?;
+        schema::decode(&bytes).ok()
     }
 
     /// Writes one document.

@@ -73,15 +73,32 @@ impl Tables {
         self.inputs.has(id)
     }
 
-    /// Removes both.
-    pub fn remove_input(&mut self, id: &str) -> Result<(), Error> {
-        self.inputs.remove(id)?;
-        self.resources.remove(id)
+    /// Removes both of an organisation's input. False when it has neither.
+    pub fn remove_input(&mut self, org: &str, id: &str) -> Result<bool, Error> {
+        let input = self.inputs.get(id).is_some_and(|entry| entry.org == org);
+        let resource = self.resources.get(id).is_some_and(|entry| entry.org == org);
+        if input {
+            self.inputs.remove(id)?;
+        }
+        if resource {
+            self.resources.remove(id)?;
+        }
+        Ok(input || resource)
     }
 
     /// Writes a signing key.
     pub fn put_signing_key(&mut self, key: &SigningKey) -> Result<(), Error> {
         self.signing_keys.put(&signing_key_entry(key))
+    }
+
+    /// Removes a signing key; nothing when the table does not hold it.
+    pub fn remove_signing_key(&mut self, id: &str) -> Result<(), Error> {
+        self.signing_keys.remove(id)
+    }
+
+    /// Removes every signing key but these.
+    pub fn retain_signing_keys(&mut self, known: &[SigningKey]) -> Result<(), Error> {
+        self.signing_keys.retain(&known.iter().map(|key| key.id.as_str()).collect())
     }
 }
 

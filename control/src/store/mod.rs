@@ -47,12 +47,18 @@ pub trait Store: Send + Sync {
     fn live_inputs<'a>(&'a self, org: &'a str, page: Page<'a>) -> Later<'a, Vec<LiveInput>>;
     /// Every live input of every organisation.
     fn all_live_inputs(&self) -> Later<'_, Vec<LiveInput>>;
-    /// Writes name, reconnect window, meta and time of change of an input that is there.
+    /// Writes name, ingest, reconnect window, meta and time of change of an input that is there.
     fn update_live_input<'a>(&'a self, input: &'a LiveInput) -> Later<'a, ()>;
     /// Allows or forbids publishing. False when there is no such input.
     fn enable_live_input<'a>(&'a self, org: &'a str, id: &'a str, enabled: bool, now_ms: i64) -> Later<'a, bool>;
-    /// Adds `key` and ends all others at `others_end_ms` at the latest; those already over are removed.
-    fn rotate_stream_key<'a>(&'a self, id: &'a str, key: &'a StreamKey, others_end_ms: i64) -> Later<'a, ()>;
+    /// Adds `key` and ends all others at `others_end_ms` at the latest; those already over are removed. Answers the keys
+    /// that are left, newest first.
+    fn rotate_stream_key<'a>(
+        &'a self,
+        id: &'a str,
+        key: &'a StreamKey,
+        others_end_ms: i64,
+    ) -> Later<'a, Vec<StreamKey>>;
     /// Removes an input with its keys. False when there is no such input.
     fn delete_live_input<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, bool>;
 
@@ -62,8 +68,8 @@ pub trait Store: Send + Sync {
     fn signing_key<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, Option<SigningKey>>;
     /// A page of an organisation's signing keys.
     fn signing_keys<'a>(&'a self, org: &'a str, page: Page<'a>) -> Later<'a, Vec<SigningKey>>;
-    /// Every signing key of every organisation.
-    fn all_signing_keys(&self) -> Later<'_, Vec<SigningKey>>;
+    /// The signing keys of every organisation, without those that were revoked before `since_ms`.
+    fn signing_keys_known_since(&self, since_ms: i64) -> Later<'_, Vec<SigningKey>>;
     /// The key that the server mints with for this organisation.
     fn server_key<'a>(&'a self, org: &'a str) -> Later<'a, Option<SigningKey>>;
     /// Marks a key as revoked. False when there is no such key or it was revoked before.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteExecutor, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 
 use super::{ApiKey, Begun, Later, LiveInput, Page, SigningKey, Store, StoredAnswer, StreamKey};
 use crate::Error;
@@ -41,12 +43,7 @@ impl SqliteStore {
 
     async fn with_keys(&self, mut inputs: Vec<LiveInput>) -> Result<Vec<LiveInput>, Error> {
         for input in &mut inputs {
-            input.keys = sqlx::query_as(
-                "SELECT sha256, created_at, expires_at FROM stream_keys WHERE input = $1 ORDER BY created_at DESC, sha256",
-            )
-            .bind(&input.id)
-            .fetch_all(&self.pool)
-            .await?;
+            input.keys = stream_keys(&self.pool, &input.id).await?;
         }
         Ok(inputs)
     }
@@ -166,12 +163,13 @@ impl Store for SqliteStore {
     fn update_live_input<'a>(&'a self, input: &'a LiveInput) -> Later<'a, ()> {
         Box::pin(async move {
             sqlx::query(
-                "UPDATE live_inputs SET name = $3, reconnect_window_s = $4, meta = $5, updated_at = $6 \
+                "UPDATE live_inputs SET name = $3, ingest = $4, reconnect_window_s = $5, meta = $6, updated_at = $7 \
                  WHERE org = $1 AND id = $2",
             )
             .bind(&input.org)
             .bind(&input.id)
             .bind(&input.name)
+            .bind(&input.ingest)
             .bind(input.reconnect_window_s)
             .bind(&input.meta)
             .bind(input.updated_at)
@@ -192,7 +190,12 @@ impl Store for SqliteStore {
         })
     }
 
-    fn rotate_stream_key<'a>(&'a self, id: &'a str, key: &'a StreamKey, others_end_ms: i64) -> Later<'a, ()> {
+    fn rotate_stream_key<'a>(
+        &'a self,
+        id: &'a str,
+        key: &'a StreamKey,
+        others_end_ms: i64,
+    ) -> Later<'a, Vec<StreamKey>> {
         Box::pin(async move {
             let mut transaction = self.pool.begin().await?;
             sqlx::query(
@@ -213,8 +216,10 @@ impl Store for SqliteStore {
                 .bind(key.created_at)
                 .execute(&mut *transaction)
                 .await?;
+            // Before the commit: a look-up that fails later would leave the caller without the keys that are in force.
+            let keys = stream_keys(&mut *transaction, id).await?;
             transaction.commit().await?;
-            Ok(())
+            Ok(keys)
         })
     }
 
@@ -261,8 +266,12 @@ impl Store for SqliteStore {
         })
     }
 
-    fn all_signing_keys(&self) -> Later<'_, Vec<SigningKey>> {
-        Box::pin(async { Ok(sqlx::query_as("SELECT * FROM signing_keys ORDER BY id").fetch_all(&self.pool).await?) })
+    fn signing_keys_known_since(&self, since_ms: i64) -> Later<'_, Vec<SigningKey>> {
+        Box::pin(async move {
+            let select =
+                sqlx::query_as("SELECT * FROM signing_keys WHERE revoked_at IS NULL OR revoked_at >= $1 ORDER BY id");
+            Ok(select.bind(since_ms).fetch_all(&self.pool).await?)
+        })
     }
 
     fn server_key<'a>(&'a self, org: &'a str) -> Later<'a, Option<SigningKey>> {
@@ -338,6 +347,14 @@ struct KeyOfInput {
     input: String,
     #[sqlx(flatten)]
     key: StreamKey,
+}
+
+/// The keys of an input, newest first.
+async fn stream_keys(database: impl SqliteExecutor<'_>, input: &str) -> Result<Vec<StreamKey>, Error> {
+    let select = sqlx::query_as(
+        "SELECT sha256, created_at, expires_at FROM stream_keys WHERE input = $1 ORDER BY created_at DESC, sha256",
+    );
+    Ok(select.bind(input).fetch_all(database).await?)
 }
 
 async fn add_stream_key(connection: &mut sqlx::SqliteConnection, input: &str, key: &StreamKey) -> Result<(), Error> {

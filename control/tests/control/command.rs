@@ -6,7 +6,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use streams_rings::schema::Event;
 
+use crate::engine::FakeEngine;
 use crate::server::Scratch;
 
 const STREAMS: &str = env!("CARGO_BIN_EXE_streams");
@@ -38,20 +40,25 @@ struct Control {
 
 impl Control {
     fn start() -> Self {
+        Self::start_with(|_| ())
+    }
+
+    fn start_with(change: impl FnOnce(&mut Command)) -> Self {
         let scratch = Scratch::new();
         // The kernel gives two ports that are free now; control binds them a moment later.
         let ports = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
         let [https, http] = ports.map(|listener| listener.local_addr().unwrap().port().to_string());
-        let child = Command::new(CONTROL)
+        let mut command = Command::new(CONTROL);
+        command
             .arg("--data")
             .arg(scratch.path())
             .arg("--log-file")
             .arg(scratch.dir.log("control.log"))
             .env("STREAMS_PORTS_HTTPS", https)
             .env("STREAMS_PORTS_HTTP_DEV", http)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stdin(Stdio::null());
+        change(&mut command);
+        let child = command.spawn().unwrap();
         let control = Self { child, scratch };
         let deadline = Instant::now() + Duration::from_secs(30);
         while !streams(control.scratch.path(), &["live", "list"]).status.success() {
@@ -162,4 +169,35 @@ fn print_config_shows_the_configuration_that_would_be_used() {
     let text = String::from_utf8(output.stdout).unwrap();
     let config = streams_config::Config::parse(&text, Path::new("printed")).unwrap();
     assert_eq!((config.engine.shards, config.server.data.as_path()), (3, scratch.path()));
+
+    let printed = json(&streams(scratch.path(), &["up", "--print-config", "--shards", "3", "--json"]));
+    assert_eq!((&printed["engine"]["shards"], &printed["relay"]["open"]), (&3.into(), &false.into()));
+    assert_eq!(printed["server"]["data"], *scratch.path().to_str().unwrap());
+}
+
+#[test]
+fn a_terminal_that_is_gone_does_not_end_control() {
+    let mut control = Control::start_with(|command| {
+        // As under `streams up`: with a launcher control tells the terminal about encoders.
+        command.arg("--launcher").arg(std::process::id().to_string()).stderr(Stdio::piped());
+    });
+    drop(control.child.stderr.take());
+    let created = json(&control.streams(&["live", "create", "--name", "t", "--json"]));
+    let mut engine = FakeEngine::start(&control.scratch.dir.run_dir());
+    let log = control.scratch.dir.log("control.log");
+    let logged = |what: &str| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !std::fs::read_to_string(&log).unwrap().contains(what) {
+            assert!(Instant::now() < deadline, "{what}: {}", std::fs::read_to_string(&log).unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    logged("joined the engine's workspace");
+    let input = created["id"].as_str().unwrap().to_owned();
+    for peer in ["127.0.0.1:7001", "127.0.0.1:7002"] {
+        let (protocol, peer) = ("rtmp".to_owned(), peer.to_owned());
+        engine.event(0, &Event::IngestUp { input: input.clone(), shard: 0, protocol, peer: peer.clone() });
+        logged(&peer);
+    }
+    assert!(control.child.try_wait().unwrap().is_none());
 }

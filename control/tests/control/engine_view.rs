@@ -1,11 +1,15 @@
 //! What reaches the shards through shared memory, and what comes back.
 
+use std::time::Duration;
+
 use crate::engine::{self, FakeEngine};
 use crate::server::Server;
 use serde_json::json;
-use streams_control::ids;
+use streams_control::{clock, ids};
 use streams_rings::Signal;
 use streams_rings::schema::{Command, Counter, Event, RuntimeEntry};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn ready_means_that_every_shard_runs_and_beats() {
@@ -70,6 +74,82 @@ async fn a_revoked_key_is_marked_and_its_sessions_are_cut() {
     server.delete(&format!("/v1/signing-keys/{kid}")).await;
     assert!(engine.signing_key(&kid).unwrap().revoked);
     assert_eq!(engine.commands(1), [Command::RevokeKey { kid }]);
+}
+
+#[tokio::test]
+async fn a_revocation_that_failed_half_way_is_completed_by_its_repeat() {
+    let server = Server::start().await;
+    let mut engine = FakeEngine::start(&server.scratch.dir.run_dir());
+    server.app.program.tick(|_| ());
+    let key = server.post("/v1/signing-keys", json!({})).await.data();
+    let (kid, org) = (key["id"].as_str().unwrap().to_owned(), key["org"].as_str().unwrap());
+    server.app.store.revoke_signing_key(org, &kid, clock::unix_ms()).await.unwrap();
+    assert_eq!(server.delete(&format!("/v1/signing-keys/{kid}")).await.status, 204);
+    assert!(engine.signing_key(&kid).unwrap().revoked);
+    assert_eq!(engine.commands(0), [Command::RevokeKey { kid }]);
+}
+
+#[tokio::test]
+async fn a_deletion_that_failed_half_way_is_completed_by_its_repeat() {
+    let server = Server::start().await;
+    let mut engine = FakeEngine::start(&server.scratch.dir.run_dir());
+    server.app.program.tick(|_| ());
+    let (id, _) = server.live_input().await;
+    let org = engine.input(&id).unwrap().1.org;
+    server.app.store.delete_live_input(&org, &id).await.unwrap();
+    assert_eq!(server.delete(&format!("/v1/live-inputs/{id}")).await.status, 204);
+    assert!(engine.input(&id).is_none() && engine.resource(&id).is_none());
+    assert!(matches!(&engine.commands(0)[..], [Command::DisconnectInput { input, .. }] if *input == id));
+    assert_eq!(server.delete(&format!("/v1/live-inputs/{id}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_split_a_change() {
+    let server = Server::start().await;
+    let engine = FakeEngine::start(&server.scratch.dir.run_dir());
+    let kid = server.post("/v1/signing-keys", json!({})).await.data()["id"].as_str().unwrap().to_owned();
+    // Held here, the handler stands where it is about to change both sides, and its client goes.
+    let change = server.app.changes.lock().await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "DELETE /v1/signing-keys/{kid} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n",
+        server.api_key
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    let waits = Duration::from_millis(200);
+    assert!(tokio::time::timeout(waits, client.read_u8()).await.is_err(), "the handler waits for its turn");
+    drop(client);
+    tokio::time::sleep(waits).await;
+    drop(change);
+    let carried_out = async {
+        while !engine.signing_key(&kid).unwrap().revoked {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), carried_out).await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_revoked_more_than_a_day_ago_leave_the_table() {
+    let server = Server::start().await;
+    let engine = FakeEngine::start(&server.scratch.dir.run_dir());
+    let (mut kids, mut org) = (Vec::new(), String::new());
+    for _ in 0..3 {
+        let key = server.post("/v1/signing-keys", json!({})).await.data();
+        kids.push(key["id"].as_str().unwrap().to_owned());
+        org = key["org"].as_str().unwrap().to_owned();
+    }
+    let day_ms = 24 * 3600 * 1000;
+    server.app.store.revoke_signing_key(&org, &kids[0], clock::unix_ms() - 2 * day_ms).await.unwrap();
+    server.app.store.revoke_signing_key(&org, &kids[1], clock::unix_ms() - day_ms / 2).await.unwrap();
+    server.post("/v1/signing-keys", json!({})).await.data();
+    assert!(engine.signing_key(&kids[0]).is_none(), "another key takes its place");
+    assert_eq!(server.delete(&format!("/v1/signing-keys/{}", kids[0])).await.status, 204);
+    assert!(engine.signing_key(&kids[0]).is_none(), "a repeated revocation does not bring it back");
+    let server = server.restart().await;
+    assert!(engine.signing_key(&kids[0]).is_none(), "nor does a new control process");
+    assert!(engine.signing_key(&kids[1]).unwrap().revoked && engine.signing_key(&kids[2]).is_some());
+    drop(server);
 }
 
 #[tokio::test]

@@ -63,8 +63,42 @@ async fn a_change_touches_the_named_fields_alone() {
     let changed = server.send(patch(json!({ "name": "new name" }))).await.data();
     assert_eq!((&changed["name"], &changed["meta"]["a"]), (&json!("new name"), &json!(1)));
     assert_eq!(server.get(&path).await.data()["reconnect_window_s"], 5);
-    for wrong in [json!({ "id": "x" }), json!({ "name": "" }), json!({ "reconnect_window_s": 100_000 })] {
+    let changed = server.send(patch(json!({ "ingest": "srt" }))).await.data();
+    assert_eq!((&changed["ingest"], &changed["name"]), (&json!("srt"), &json!("new name")));
+    assert_eq!(server.get(&path).await.data()["ingest"], "srt");
+    let wrongs = [
+        json!({ "id": "x" }),
+        json!({ "name": "" }),
+        json!({ "reconnect_window_s": 100_000 }),
+        json!({ "ingest": "x" }),
+    ];
+    for wrong in wrongs {
         assert_eq!(server.send(patch(wrong)).await.problem(), "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_offered_yet_may_be_switched_off_and_is_refused_in_plain_words() {
+    let server = Server::start().await;
+    let off = json!({ "name": "a", "record": false, "ladder": [], "dvr_window_s": 0 });
+    let input = server.post("/v1/live-inputs", off).await.data();
+    assert_eq!((&input["record"], &input["ladder"], &input["dvr_window_s"]), (&json!(false), &json!([]), &json!(0)));
+    let path = format!("/v1/live-inputs/{}", input["id"].as_str().unwrap());
+    let patch = |body: serde_json::Value| server.request("PATCH", &path).body(Body::from(body.to_string())).unwrap();
+    let nulls = json!({ "record": null, "ladder": null, "dvr_window_s": null });
+    assert_eq!(server.send(patch(nulls)).await.data()["record"], false);
+    let on = [
+        (json!({ "record": true }), "record is true"),
+        (json!({ "ladder": ["720p"] }), "ladder is"),
+        (json!({ "dvr_window_s": 60 }), "dvr_window_s is 60"),
+    ];
+    for (body, named) in on {
+        let mut create = body.clone();
+        create["name"] = "b".into();
+        for answer in [server.post("/v1/live-inputs", create).await, server.send(patch(body)).await] {
+            assert_eq!(answer.problem(), "invalid_request");
+            assert!(answer.text.contains(named) && answer.text.contains("does not offer that yet"), "{}", answer.text);
+        }
     }
 }
 

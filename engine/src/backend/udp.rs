@@ -69,15 +69,24 @@ impl UdpBackend {
         })
     }
 
-    fn transmit(&self, train: Train) -> io::Result<Sent> {
+    fn transmit(&mut self, train: Train) -> io::Result<Sent> {
         let Some(bytes) = self.frame.get(..train.len) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "train longer than the frame"));
         };
-        if train.len <= train.segment_len || self.gso {
-            return send_message(&self.socket, bytes, train.to, train.segment_len);
+        if train.len <= train.segment_len {
+            return settled(send_message(&self.socket, bytes, train.to, train.segment_len));
+        }
+        if self.gso {
+            match send_message(&self.socket, bytes, train.to, train.segment_len) {
+                Err(error) if refuses_segments(&error) => {
+                    tracing::warn!(%error, "the way out takes no segmented datagrams (GSO); packets go out one by one now");
+                    self.gso = false;
+                }
+                sent => return settled(sent),
+            }
         }
         for packet in bytes.chunks(train.segment_len) {
-            if send_message(&self.socket, packet, train.to, packet.len())? == Sent::Blocked {
+            if settled(send_message(&self.socket, packet, train.to, packet.len()))? == Sent::Blocked {
                 // Without GSO the rest of this train is lost to a full socket; QUIC sends it again.
                 return Ok(Sent::Done);
             }
@@ -186,12 +195,36 @@ fn send_message(socket: &Socket, bytes: &[u8], to: SocketAddr, segment_len: usiz
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::ENOBUFS) => Ok(Sent::Blocked),
-        // An ICMP error of an earlier datagram, or a peer whose network is gone: QUIC's timers decide about that connection.
-        Some(
-            libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EPERM | libc::EMSGSIZE | libc::EINVAL,
-        ) => Ok(Sent::Done),
         Some(libc::EINTR) => Ok(Sent::Blocked),
         _ => Err(error),
+    }
+}
+
+/// Errors that a device without checksum offload or a tunnel gives to a segmented send and to no other.
+fn refuses_segments(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL))
+}
+
+/// An ICMP error of an earlier datagram, or a peer whose network is gone, is no error of the socket: QUIC's timers decide about
+/// that connection.
+fn settled(sent: io::Result<Sent>) -> io::Result<Sent> {
+    match sent {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(
+                    libc::ECONNREFUSED
+                        | libc::EHOSTUNREACH
+                        | libc::ENETUNREACH
+                        | libc::EPERM
+                        | libc::EMSGSIZE
+                        | libc::EINVAL
+                )
+            ) =>
+        {
+            Ok(Sent::Done)
+        }
+        sent => sent,
     }
 }
 

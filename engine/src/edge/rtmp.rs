@@ -7,20 +7,25 @@
 //! ```
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use streams_ingest::{IngestError, RtmpEvent, RtmpLimits, RtmpSession};
 use streams_rings::schema::Event;
 use tracing::{debug, info, warn};
 
-use crate::host::{Nap, Watch, clone_tcp, hosted_listener, hosted_tcp};
+use crate::host::{Hosted, Reactor, Spawner, host_stream};
 use crate::shard::{Admission, EncoderHandOver, Kick, Publication, Shard};
 
 /// One read. An RTMP chunk is 4 KiB with most encoders; a key frame of a few hundred KiB takes a few dozen reads.
 const READ_LEN: usize = 32 << 10;
+/// Pause after an accept that failed: mostly there is no descriptor left, and trying at once would not make one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long an encoder may take to read an answer. Answers are small; only a broken encoder lets its window fill.
+const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+/// The same for the last words.
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bounds of the listener.
 #[derive(Clone, Debug)]
@@ -39,50 +44,51 @@ pub(crate) struct RtmpSettings {
 #[derive(Clone)]
 pub(crate) struct RtmpEdge {
     pub(crate) shard: Rc<RefCell<Shard>>,
-    pub(crate) nap: Rc<Nap>,
+    pub(crate) reactor: Rc<Reactor>,
+    pub(crate) spawner: Spawner,
     pub(crate) settings: Rc<RtmpSettings>,
 }
 
-/// Accepts encoders until the executor ends.
-pub(crate) async fn listen(edge: RtmpEdge, listener: std::net::TcpListener) {
-    let listener = hosted_listener(listener);
+/// Accepts encoders until the shard ends.
+pub(crate) async fn listen(edge: RtmpEdge, listener: Hosted<TcpListener>) {
     loop {
-        let socket = match listener.shared_accept().await {
-            Ok(accepted) => accepted.bind_to_executor(),
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "an RTMP connection could not be accepted");
-                glommio::timer::sleep(Duration::from_millis(50)).await;
+                edge.reactor.sleep_until(Instant::now() + ACCEPT_PAUSE).await;
                 continue;
             }
         };
         let over = edge.shard.borrow_mut().ingest_stats().open >= edge.settings.connections_max as u64;
         // Over the limit the connection is closed at once: the encoder tries again by itself.
-        let (Ok(peer), false) = (socket.peer_addr(), over) else {
+        let (Ok(socket), false) = (host_stream(&edge.reactor, socket), over) else {
             edge.shard.borrow_mut().ingest_stats().refused += 1;
             continue;
         };
-        let edge = edge.clone();
-        glommio::spawn_local(async move {
-            let session = Box::new(RtmpSession::new(edge.settings.limits.clone()));
-            Connection::new(edge, socket, session, peer).run(Vec::new()).await;
-        })
-        .detach();
+        let session = Box::new(RtmpSession::new(edge.settings.limits.clone()));
+        let connection = Connection::new(edge.clone(), socket, session, peer);
+        edge.spawner.spawn(connection.run(Vec::new()));
     }
 }
 
 /// Takes over an encoder that another shard accepted: it has asked to publish and waits for the answer.
-pub(crate) fn take_over(edge: RtmpEdge, encoder: EncoderHandOver) {
-    glommio::spawn_local(async move {
-        let EncoderHandOver { socket, session, key, peer } = encoder;
-        let mut connection = Connection::new(edge, hosted_tcp(socket), session, peer);
+pub(crate) fn take_over(edge: &RtmpEdge, encoder: EncoderHandOver) {
+    let EncoderHandOver { socket, session, key, peer } = encoder;
+    let socket = match host_stream(&edge.reactor, socket) {
+        Ok(socket) => socket,
+        Err(error) => return warn!(%peer, %error, "an encoder could not be taken over; it has to connect again"),
+    };
+    let edge = edge.clone();
+    edge.spawner.clone().spawn(async move {
+        let mut connection = Connection::new(edge, socket, session, peer);
         let mut out = Vec::new();
         match connection.publish(&key, &mut out) {
             Step::Go => connection.run(out).await,
             Step::HandOver(home, key) => connection.hand_over(home, key),
             Step::End => connection.finish(out).await,
         }
-    })
-    .detach();
+    });
 }
 
 enum Step {
@@ -93,7 +99,7 @@ enum Step {
 
 struct Connection {
     edge: RtmpEdge,
-    socket: glommio::net::TcpStream,
+    socket: Hosted<TcpStream>,
     session: Option<Box<RtmpSession>>,
     peer: SocketAddr,
     since: Instant,
@@ -101,18 +107,14 @@ struct Connection {
     kick: Option<Rc<Kick>>,
     graceful: bool,
     error: Option<String>,
-    /// Data on this connection wakes the shard. Without it (no descriptor left) the next nap's end does.
-    _watch: Option<Watch>,
 }
 
 impl Connection {
-    fn new(edge: RtmpEdge, socket: glommio::net::TcpStream, session: Box<RtmpSession>, peer: SocketAddr) -> Self {
+    fn new(edge: RtmpEdge, socket: Hosted<TcpStream>, session: Box<RtmpSession>, peer: SocketAddr) -> Self {
         edge.shard.borrow_mut().ingest_stats().open += 1;
         // Replies are small and an encoder waits for them.
-        let _ = socket.set_nodelay(true);
-        let watch = clone_tcp(&socket).ok().map(|socket| edge.nap.watch(socket));
+        let _ = socket.io().set_nodelay(true);
         Self {
-            _watch: watch,
             edge,
             socket,
             session: Some(session),
@@ -129,7 +131,7 @@ impl Connection {
     async fn run(mut self, mut out: Vec<u8>) {
         let mut buffer = vec![0; READ_LEN];
         loop {
-            if !out.is_empty() && self.socket.write_all(&out).await.is_err() {
+            if self.socket.write_all(&out, Instant::now() + WRITE_PATIENCE).await.is_err() {
                 return self.finish(Vec::new()).await;
             }
             out.clear();
@@ -137,8 +139,7 @@ impl Connection {
                 self.error = Some("no publish within the handshake time".into());
                 return self.finish(out).await;
             };
-            let _ = self.socket.set_read_timeout(Some(patience));
-            let len = match self.socket.read(&mut buffer).await {
+            let len = match self.socket.read(&mut buffer, Instant::now() + patience).await {
                 Ok(0) => return self.ended(out).await,
                 Ok(len) => len,
                 Err(error) => {
@@ -219,7 +220,7 @@ impl Connection {
                 Step::End
             }
             Admission::Here(owner) => {
-                let Ok(kicker) = clone_tcp(&self.socket) else { return Step::End };
+                let Ok(kicker) = self.socket.io().try_clone() else { return Step::End };
                 let kick = Kick::new(kicker);
                 self.kick = Some(kick.clone());
                 let input = owner.entry.id.clone();
@@ -273,7 +274,7 @@ impl Connection {
     }
 
     fn hand_over(mut self, home: usize, key: String) {
-        let (Some(session), Ok(socket)) = (self.session.take(), clone_tcp(&self.socket)) else { return };
+        let (Some(session), Ok(socket)) = (self.session.take(), self.socket.io().try_clone()) else { return };
         let encoder = EncoderHandOver { socket, session, key, peer: self.peer };
         let mut shard = self.edge.shard.borrow_mut();
         if !shard.hand_over(home, encoder) {
@@ -296,27 +297,19 @@ impl Connection {
     async fn finish(mut self, out: Vec<u8>) {
         self.leave();
         if !out.is_empty() {
-            let _ = self.socket.set_write_timeout(Some(Duration::from_secs(1)));
+            let deadline = Instant::now() + FAREWELL_PATIENCE;
             // The peer may be gone already.
-            let _ = self.socket.write_all(&out).await;
-            let _ = self.socket.flush().await;
-            let _ = self.socket.shutdown(std::net::Shutdown::Write).await;
-            self.drain_rest().await;
+            let _ = self.socket.write_all(&out, deadline).await;
+            let _ = self.socket.io().shutdown(Shutdown::Write);
+            self.drain_rest(deadline).await;
         }
     }
 
     /// Reads what the encoder still had on its way: closing with unread bytes would reset the connection, and with it the
     /// words just written.
-    async fn drain_rest(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(1);
+    async fn drain_rest(&mut self, deadline: Instant) {
         let mut sink = vec![0; READ_LEN];
-        while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            let _ = self.socket.set_read_timeout(Some(left));
-            match self.socket.read(&mut sink).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
+        while Instant::now() < deadline && self.socket.read(&mut sink, deadline).await.is_ok_and(|len| len > 0) {}
     }
 
     fn leave(&mut self) {

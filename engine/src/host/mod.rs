@@ -1,40 +1,41 @@
-//! Hosting a shard on a glommio executor: one pinned thread, two task queues, sleep and wake.
+//! Hosting a shard: one pinned thread that turns it, runs the edge's tasks between turns, and sleeps when both are idle.
 //!
-//! | queue | what runs in it |
-//! |---|---|
-//! | `dataplane` | the shard's turns (packets, QUIC, relay, housekeeping by its own interval) and what wakes them |
-//! | `edge` | TCP: RTMP connections |
+//! ```text
+//!   turn(now) -> Busy ------------> edge tasks that are ready, for EDGE_SLICE at most -> turn
+//!             '-> Idle(due) ------> the same; nothing for a while -> sleep in epoll until packet, bell, socket or timer
+//! ```
+//!
+//! The thread owns its loop instead of running inside an executor's, for the packet path must never depend on whether an
+//! executor finds its tasks runnable; the executor of the edge (TCP: RTMP connections) is asked to run tasks one at a time.
 
-mod fd;
-mod nap;
+mod reactor;
+mod tcp;
+mod timers;
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::net::UdpSocket;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use glommio::{Latency, LocalExecutorBuilder, Placement, Shares};
-use tracing::{error, info};
+use async_executor::LocalExecutor;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use tracing::{error, info, warn};
 
 use crate::EngineError;
 use crate::edge::rtmp::{self, RtmpEdge, RtmpSettings};
 use crate::shard::{Mailbox, Shard, ShardParts, Turn};
 
-pub(crate) use fd::{clone_tcp, eventfd, hosted_listener, hosted_tcp};
-pub(crate) use nap::{Nap, Watch};
+pub(crate) use reactor::{Hosted, Reactor};
+pub(crate) use tcp::{host_listener, host_stream};
 
-/// How often glommio interrupts a busy queue for the others when nothing else does. Its default of 100 ms would starve the
-/// encoders' sockets; completions of theirs interrupt at once anyway, for their queue is latency-bound.
-const PREEMPT_TIMER: Duration = Duration::from_millis(5);
-/// glommio 0.9 looks at its preempt flag before it runs the first task of a round. When the flag is up already (any completion
-/// in the latency ring raises it) no task runs, and the executor takes that for having none although tasks are runnable. It must
-/// not park then, so it is told to poll for as long as this, and every timer that fires makes it look again. One timer may
-/// have fired for a round that failed too and is armed again only by a round that runs, so there are several, out of step.
-const POLL_BEFORE_PARK: Duration = Duration::from_secs(365 * 24 * 3600);
-const GUARDS: u64 = 24;
-const GUARD_INTERVAL_MIN_MS: u64 = 8;
+/// How often a busy shard looks for readiness of the edge's sockets: a system call that costs a fraction of a percent then.
+const EDGE_LOOK_INTERVAL: Duration = Duration::from_micros(100);
+/// How long edge tasks may run between two turns.
+const EDGE_SLICE: Duration = Duration::from_micros(200);
 /// How long an adaptive shard goes on looking before it sleeps: an acknowledgement of what was just sent is a few
 /// microseconds away on a LAN, and a sleep and a wake cost more than that.
 const SPIN_BEFORE_SLEEP: Duration = Duration::from_micros(50);
@@ -53,7 +54,6 @@ pub enum PollMode {
 /// What a shard's thread needs besides the shard.
 pub(crate) struct HostSettings {
     pub(crate) poll: PollMode,
-    pub(crate) core: usize,
     pub(crate) rtmp: RtmpSettings,
     pub(crate) listener: std::net::TcpListener,
     /// Another handle of the backend's socket, to sleep on.
@@ -63,7 +63,7 @@ pub(crate) struct HostSettings {
 }
 
 /// A running shard's thread.
-pub(crate) type ShardThread = glommio::ExecutorJoinHandle<()>;
+pub(crate) type ShardThread = JoinHandle<()>;
 
 /// Starts the thread of one shard. `make` runs on it, for a shard's parts stay on their thread.
 pub(crate) fn spawn(
@@ -71,125 +71,140 @@ pub(crate) fn spawn(
     settings: HostSettings,
     make: impl FnOnce() -> Result<ShardParts, EngineError> + Send + 'static,
 ) -> Result<ShardThread, EngineError> {
-    LocalExecutorBuilder::new(Placement::Fixed(settings.core))
-        .name(&format!("shard-{index}"))
-        .preempt_timer(PREEMPT_TIMER)
-        .spin_before_park(POLL_BEFORE_PARK)
-        .spawn(move || async move {
-            match make() {
-                Ok(parts) => run(parts, settings).await,
-                Err(problem) => {
-                    error!(shard = index, error = %problem, "the shard cannot start");
-                    settings.stop.store(true, Ordering::Release);
-                }
+    std::thread::Builder::new()
+        .name(format!("shard-{index}"))
+        .spawn(move || {
+            pin(index);
+            let stop = settings.stop.clone();
+            if let Err(problem) = make().and_then(|parts| Host::new(parts, settings)).map(Host::run) {
+                error!(shard = index, error = %problem, "the shard cannot start");
+                stop.store(true, Ordering::Release);
             }
         })
         .map_err(|problem| EngineError::Host { shard: index, detail: problem.to_string() })
 }
 
-async fn run(parts: ShardParts, settings: HostSettings) {
-    let HostSettings { poll, rtmp: rtmp_settings, listener, packets, mailbox, stop, .. } = settings;
-    let index = parts.shard;
-    let shard = Rc::new(RefCell::new(Shard::new(parts, Instant::now())));
-    let executor = glommio::executor();
-    let dataplane =
-        executor.create_task_queue(Shares::Static(1000), Latency::Matters(Duration::from_micros(200)), "dataplane");
-    let edge_queue =
-        executor.create_task_queue(Shares::Static(200), Latency::Matters(Duration::from_millis(1)), "edge");
-
-    let bell = match mailbox.bell() {
-        Ok(bell) => bell,
-        Err(problem) => return error!(shard = index, error = %problem, "the shard has no door bell"),
-    };
-    let nap = Nap::new(packets, bell, listener.try_clone().ok());
-    let edge = RtmpEdge { shard: shard.clone(), nap: nap.clone(), settings: Rc::new(rtmp_settings) };
-    let tasks = [glommio::spawn_local_into(rtmp::listen(edge.clone(), listener), edge_queue)];
-    for task in tasks {
-        match task {
-            Ok(task) => drop(task.detach()),
-            Err(problem) => error!(shard = index, error = %problem, "a task queue is gone"),
+/// Pins this thread to one of the cores that the process may use; with more shards than cores they share.
+fn pin(index: usize) {
+    let pinned = sched_getaffinity(None).and_then(|allowed| {
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+        let mut own = CpuSet::new();
+        if let Some(core) = index.checked_rem(cores.len()).and_then(|nth| cores.get(nth)) {
+            own.set(*core);
         }
+        sched_setaffinity(None, &own)
+    });
+    if let Err(error) = pinned {
+        warn!(shard = index, %error, "the shard is not pinned to a core");
     }
-    for guard in 0..GUARDS {
-        let interval = Duration::from_millis(GUARD_INTERVAL_MIN_MS + 2 * guard);
-        if let Ok(task) = glommio::spawn_local_into(keep_timer_armed(interval), dataplane) {
-            task.detach();
-        }
-    }
-    let turns = Turns { shard, nap, mailbox, stop, edge, edge_queue, poll };
-    let Ok(task) = glommio::spawn_local_into(turns.run(), dataplane) else { return };
-    info!(shard = index, ?poll, "shard runs");
-    task.await;
 }
 
-/// Lets the shard turn until it is told to stop and has stopped.
-struct Turns {
+/// Lets the edge's tasks start more tasks on their thread.
+#[derive(Clone)]
+pub(crate) struct Spawner(Weak<LocalExecutor<'static>>);
+
+impl Spawner {
+    /// Starts a task; it ends with the shard's thread at the latest.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        if let Some(executor) = self.0.upgrade() {
+            executor.spawn(task).detach();
+        }
+    }
+}
+
+/// The loop of one shard's thread.
+struct Host {
     shard: Rc<RefCell<Shard>>,
-    nap: Rc<Nap>,
+    executor: Rc<LocalExecutor<'static>>,
+    reactor: Rc<Reactor>,
+    edge: RtmpEdge,
     mailbox: Arc<Mailbox>,
     stop: Arc<AtomicBool>,
-    edge: RtmpEdge,
-    edge_queue: glommio::TaskQueueHandle,
     poll: PollMode,
+    looked: Instant,
 }
 
-impl Turns {
-    async fn run(self) {
+impl Host {
+    fn new(parts: ShardParts, settings: HostSettings) -> Result<Self, EngineError> {
+        let HostSettings { poll, rtmp: rtmp_settings, listener, packets, mailbox, stop } = settings;
+        let index = parts.shard;
+        let io_error =
+            |source| EngineError::Socket { action: "watch the sockets", address: format!("shard {index}"), source };
+        let now = Instant::now();
+        let bell = mailbox.bell().map_err(io_error)?;
+        let reactor = Reactor::new(packets.map(Into::into), bell).map_err(io_error)?;
+        let listener = host_listener(&reactor, listener).map_err(io_error)?;
+        let shard = Rc::new(RefCell::new(Shard::new(parts, now)));
+        let executor = Rc::new(LocalExecutor::new());
+        let spawner = Spawner(Rc::downgrade(&executor));
+        let edge =
+            RtmpEdge { shard: shard.clone(), reactor: reactor.clone(), spawner, settings: Rc::new(rtmp_settings) };
+        executor.spawn(rtmp::listen(edge.clone(), listener)).detach();
+        info!(shard = index, ?poll, "shard runs");
+        Ok(Self { shard, executor, reactor, edge, mailbox, stop, poll, looked: now })
+    }
+
+    /// Turns the shard until it is told to stop and has stopped.
+    fn run(mut self) {
         let mut idle_since: Option<Instant> = None;
         loop {
             let now = Instant::now();
             if self.stop.load(Ordering::Acquire) {
                 self.shard.borrow_mut().stop(STOP_PATIENCE);
             }
-            let turn = self.shard.borrow_mut().turn(now);
-            self.take_over_arrived();
+            let turn = self.turn(now);
+            let edge_busy = self.edge_step(now);
             match turn {
                 Turn::Stopped => return,
-                Turn::Busy => {
-                    idle_since = None;
-                    glommio::executor().yield_if_needed().await;
-                }
-                Turn::Idle(_) if self.poll == PollMode::Busy => glommio::executor().yield_now().await,
-                Turn::Idle(_) if now.duration_since(*idle_since.get_or_insert(now)) < SPIN_BEFORE_SLEEP => {
-                    glommio::executor().yield_now().await;
-                }
+                Turn::Busy => idle_since = None,
+                Turn::Idle(_) if edge_busy => idle_since = None,
                 Turn::Idle(_) => {
-                    // No spinning after a nap that brought nothing: only work makes more work likely.
-                    self.sleep();
-                    glommio::executor().yield_now().await;
+                    let spun = now.duration_since(*idle_since.get_or_insert(now)) >= SPIN_BEFORE_SLEEP;
+                    // No spinning after a sleep that brought nothing: only work makes more work likely.
+                    if spun && self.poll == PollMode::Adaptive {
+                        self.sleep();
+                    }
                 }
             }
         }
+    }
+
+    fn turn(&mut self, now: Instant) -> Turn {
+        let mut shard = self.shard.borrow_mut();
+        let turn = shard.turn(now);
+        for encoder in shard.take_arrived() {
+            rtmp::take_over(&self.edge, encoder);
+        }
+        turn
+    }
+
+    /// Runs edge tasks that are ready. True when there was one.
+    fn edge_step(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.looked) >= EDGE_LOOK_INTERVAL {
+            self.looked = now;
+            self.reactor.look(now);
+        }
+        let mut any = false;
+        while self.executor.try_tick() {
+            any = true;
+            if now.elapsed() > EDGE_SLICE {
+                break;
+            }
+        }
+        any
     }
 
     /// Sleeps until something arrives or a timer is due. Whoever has work for this shard looks at its flag after making the
     /// work visible, and this looks for work after setting the flag: one of both sees the other.
-    fn sleep(&self) {
+    fn sleep(&mut self) {
         self.mailbox.fall_asleep();
-        let turn = self.shard.borrow_mut().turn(Instant::now());
-        self.take_over_arrived();
-        if let Turn::Idle(due) = turn {
+        let turn = self.turn(Instant::now());
+        // The turn may have started a task, which must not wait for the sleep's end.
+        let edge_busy = self.executor.try_tick();
+        if let (Turn::Idle(due), false) = (turn, edge_busy) {
             self.shard.borrow_mut().count_sleep();
-            self.nap.until(due);
+            self.reactor.sleep(due);
         }
         self.mailbox.awake();
-    }
-
-    fn take_over_arrived(&self) {
-        let arrived = self.shard.borrow_mut().take_arrived();
-        for encoder in arrived {
-            let edge = self.edge.clone();
-            let start = async move { rtmp::take_over(edge, encoder) };
-            if let Ok(task) = glommio::spawn_local_into(start, self.edge_queue) {
-                task.detach();
-            }
-        }
-    }
-}
-
-/// One of the timers that end false idleness, see [`POLL_BEFORE_PARK`].
-async fn keep_timer_armed(interval: Duration) {
-    loop {
-        glommio::timer::sleep(interval).await;
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use quiche::{ConnectionId, Shutdown};
 use streams_relay_core::relay::{Dir, Draft, SessionConfig, SessionId, StreamId, Transport};
 
-use super::webtransport::WebTransport;
+use super::webtransport::{Opened, WebTransport};
 use super::{Quic, SessionSink};
 
 /// How long a connection stays for the peer to acknowledge a WebTransport close capsule.
@@ -37,12 +37,18 @@ pub(super) struct Connection {
     pub(super) pending_prefixes: Vec<(u64, Vec<u8>)>,
     /// The session has more to send than quiche took.
     pub(super) blocked: bool,
+    /// Something came from the peer, or a timer fired, since the session was pumped last: there may be room again.
+    pub(super) progress: bool,
     /// When the timer heap will look at this connection.
     pub(super) scheduled: Option<Instant>,
     /// It stands in the flush queue.
     pub(super) flush_queued: bool,
+    /// When a connection over HTTP/3 goes that has no WebTransport session by then.
+    pub(super) setup_deadline: Option<Instant>,
     /// The session is closed for the peer; the connection goes at this time at the latest.
     pub(super) close_deadline: Option<Instant>,
+    /// Streams that the peer has stopped so far, by quiche's count.
+    stops_seen: u64,
     /// Every connection id under which the map knows it.
     pub(super) ids: Vec<ConnectionId<'static>>,
 }
@@ -60,17 +66,21 @@ impl Connection {
             next_bidi: 1,
             pending_prefixes: Vec::new(),
             blocked: false,
+            progress: false,
             scheduled: None,
             flush_queued: false,
+            setup_deadline: None,
             close_deadline: None,
+            stops_seen: 0,
             ids,
         }
     }
 
-    /// Runs what arrived: handshake progress, then every readable stream.
-    pub(super) fn process(&mut self, scratch: &mut [u8], sink: &mut dyn SessionSink) {
+    /// Runs what arrived: handshake progress, then every readable stream. A WebTransport session that is still to come has time
+    /// until `setup_deadline`.
+    pub(super) fn process(&mut self, setup_deadline: Instant, scratch: &mut [u8], sink: &mut dyn SessionSink) {
         if matches!(self.mode, Mode::Handshake) && self.quic.is_established() {
-            self.start(sink);
+            self.start(setup_deadline, sink);
         }
         if matches!(self.mode, Mode::Handshake) {
             return;
@@ -79,15 +89,56 @@ impl Connection {
             self.read_stream(id, scratch, sink);
         }
         self.resume_waiting(scratch, sink);
+        self.read_datagrams(scratch, sink);
+        self.tell_stops(sink);
         self.retire_ids();
     }
 
-    fn start(&mut self, sink: &mut dyn SessionSink) {
+    /// Tells which of our streams the peer does not want any more. A stream on which nothing is to be written would not show
+    /// it otherwise, and a subscription is such a stream.
+    fn tell_stops(&mut self, sink: &mut dyn SessionSink) {
+        let stops = self.quic.stats().stopped_stream_count_remote;
+        if stops == self.stops_seen {
+            return;
+        }
+        self.stops_seen = stops;
+        for id in self.quic.writable() {
+            let Err(quiche::Error::StreamStopped(code)) = self.quic.stream_capacity(id) else { continue };
+            let code = self.session_code(code);
+            if self.open {
+                sink.stream_stopped(self.session, StreamId(id), code);
+            }
+        }
+    }
+
+    fn read_datagrams(&mut self, scratch: &mut [u8], sink: &mut dyn SessionSink) {
+        while let Ok(len) = self.quic.dgram_recv(scratch) {
+            let mut data = scratch.get(..len).unwrap_or_default();
+            match &self.mode {
+                Mode::Handshake => {}
+                Mode::Raw => sink.datagram(self.session, data),
+                Mode::WebTransport(state) => {
+                    if state.owns_datagram(&mut data) {
+                        sink.datagram(self.session, data);
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, setup_deadline: Instant, sink: &mut dyn SessionSink) {
         if self.quic.application_proto() == b"h3" {
             self.mode = Mode::WebTransport(WebTransport::start(&mut self.quic, &mut self.next_uni));
+            self.setup_deadline = Some(setup_deadline);
         } else {
             self.mode = Mode::Raw;
-            let config = SessionConfig { draft: Draft::D18, transport: Transport::Quic, path: None, peer: self.peer };
+            let config = SessionConfig {
+                draft: Draft::D18,
+                transport: Transport::Quic,
+                path: None,
+                origin: None,
+                peer: self.peer,
+            };
             self.open = true;
             sink.session_open(self.session, config);
         }
@@ -120,14 +171,15 @@ impl Connection {
             Mode::Raw => sink.stream_data(self.session, StreamId(id), direction(id), data, fin),
             Mode::WebTransport(state) => {
                 let opened = state.receive(&mut self.quic, id, data, fin, self.session, sink);
-                if let Some(path) = opened {
+                if let Some(Opened { path, origin }) = opened {
                     let config = SessionConfig {
                         draft: Draft::D18,
                         transport: Transport::WebTransport,
                         path: Some(path),
+                        origin,
                         peer: self.peer,
                     };
-                    self.open = true;
+                    (self.open, self.setup_deadline) = (true, None);
                     sink.session_open(self.session, config);
                 } else if state.ended() {
                     self.end_session(sink);
@@ -146,18 +198,14 @@ impl Connection {
     }
 
     fn deliver_reset(&mut self, id: u64, code: u64, sink: &mut dyn SessionSink) {
-        let code = match &mut self.mode {
-            Mode::Handshake => return,
-            Mode::Raw => code,
-            Mode::WebTransport(state) => {
-                if state.stream_reset(id) {
-                    self.end_session(sink);
-                    self.close_deadline.get_or_insert_with(Instant::now);
-                    return;
-                }
-                web_transport_proto::error_from_http3(code).map_or(code, u64::from)
-            }
-        };
+        if let Mode::WebTransport(state) = &mut self.mode
+            && state.stream_reset(id)
+        {
+            self.end_session(sink);
+            self.close_deadline.get_or_insert_with(Instant::now);
+            return;
+        }
+        let code = self.session_code(code);
         sink.stream_reset(self.session, StreamId(id), code);
     }
 
@@ -180,11 +228,23 @@ impl Connection {
         }
     }
 
-    /// Ends the QUIC connection under a closed session when its time is up or the capsule has arrived.
+    /// The earlier of the two deadlines that are not quiche's.
+    pub(super) fn own_deadline(&self) -> Option<Instant> {
+        [self.setup_deadline, self.close_deadline].into_iter().flatten().min()
+    }
+
+    /// Ends the QUIC connection under a closed session when its time is up or the capsule has arrived, and one that never came
+    /// to have a session.
     pub(super) fn finish_close(&mut self, now: Instant) {
+        if self.setup_deadline.is_some_and(|deadline| now >= deadline) {
+            let _ = self.quic.close(true, WebTransport::H3_NO_ERROR, b"no WebTransport session was set up in time");
+        }
         let Some(deadline) = self.close_deadline else { return };
-        let delivered = match &self.mode {
-            Mode::WebTransport(state) => state.close_delivered(&self.quic),
+        let delivered = match &mut self.mode {
+            Mode::WebTransport(state) => {
+                state.push_close(&mut self.quic);
+                state.close_delivered(&self.quic)
+            }
             Mode::Raw | Mode::Handshake => false,
         };
         if now >= deadline || delivered {
@@ -211,9 +271,23 @@ impl Connection {
         let _ = self.quic.stream_shutdown(id, Shutdown::Write, code);
     }
 
+    /// Asks the peer to end its half of a stream. Its own unidirectional streams are left to run out instead, read and dropped:
+    /// quiche never collects one that was shut down for reading, so each would cost the peer one of its streams for good. Who
+    /// sends there is told by the end of its request.
     pub(super) fn stop(&mut self, id: u64, code: u64) {
+        if direction(id) == Dir::Uni {
+            return;
+        }
         let code = self.wire_code(code);
         let _ = self.quic.stream_shutdown(id, Shutdown::Read, code);
+    }
+
+    /// The session's code of one on the wire.
+    pub(super) fn session_code(&self, code: u64) -> u64 {
+        match &self.mode {
+            Mode::WebTransport(_) => web_transport_proto::error_from_http3(code).map_or(code, u64::from),
+            Mode::Raw | Mode::Handshake => code,
+        }
     }
 
     /// WebTransport shares the error space with HTTP/3, so its codes are moved into a range of their own.

@@ -1,11 +1,10 @@
 //! All QUIC connections of one shard: who gets a datagram, who is accepted, whose timer is due, who has to send.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quiche::{ConnectionId, Header, RecvInfo, Type};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -30,11 +29,18 @@ pub struct EndpointLimits {
     pub half_open_max: usize,
     /// A connection without any packet for so long is over, in milliseconds.
     pub idle_timeout_ms: u64,
+    /// Time from the handshake to an accepted WebTransport session.
+    pub setup_timeout: Duration,
 }
 
 impl Default for EndpointLimits {
     fn default() -> Self {
-        Self { connections_max: 16_384, half_open_max: 1_000, idle_timeout_ms: 30_000 }
+        Self {
+            connections_max: 16_384,
+            half_open_max: 1_000,
+            idle_timeout_ms: 30_000,
+            setup_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -73,6 +79,8 @@ pub struct Toss {
 /// RFC 9000 §10.3: a reset must be smaller than what it answers and at least 21 bytes long.
 const RESET_LEN_MIN: usize = 21;
 const RESET_LEN_MAX: usize = 42;
+/// RFC 9000 §20.1.
+const CONNECTION_REFUSED: u64 = 0x2;
 /// Spare ids that a client may move to when its address changes.
 const SPARE_IDS: usize = 2;
 const INDEX_BITS: u32 = 20;
@@ -86,9 +94,11 @@ pub struct Endpoint {
     slots: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
     by_id: HashMap<ConnectionId<'static>, usize>,
-    timers: BinaryHeap<Reverse<(Instant, usize, SessionId)>>,
+    /// When to look at a connection: at most one entry each, never later than its deadline.
+    timers: BTreeSet<(Instant, usize)>,
     flush_queue: VecDeque<usize>,
     half_open: usize,
+    refusing: bool,
     sessions_made: u64,
     scratch: Vec<u8>,
     stats: EndpointStats,
@@ -105,9 +115,10 @@ impl Endpoint {
             slots: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
             flush_queue: VecDeque::new(),
             half_open: 0,
+            refusing: false,
             sessions_made: 0,
             scratch: vec![0; 64 << 10],
             stats: EndpointStats::default(),
@@ -118,6 +129,11 @@ impl Endpoint {
     pub fn reload_certificate(&mut self, tls: &TlsFiles) -> Result<(), EngineError> {
         self.config = server_config(tls, self.limits.idle_timeout_ms)?;
         Ok(())
+    }
+
+    /// New connections are refused from now on; open ones stay.
+    pub fn refuse_new(&mut self) {
+        self.refusing = true;
     }
 
     /// Counters.
@@ -173,7 +189,13 @@ impl Endpoint {
         let established = connection.quic.is_established();
         // An undecryptable packet is no error of the connection; quiche has counted and dropped it.
         let _ = connection.quic.recv(datagram, RecvInfo { from: arrival.from, to: arrival.to });
-        connection.process(&mut self.scratch, sink);
+        connection.progress = true;
+        if self.refusing && !connection.quic.is_established() {
+            // Told at once, so that the client need not wait for its own time-out. Only the first close counts.
+            let refused = connection.quic.close(false, CONNECTION_REFUSED, b"this server is about to stop");
+            self.stats.refused += u64::from(refused.is_ok());
+        }
+        connection.process(now + self.limits.setup_timeout, &mut self.scratch, sink);
         connection.finish_close(now);
         if !established && connection.quic.is_established() {
             self.half_open = self.half_open.saturating_sub(1);
@@ -200,7 +222,7 @@ impl Endpoint {
             return None;
         }
         if !quiche::version_is_supported(header.version) {
-            let frame = backend.frame();
+            let frame = free_frame(backend)?;
             if let Ok(len) = quiche::negotiate_version(&header.scid, &header.dcid, frame) {
                 let _ = backend.send_train(arrival.from, len, len);
             }
@@ -252,18 +274,25 @@ impl Endpoint {
         }
     }
 
+    /// An id that the client has left is forgotten, and it gets another for the next time that its address changes.
     fn forget_retired(&mut self, index: usize) {
         let Some(Some(connection)) = self.slots.get_mut(index) else { return };
+        let mut any = false;
         while let Some(retired) = connection.quic.retired_scid_next() {
             connection.ids.retain(|id| *id != retired);
             self.by_id.remove(&retired);
+            any = true;
+        }
+        if any {
+            self.issue_spare_ids(index);
         }
     }
 
     /// RFC 9000 §10.3: the peer of a connection that this engine lost (a restart) learns it at once.
     fn send_reset(&mut self, id: &[u8], answered_len: usize, to: SocketAddr, backend: &mut dyn PacketBackend) {
         let len = answered_len.saturating_sub(1).min(RESET_LEN_MAX);
-        let Some(out) = backend.frame().get_mut(..len).filter(|_| len >= RESET_LEN_MIN) else { return };
+        let Some(frame) = free_frame(backend) else { return };
+        let Some(out) = frame.get_mut(..len).filter(|_| len >= RESET_LEN_MIN) else { return };
         if SystemRandom::new().fill(out).is_err() {
             return;
         }
@@ -288,7 +317,7 @@ impl Endpoint {
         let index = index_of(session);
         let connection =
             self.slots.get_mut(index)?.as_deref_mut().filter(|connection| connection.session == session)?;
-        connection.blocked = false;
+        (connection.blocked, connection.progress) = (false, false);
         let pumped = pump(&mut Link { connection, now });
         connection.blocked |= pumped.more;
         self.queue_flush(index);
@@ -297,18 +326,13 @@ impl Endpoint {
 
     /// Runs due timers. Connections that are over are told to the sink and dropped.
     pub fn handle_timeouts(&mut self, now: Instant, sink: &mut dyn SessionSink) {
-        while let Some(Reverse((due, index, session))) = self.timers.peek().copied() {
-            if due > now {
-                return;
-            }
-            self.timers.pop();
+        while let Some(&(due, index)) = self.timers.first().filter(|(due, _)| *due <= now) {
+            self.timers.remove(&(due, index));
             let Some(Some(connection)) = self.slots.get_mut(index) else { continue };
-            if connection.session != session || connection.scheduled != Some(due) {
-                continue;
-            }
             connection.scheduled = None;
             if connection.quic.timeout_instant().is_some_and(|at| at <= now) {
                 connection.quic.on_timeout();
+                connection.progress = true;
             }
             connection.finish_close(now);
             if connection.quic.is_closed() {
@@ -320,7 +344,7 @@ impl Endpoint {
 
     /// When [`Endpoint::handle_timeouts`] wants to be called.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((due, ..))| *due)
+        self.timers.first().map(|(due, _)| *due)
     }
 
     fn queue_flush(&mut self, index: usize) {
@@ -336,8 +360,8 @@ impl Endpoint {
         !self.flush_queue.is_empty()
     }
 
-    /// Sends what queued connections have to send, each at most one visit's worth. `writable` is called with every session
-    /// that was blocked and has room again; the caller pumps those.
+    /// Sends what queued connections have to send, each at most one visit's worth. `writable` gets every session that was
+    /// blocked and may have room again; the caller pumps those.
     pub fn flush(
         &mut self,
         now: Instant,
@@ -352,11 +376,19 @@ impl Endpoint {
             let Some(index) = self.flush_queue.pop_front() else { return Ok(()) };
             let Some(Some(connection)) = self.slots.get_mut(index) else { continue };
             connection.flush_queued = false;
-            let flushed = flush(&mut connection.quic, backend)?;
+            let flushed = match flush(&mut connection.quic, backend) {
+                Ok(flushed) => flushed,
+                Err(error) => {
+                    // The packet is lost like one on the way, and the connection's own timer sees to it.
+                    self.schedule(index, now);
+                    return Err(error);
+                }
+            };
             self.stats.packets_out += flushed.packets;
             self.stats.bytes_out += flushed.bytes;
             self.stats.blocked += u64::from(flushed.blocked);
-            if connection.blocked && connection.open {
+            // Only what the peer says (or a lost packet) makes room in the windows; a pump without it would find them as full.
+            if connection.blocked && connection.open && connection.progress {
                 writable.push(connection.session);
             }
             if connection.quic.is_closed() {
@@ -377,13 +409,16 @@ impl Endpoint {
     fn schedule(&mut self, index: usize, now: Instant) {
         let Some(Some(connection)) = self.slots.get_mut(index) else { return };
         let quic_due = connection.quic.timeout_instant();
-        let close_due = connection.close_deadline.filter(|_| connection.quic.local_error().is_none());
-        let Some(due) = [quic_due, close_due].into_iter().flatten().min() else { return };
+        let own_due = connection.own_deadline().filter(|_| connection.quic.local_error().is_none());
+        let Some(due) = [quic_due, own_due].into_iter().flatten().min() else { return };
+        // A deadline moves on with every packet: the entry stays, and puts itself right when its time comes.
         if connection.scheduled.is_none_or(|scheduled| due < scheduled) {
             // A deadline that has passed is run on the next turn, never in this one: a turn ends.
             let due = due.max(now);
-            connection.scheduled = Some(due);
-            self.timers.push(Reverse((due, index, connection.session)));
+            if let Some(later) = connection.scheduled.replace(due) {
+                self.timers.remove(&(later, index));
+            }
+            self.timers.insert((due, index));
         }
     }
 
@@ -397,6 +432,9 @@ impl Endpoint {
         for id in &connection.ids {
             self.by_id.remove(id);
         }
+        if let Some(due) = connection.scheduled {
+            self.timers.remove(&(due, index));
+        }
         self.free.push(index);
     }
 
@@ -409,6 +447,11 @@ impl Endpoint {
             }
         }
     }
+}
+
+/// The frame to write an answer outside of connections into; `None` while a train waits there.
+fn free_frame(backend: &mut dyn PacketBackend) -> Option<&mut [u8]> {
+    matches!(backend.flush(), Ok(Sent::Done)).then(|| backend.frame())
 }
 
 fn index_of(session: SessionId) -> usize {

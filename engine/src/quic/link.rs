@@ -19,8 +19,10 @@ impl Link<'_> {
         let Some(index) = self.connection.pending_prefixes.iter().position(|(stream, _)| *stream == id) else {
             return Ok(true);
         };
+        let Some((_, prefix)) = self.connection.pending_prefixes.get(index) else { return Ok(true) };
+        let sent = self.connection.quic.stream_send(id, prefix, false);
+        let sent = taken(self.connection, sent)?;
         let Some((_, prefix)) = self.connection.pending_prefixes.get_mut(index) else { return Ok(true) };
-        let sent = taken(self.connection.quic.stream_send(id, prefix, false))?;
         prefix.drain(..sent.min(prefix.len()));
         let done = prefix.is_empty();
         if done {
@@ -64,7 +66,8 @@ impl Link<'_> {
             self.connection.blocked = true;
             return Ok(0);
         }
-        let sent = taken(send(&mut self.connection.quic))?;
+        let sent = send(&mut self.connection.quic);
+        let sent = taken(self.connection, sent)?;
         self.connection.blocked |= sent < len;
         Ok(sent)
     }
@@ -73,13 +76,11 @@ impl Link<'_> {
 /// quiche's default urgency, in the middle of its range.
 const DEFAULT_URGENCY: u8 = 127;
 
-fn taken(result: quiche::Result<usize>) -> Result<usize, TransmitError> {
+fn taken(connection: &Connection, result: quiche::Result<usize>) -> Result<usize, TransmitError> {
     match result {
         Ok(sent) => Ok(sent),
         Err(quiche::Error::Done) => Ok(0),
-        Err(quiche::Error::StreamStopped(code)) => {
-            Err(TransmitError::Stopped(web_transport_proto::error_from_http3(code).map_or(code, u64::from)))
-        }
+        Err(quiche::Error::StreamStopped(code)) => Err(TransmitError::Stopped(connection.session_code(code))),
         Err(_) => Err(TransmitError::Closed),
     }
 }

@@ -14,6 +14,9 @@ mod link;
 mod prefix;
 mod webtransport;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::TlsFiles;
 pub use endpoint::{Endpoint, EndpointLimits, EndpointStats, Toss};
 
@@ -30,6 +33,10 @@ pub trait SessionSink {
     fn stream_data(&mut self, session: SessionId, stream: StreamId, dir: Dir, data: &[u8], fin: bool);
     /// The peer reset its sending side.
     fn stream_reset(&mut self, session: SessionId, stream: StreamId, code: u64);
+    /// The peer wants no more of one of our streams, or of our half of one.
+    fn stream_stopped(&mut self, session: SessionId, stream: StreamId, code: u64);
+    /// One QUIC datagram of the session.
+    fn datagram(&mut self, session: SessionId, data: &[u8]);
     /// The connection is gone; nothing can be sent any more.
     fn session_closed(&mut self, session: SessionId);
 }

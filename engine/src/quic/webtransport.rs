@@ -37,6 +37,16 @@ pub(super) struct WebTransport {
     released: bool,
     ended: bool,
     close_sent: bool,
+    /// What the transport has not taken yet of the close capsule.
+    close_rest: Vec<u8>,
+}
+
+/// What the CONNECT of an accepted session said.
+pub(super) struct Opened {
+    /// `path?query`.
+    pub(super) path: String,
+    /// The page that asked, from a browser.
+    pub(super) origin: Option<String>,
 }
 
 /// How far the prefix of a stream that the peer opened has come.
@@ -80,6 +90,7 @@ impl WebTransport {
             released: false,
             ended: false,
             close_sent: false,
+            close_rest: Vec::new(),
         }
     }
 
@@ -113,6 +124,13 @@ impl WebTransport {
         waiting
     }
 
+    /// Takes the session's number off the front of a datagram (RFC 9297 §2.1: a quarter of its CONNECT stream's id). `false`:
+    /// it belongs to no session that we know.
+    pub(super) fn owns_datagram(&self, data: &mut &[u8]) -> bool {
+        let quarter = PartialVarInt::default().feed(data);
+        self.session.is_some_and(|session| quarter == Some(session / 4))
+    }
+
     /// The stream prefix of one that we open. `None` before the session is accepted.
     pub(super) fn prefix(&self, bidi: bool) -> Option<Vec<u8>> {
         let session = VarInt::from_u64(self.session?).ok()?;
@@ -126,7 +144,7 @@ impl WebTransport {
         Some(wire)
     }
 
-    /// Bytes of one stream. Returns the path and query of a CONNECT that was accepted just now.
+    /// Bytes of one stream. Returns what a CONNECT that was accepted just now said.
     pub(super) fn receive(
         &mut self,
         quic: &mut Quic,
@@ -135,7 +153,7 @@ impl WebTransport {
         fin: bool,
         session: SessionId,
         sink: &mut dyn SessionSink,
-    ) -> Option<String> {
+    ) -> Option<Opened> {
         // Streams that we opened (odd ids) have no prefix on the way back.
         if id & 1 == 1 {
             sink.stream_data(session, StreamId(id), direction(id), data, fin);
@@ -223,14 +241,14 @@ impl WebTransport {
         }
     }
 
-    /// Reads the HEADERS of a CONNECT and answers it. Returns path?query and the reader for what follows.
+    /// Reads the HEADERS of a CONNECT and answers it. Returns what it said and the reader for what follows.
     fn read_request(
         &mut self,
         quic: &mut Quic,
         id: u64,
         reader: &mut FrameReader,
         input: &mut &[u8],
-    ) -> Option<(String, FrameReader)> {
+    ) -> Option<(Opened, FrameReader)> {
         let (kind, body) = loop {
             match reader.feed(input) {
                 Ok(Some(frame)) if Frame(VarInt::from_u64(frame.0).unwrap_or_default()).is_grease() => {}
@@ -257,7 +275,8 @@ impl WebTransport {
                     Some(query) => format!("{}?{query}", request.url.path()),
                     None => request.url.path().to_owned(),
                 };
-                Some((path, FrameReader::default()))
+                let origin = request.headers.get(http::header::ORIGIN).and_then(|value| value.to_str().ok());
+                Some((Opened { path, origin: origin.map(str::to_owned) }, FrameReader::default()))
             }
             Some(_) => {
                 // One session a connection, as SETTINGS said.
@@ -307,7 +326,19 @@ impl WebTransport {
         VarInt::from_u32(u32::try_from(body.len()).unwrap_or(0)).encode(&mut wire);
         wire.extend_from_slice(&body);
         let _ = quic.stream_priority(session, 0, false);
-        let _ = quic.stream_send(session, &wire, true);
+        self.close_rest = wire;
+        self.push_close(quic);
+    }
+
+    /// Sends what is left of the close capsule, which may find the windows full of media.
+    pub(super) fn push_close(&mut self, quic: &mut Quic) {
+        let Some(session) = self.session.filter(|_| !self.close_rest.is_empty()) else { return };
+        match quic.stream_send(session, &self.close_rest, true) {
+            Ok(sent) => drop(self.close_rest.drain(..sent.min(self.close_rest.len()))),
+            Err(quiche::Error::Done) => {}
+            // The peer has closed the session from its side.
+            Err(_) => self.close_rest.clear(),
+        }
     }
 
     /// The peer has acknowledged the close capsule and ended its side.

@@ -32,7 +32,7 @@ impl Broadcast {
         if !context.announced.announce(&namespace) {
             warn!(
                 input = entry.id,
-                "the shard's track directory is full: viewers on other shards cannot find this input"
+                "the shard's track directory is full: viewers on other shards find this input when there is room again"
             );
         }
         Self {
@@ -90,6 +90,11 @@ impl Broadcast {
     /// Whether viewers can find the tracks.
     pub(super) fn has_catalog(&self) -> bool {
         self.catalog.is_some()
+    }
+
+    /// Access units that the normaliser dropped.
+    pub(super) fn units_dropped(&self) -> u64 {
+        self.normaliser.counters().dropped
     }
 
     /// The highest group id used.

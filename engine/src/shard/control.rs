@@ -63,6 +63,11 @@ impl ControlSide {
         })
     }
 
+    /// Leaves out commands from before this engine's life: they were for sessions and a state that are gone.
+    pub fn skip_old_commands(&mut self) {
+        self.commands.skip_backlog();
+    }
+
     /// The mirror of control's tables.
     pub fn tables(&self) -> &Tables {
         &self.tables

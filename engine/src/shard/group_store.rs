@@ -1,55 +1,129 @@
 //! The last group id of each input, kept in the data directory.
 //!
-//! Group ids start at the wall clock in milliseconds, so they grow over restarts by themselves; this file is for the day that
-//! the clock is set back.
+//! Group ids start at the wall clock in milliseconds, so they grow over restarts by themselves; these files are for the day that
+//! the clock is set back. A file holds a bound that is ahead of every id used, so that it need not be written for each group, and
+//! it is written by a thread of its own: a disk that stalls must not stop packets.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
-/// Group ids advance by a few a second at most; a crash loses no more than this many, and the next life skips them.
-const SAVE_EVERY: u64 = 16;
+/// How far a written bound is ahead of the id that it was written for. Ids are milliseconds and keep up with the clock, so after
+/// a crash they are ahead of it by so much for a moment.
+const AHEAD: u64 = 5_000;
+/// A new bound is written when no more than this is left: time enough for a slow disk.
+const LEFT_MIN: u64 = 2_500;
+/// Bounds that may wait for the disk. Beyond it a write is left out and tried with the next group.
+const WAITING_MAX: usize = 1_024;
 
 /// `DIR/engine/groups/<input>`: one decimal number each.
 pub struct GroupStore {
     folder: PathBuf,
-    saved: HashMap<String, u64>,
+    bounds: HashMap<String, u64>,
+    writer: Option<Writer>,
+}
+
+struct Writer {
+    queue: SyncSender<(PathBuf, u64)>,
+    thread: JoinHandle<()>,
 }
 
 impl GroupStore {
-    /// The folder is made when the first id is saved.
+    /// The folder, and the thread that writes there, are made when the first bound is saved.
     pub fn new(data_dir: &Path) -> Self {
-        Self { folder: data_dir.join("engine").join("groups"), saved: HashMap::new() }
+        Self { folder: data_dir.join("engine").join("groups"), bounds: HashMap::new(), writer: None }
     }
 
-    /// The last saved id of an input plus what a crash may have lost.
+    /// A number that no group id of the input was above.
     pub(super) fn load(&self, input: &str) -> Option<u64> {
         let text = fs::read_to_string(self.path(input)?).ok()?;
-        Some(text.trim().parse::<u64>().ok()?.saturating_add(SAVE_EVERY))
+        text.trim().parse().ok()
     }
 
-    /// Saves when it moved far enough. A failure is logged once a call and changes nothing for the broadcast.
+    /// Has a new bound written when `last` comes near the written one.
     pub(super) fn save(&mut self, input: &str, last: Option<u64>) {
         let Some(last) = last else { return };
-        if self.saved.get(input).is_some_and(|saved| last < saved.saturating_add(SAVE_EVERY)) {
+        if self.bounds.get(input).is_some_and(|bound| last.saturating_add(LEFT_MIN) < *bound) {
             return;
         }
         let Some(path) = self.path(input) else { return };
-        let fresh = path.with_extension("new");
-        let write = || -> std::io::Result<()> {
-            fs::create_dir_all(&self.folder)?;
-            fs::write(&fresh, format!("{last}\n"))?;
-            fs::rename(&fresh, &path)
-        };
-        match write() {
-            Ok(()) => drop(self.saved.insert(input.to_owned(), last)),
-            Err(error) => tracing::warn!(input, %error, "the last group id could not be saved"),
+        let bound = last.saturating_add(AHEAD);
+        let Some(writer) = self.writer() else { return };
+        if writer.queue.try_send((path, bound)).is_ok() {
+            self.bounds.insert(input.to_owned(), bound);
         }
+    }
+
+    fn writer(&mut self) -> Option<&Writer> {
+        if self.writer.is_none() {
+            self.writer = Writer::start(self.folder.clone())
+                .inspect_err(|error| tracing::warn!(%error, "the last group ids cannot be saved"))
+                .ok();
+        }
+        self.writer.as_ref()
     }
 
     /// Ids come from control's database, yet a file name is made of one only when it is plainly an id.
     fn path(&self, input: &str) -> Option<PathBuf> {
         let plain = !input.is_empty() && input.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         plain.then(|| self.folder.join(input))
+    }
+}
+
+impl Writer {
+    fn start(folder: PathBuf) -> std::io::Result<Self> {
+        let (queue, waiting) = sync_channel(WAITING_MAX);
+        let thread =
+            std::thread::Builder::new().name("group-ids".into()).spawn(move || write_all(&folder, &waiting))?;
+        Ok(Self { queue, thread })
+    }
+}
+
+fn write_all(folder: &Path, waiting: &Receiver<(PathBuf, u64)>) {
+    for (path, bound) in waiting {
+        let fresh = path.with_extension("new");
+        let written = fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&fresh, format!("{bound}\n")))
+            .and_then(|()| fs::rename(&fresh, &path));
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), %error, "the last group id could not be saved");
+        }
+    }
+}
+
+impl Drop for GroupStore {
+    /// What waits is written before the shard ends.
+    fn drop(&mut self) {
+        if let Some(Writer { queue, thread }) = self.writer.take() {
+            drop(queue);
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_ahead_of_every_id_and_written_now_and_then() {
+        let data = std::env::temp_dir().join(format!("streams-groups-{}", std::process::id()));
+        let first = 1_800_000_000_000;
+        let mut store = GroupStore::new(&data);
+        assert_eq!(store.load("lv_1"), None);
+        for group in 0..100 {
+            let last = first + group * 100;
+            store.save("lv_1", Some(last));
+            let bound = store.bounds["lv_1"];
+            assert!((last + LEFT_MIN..=last + AHEAD).contains(&bound), "{last} {bound}");
+        }
+        store.save("../lv_2", Some(first));
+        drop(store);
+        let loaded = GroupStore::new(&data).load("lv_1");
+        assert!(loaded.is_some_and(|bound| bound >= first + 9_900 + LEFT_MIN), "{loaded:?}");
+        assert_eq!(fs::read_dir(data.join("engine/groups")).map(Iterator::count).ok(), Some(1));
+        let _ = fs::remove_dir_all(&data);
     }
 }

@@ -12,6 +12,8 @@ use super::{InputContext, Shard};
 
 /// Heartbeat, counters, windows, group ids, control's generation.
 pub(super) const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the keys of MoQT publishers are checked without a change: one may have been rotated away with some grace.
+const PUBLISHER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Shard {
     pub(super) fn relay_event(&mut self, event: RelayEvent) {
@@ -19,7 +21,10 @@ impl Shard {
         match event {
             RelayEvent::NamespaceUp(namespace) => {
                 if !self.parts.announced.announce(&namespace) {
-                    warn!(shard, "the track directory is full: a namespace is known on this shard only");
+                    warn!(
+                        shard,
+                        "the track directory is full: a namespace is known on this shard only until there is room"
+                    );
                 }
             }
             RelayEvent::NamespaceDown(namespace) => self.parts.announced.withdraw(&namespace),
@@ -76,6 +81,7 @@ impl Shard {
             self.relay.resource_disabled(self.now, id);
         }
         if !changes.inputs.is_empty() {
+            self.recheck_publishers();
             let mut context = InputContext {
                 now: self.now,
                 unix_ms: self.unix_ms,
@@ -86,10 +92,18 @@ impl Shard {
         }
     }
 
+    fn recheck_publishers(&mut self) {
+        self.publishers_checked = self.now;
+        self.relay.recheck_publishers(self.now, self.unix_ms, self.parts.control.tables());
+    }
+
     fn command(&mut self, command: Command) {
         let shard = self.parts.shard;
         match command {
-            Command::DisconnectInput { input, reason } => self.parts.inputs.disconnect(&input, &reason),
+            Command::DisconnectInput { input, reason } => {
+                self.parts.inputs.disconnect(&input, &reason);
+                self.relay.disconnect_publishers(self.now, &input, &reason);
+            }
             Command::RevokeKey { kid } => self.relay.revoke_key(self.now, &kid),
             // 0x0: NO_ERROR, for the operator did not say that the session was wrong.
             Command::KickSession { session } => {
@@ -101,7 +115,7 @@ impl Shard {
             },
             Command::Drain { deadline_ms } => {
                 let left = Duration::from_millis(deadline_ms.saturating_sub(self.unix_ms));
-                self.relay.drain(self.now, left);
+                self.drain(left);
             }
             other => warn!(shard, ?other, "a command of a newer control process is not known here"),
         }
@@ -122,6 +136,9 @@ impl Shard {
             announced: &mut self.parts.announced,
         };
         self.parts.inputs.tick(&mut context, self.parts.control.tables());
+        if self.now.duration_since(self.publishers_checked) >= PUBLISHER_CHECK_INTERVAL {
+            self.recheck_publishers();
+        }
         self.parts.control.beat(if self.stopping.is_some() { Signal::Halt } else { Signal::Run });
         self.count();
         false
@@ -130,7 +147,7 @@ impl Shard {
     fn count(&self) {
         let (quic, links, control) =
             (self.parts.endpoint.stats(), self.parts.links.stats(), self.parts.control.stats());
-        let rx = self.parts.rx.stats();
+        let (rx, relay) = (self.parts.rx.stats(), self.relay.counters());
         let open = self.parts.endpoint.connections() as u64;
         self.parts.control.count(&[
             (Counter::RxDatagrams, quic.datagrams_in),
@@ -146,7 +163,14 @@ impl Shard {
             (Counter::ConnectionsOpen, open),
             (Counter::ResetsSent, quic.resets),
             (Counter::SessionsOpen, self.sessions.len() as u64),
+            (Counter::SubscriptionsOpen, self.relay.subscriptions_open() as u64),
+            (Counter::ObjectsIn, relay.objects_in),
+            (Counter::ObjectBytesIn, relay.object_bytes_in),
+            (Counter::ObjectsOut, relay.objects_out),
+            (Counter::ObjectBytesOut, relay.object_bytes_out),
+            (Counter::GroupsDropped, relay.groups_dropped),
             (Counter::CacheBytes, self.relay.cache_len() as u64),
+            (Counter::CacheEvicted, relay.groups_evicted),
             (Counter::TxBlocked, quic.blocked),
             (Counter::HandshakesFailed, quic.handshakes_failed),
             (Counter::Sleeps, self.sleeps),
@@ -161,6 +185,7 @@ impl Shard {
             (Counter::IngestRefused, self.ingest.refused),
             (Counter::IngestBytes, self.ingest.bytes),
             (Counter::IngestUnits, self.ingest.units),
+            (Counter::IngestUnitsDropped, self.parts.inputs.units_dropped()),
             (Counter::IngestOpen, self.ingest.open),
             (Counter::HandOvers, self.ingest.hand_overs),
             (Counter::TurnsBusy, self.turns_busy),

@@ -116,6 +116,8 @@ pub struct Inputs {
     groups: GroupStore,
     live: HashMap<String, LiveInput>,
     connections_made: u64,
+    /// By the normalisers of broadcasts that are over.
+    units_dropped: u64,
 }
 
 impl Inputs {
@@ -128,6 +130,7 @@ impl Inputs {
             groups,
             live: HashMap::new(),
             connections_made: 0,
+            units_dropped: 0,
         })
     }
 
@@ -362,6 +365,7 @@ impl Inputs {
     fn end(&mut self, context: &mut InputContext<'_>, id: &str) {
         let Some(mut input) = self.live.remove(id) else { return };
         input.broadcast.end(context);
+        self.units_dropped += input.broadcast.units_dropped();
         self.groups.save(id, input.broadcast.last_group());
         self.release(input.index);
         match input.runtime.last_error.take() {
@@ -377,6 +381,11 @@ impl Inputs {
             self.disconnect(&id, "the server is shutting down");
             self.end(context, &id);
         }
+    }
+
+    /// Access units that normalisers dropped, of broadcasts that are over too.
+    pub fn units_dropped(&self) -> u64 {
+        self.units_dropped + self.live.values().map(|input| input.broadcast.units_dropped()).sum::<u64>()
     }
 
     fn publish_runtime(&mut self, id: &str) {

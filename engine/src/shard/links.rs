@@ -1,26 +1,28 @@
 //! This shard's ends of the links to the other shards: objects out once for all, questions and replays pairwise.
 
+mod followers;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use streams_relay_core::relay::{FullTrackName, PublishDone, Relay, RelayEvent};
+use streams_relay_core::relay::{CachedObject, FullTrackName, PublishDone, Relay, RelayEvent};
 use streams_rings::schema::names;
 use streams_rings::{LinkReader, LinkWriter, Polled, ReliableReader, ReliableWriter, RingsError, Workspace};
 
+use self::followers::Followers;
 use super::mailbox::Mailbox;
-use super::messages::{Ask, ObjectHead};
+use super::messages::{Accepted, Ask, ObjectHead, is_question};
 
-/// Bytes of questions and replays that may wait for one other shard. A replay is bounded by the cache of its track (32 MiB
-/// by default), so this is several tracks at once; beyond it the asker is refused and asks again.
+/// Bytes that may wait for one other shard before a further replay is put off. A replay is bounded by the cache of its track
+/// (32 MiB by default), so this is several tracks at once. Questions and answers are never put off: the other shard would
+/// wait for them, and there are few a track.
 const BACKLOG_LEN_MAX: usize = 128 << 20;
 /// Messages taken from one link in one turn, so that no link starves the packets.
 const POLL_MAX: usize = 256;
-/// Objects held for tracks that were asked for and not answered yet. An answer takes well under a millisecond; a shard that
-/// takes longer than this much media costs a refill.
-const HELD_LEN_MAX: usize = 64 << 20;
-
 /// What the links counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LinkStats {
@@ -43,6 +45,7 @@ pub struct Links {
     peers: Vec<Option<Peer>>,
     mailboxes: Vec<Arc<Mailbox>>,
     wake: Vec<bool>,
+    followers: Followers,
     scratch: Vec<u8>,
     stats: LinkStats,
 }
@@ -56,11 +59,6 @@ struct Peer {
     /// Link ids of tracks that live there and are followed here.
     followed: HashSet<u64>,
     by_name: HashMap<FullTrackName, u64>,
-    /// Tracks asked for and not answered. Until then their link id is unknown here, and objects published right after the
-    /// answer was written may be read from the media link before the answer is read from the ask link.
-    asked: HashSet<FullTrackName>,
-    held: Vec<(u64, ObjectHead, Bytes)>,
-    held_len: usize,
     /// Ends of tracks, each with the position of the media link that has to be reached first.
     ending: VecDeque<(u64, u64, PublishDone)>,
 }
@@ -75,6 +73,7 @@ impl Links {
             media_out: shards.link_writer(&names::media(shard))?,
             peers: peers.collect::<Result<_, _>>()?,
             wake: vec![false; mailboxes.len()],
+            followers: Followers::default(),
             mailboxes,
             scratch: Vec::new(),
             stats: LinkStats::default(),
@@ -91,7 +90,7 @@ impl Links {
         let mut busy = false;
         for (other, peer) in self.peers.iter_mut().enumerate() {
             let Some(peer) = peer else { continue };
-            busy |= peer.poll_asks(now, other, relay, &mut self.scratch, &mut self.stats);
+            busy |= peer.poll_asks(now, other, relay, &mut self.followers, &mut self.scratch, &mut self.stats);
             busy |= peer.poll_media(now, other, relay, &mut self.scratch, &mut self.stats);
         }
         busy
@@ -100,22 +99,22 @@ impl Links {
     /// Carries out the events that concern other shards; gives the rest back.
     pub fn handle(&mut self, event: RelayEvent, tsorig_us: u32) -> Option<RelayEvent> {
         match event {
-            RelayEvent::AskShard { shard, name } => {
-                if let Some(Some(peer)) = self.peers.get_mut(shard) {
-                    peer.asked.insert(name.clone());
-                }
-                self.send(shard, &Ask::Subscribe(name));
-            }
+            RelayEvent::AskShard { shard, name } => self.ask(shard, &Ask::Subscribe(name)),
             RelayEvent::DropShard { shard, name } => {
-                if let Some(Some(peer)) = self.peers.get_mut(shard)
-                    && let Some(link_id) = peer.by_name.remove(&name)
-                {
-                    peer.followed.remove(&link_id);
+                if let Some(Some(peer)) = self.peers.get_mut(shard) {
+                    peer.unfollow(&name);
                 }
-                self.send(shard, &Ask::Unsubscribe(name));
+                self.ask(shard, &Ask::Unsubscribe(name));
             }
             RelayEvent::AnswerShard { shard, name, link_id, priority, pinned, largest, replay } => {
-                self.send(shard, &Ask::Accepted { name, link_id, priority, pinned, largest });
+                self.followers.add(shard, &name, link_id);
+                if !self.has_room(shard, &replay) {
+                    self.stats.ask_full += 1;
+                    self.send(shard, &Ask::Busy(name));
+                    return None;
+                }
+                let media_seq = self.media_out.seq();
+                self.send(shard, &Ask::Accepted(Accepted { name, link_id, priority, pinned, largest, media_seq }));
                 for cached in replay {
                     let head =
                         ObjectHead { group: cached.group, object: cached.object, end_of_group: cached.end_of_group };
@@ -128,6 +127,7 @@ impl Links {
             }
             RelayEvent::ShardDone { shards, link_id, status } => {
                 let media_seq = self.media_out.seq();
+                self.followers.end(link_id);
                 for shard in shards {
                     self.send(shard, &Ask::Done { link_id, status: status.to_u64(), media_seq });
                 }
@@ -136,21 +136,44 @@ impl Links {
                 let head = ObjectHead { group, object, end_of_group }.encode();
                 self.media_out.publish_parts(link_id, tsorig_us, &[&head, &payload]);
                 self.stats.media_published += 1;
-                self.wake.fill(true);
+                for follower in self.followers.of(link_id) {
+                    if let Some(wake) = self.wake.get_mut(*follower) {
+                        *wake = true;
+                    }
+                }
             }
             other => return Some(other),
         }
         None
     }
 
-    fn send(&mut self, shard: usize, message: &Ask) {
+    /// Whether a replay may be put behind what waits already. One always may be under way.
+    fn has_room(&self, shard: usize, replay: &[CachedObject]) -> bool {
+        let Some(Some(peer)) = self.peers.get(shard) else { return false };
+        let len: usize = replay.iter().map(|object| object.payload.len()).sum();
+        peer.backlog_len == 0 || peer.backlog_len.saturating_add(len) <= BACKLOG_LEN_MAX
+    }
+
+    /// Sends a question, unless the same one is the last about its track that waits: a shard that does not read for long is
+    /// asked once.
+    fn ask(&mut self, shard: usize, question: &Ask) {
         let Some(Some(peer)) = self.peers.get_mut(shard) else { return };
         let mut wire = Vec::new();
-        message.encode(&mut wire);
-        if peer.backlog_len + wire.len() > BACKLOG_LEN_MAX {
-            self.stats.ask_full += 1;
-            return;
+        question.encode(&mut wire);
+        let last = peer.backlog.iter().rev().find(|waiting| is_question(waiting) && waiting.get(1..) == wire.get(1..));
+        if last.is_none_or(|last| *last != wire) {
+            self.push(shard, wire);
         }
+    }
+
+    fn send(&mut self, shard: usize, message: &Ask) {
+        let mut wire = Vec::new();
+        message.encode(&mut wire);
+        self.push(shard, wire);
+    }
+
+    fn push(&mut self, shard: usize, wire: Vec<u8>) {
+        let Some(Some(peer)) = self.peers.get_mut(shard) else { return };
         peer.backlog_len += wire.len();
         peer.backlog.push_back(wire);
         if let Some(wake) = self.wake.get_mut(shard) {
@@ -188,9 +211,6 @@ impl Peer {
             backlog_len: 0,
             followed: HashSet::new(),
             by_name: HashMap::new(),
-            asked: HashSet::new(),
-            held: Vec::new(),
-            held_len: 0,
             ending: VecDeque::new(),
         })
     }
@@ -216,6 +236,7 @@ impl Peer {
         now: Instant,
         other: usize,
         relay: &mut Relay,
+        followers: &mut Followers,
         scratch: &mut Vec<u8>,
         stats: &mut LinkStats,
     ) -> bool {
@@ -223,7 +244,12 @@ impl Peer {
             match self.ask_in.poll(scratch) {
                 Polled::Empty => return polled > 0,
                 Polled::Message { .. } => match Ask::decode(scratch) {
-                    Some(message) => self.ask(now, other, message, relay),
+                    Some(message) => {
+                        if let Ask::Unsubscribe(name) = &message {
+                            followers.remove(other, name);
+                        }
+                        self.ask(now, other, message, relay);
+                    }
                     None => stats.malformed += 1,
                 },
                 Polled::Skipped => {}
@@ -237,30 +263,12 @@ impl Peer {
         match message {
             Ask::Subscribe(name) => relay.shard_subscribe(now, other, name),
             Ask::Unsubscribe(name) => relay.shard_unsubscribe(now, other, name),
-            Ask::Accepted { name, link_id, priority, pinned, largest } => {
-                // Followed from here on: what the media link brings before the replay is complete is kept by the relay.
-                self.followed.insert(link_id);
-                if let Some(old) = self.by_name.insert(name.clone(), link_id).filter(|old| *old != link_id) {
-                    self.followed.remove(&old);
-                }
-                relay.remote_accepted(now, other, name.clone(), link_id, priority, pinned, largest);
-                for (_, head, payload) in self.held.iter().filter(|(held, ..)| *held == link_id) {
-                    relay.remote_object(
-                        now,
-                        other,
-                        link_id,
-                        head.group,
-                        head.object,
-                        payload.clone(),
-                        head.end_of_group,
-                    );
-                }
-                self.answered(&name);
-            }
+            Ask::Accepted(accepted) => self.accepted(now, other, accepted, relay),
             Ask::Refused { name, code, reason } => {
-                self.answered(&name);
+                self.unfollow(&name);
                 relay.remote_refused(now, other, name, code, &reason);
             }
+            Ask::Busy(name) => relay.remote_busy(now, other, name),
             Ask::Object { link_id, head, payload } => {
                 relay.remote_object(now, other, link_id, head.group, head.object, payload, head.end_of_group);
             }
@@ -271,11 +279,26 @@ impl Peer {
         }
     }
 
-    fn answered(&mut self, name: &FullTrackName) {
-        self.asked.remove(name);
-        if self.asked.is_empty() {
-            self.held.clear();
-            self.held_len = 0;
+    fn accepted(&mut self, now: Instant, other: usize, accepted: Accepted, relay: &mut Relay) {
+        let Accepted { name, link_id, priority, pinned, largest, media_seq } = accepted;
+        if !relay.remote_accepted(now, other, name.clone(), link_id, priority, pinned, largest) {
+            return;
+        }
+        // Followed from here on: what the media link brings before the replay is complete is kept by the relay.
+        let fresh = self.followed.insert(link_id);
+        if let Some(old) = self.by_name.insert(name, link_id).filter(|old| *old != link_id) {
+            self.followed.remove(&old);
+        }
+        // Sequence numbers wrap; the difference tells the order.
+        if fresh && self.media_in.seq().wrapping_sub(media_seq) as i64 > 0 {
+            // The answer came late, and objects behind the replay may have passed by unknown. The next replay has them.
+            relay.remote_missed(now, other, link_id);
+        }
+    }
+
+    fn unfollow(&mut self, name: &FullTrackName) {
+        if let Some(link_id) = self.by_name.remove(name) {
+            self.followed.remove(&link_id);
         }
     }
 
@@ -294,16 +317,6 @@ impl Peer {
         }
     }
 
-    fn hold(&mut self, now: Instant, other: usize, held: (u64, ObjectHead, Bytes), relay: &mut Relay) {
-        self.held_len += held.2.len();
-        self.held.push(held);
-        if self.held_len > HELD_LEN_MAX {
-            self.held.clear();
-            self.held_len = 0;
-            relay.remote_lost(now, other);
-        }
-    }
-
     fn poll_media(
         &mut self,
         now: Instant,
@@ -313,8 +326,8 @@ impl Peer {
         stats: &mut LinkStats,
     ) -> bool {
         for polled in 0..POLL_MAX {
-            let (followed, holding) = (&self.followed, !self.asked.is_empty());
-            match self.media_in.poll(|link_id| holding || followed.contains(&link_id), scratch) {
+            let followed = &self.followed;
+            match self.media_in.poll(|link_id| followed.contains(&link_id), scratch) {
                 Polled::Empty => {
                     self.end_tracks(now, other, relay);
                     return polled > 0;
@@ -331,12 +344,8 @@ impl Peer {
                     };
                     // The one copy of this shard: all its viewers share these bytes.
                     let payload = Bytes::copy_from_slice(payload);
-                    if self.followed.contains(&sig) {
-                        stats.media_received += 1;
-                        relay.remote_object(now, other, sig, head.group, head.object, payload, head.end_of_group);
-                    } else {
-                        self.hold(now, other, (sig, head, payload), relay);
-                    }
+                    stats.media_received += 1;
+                    relay.remote_object(now, other, sig, head.group, head.object, payload, head.end_of_group);
                 }
             }
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::ArrayQueue;
+use rustix::event::{EventfdFlags, eventfd};
 use streams_ingest::RtmpSession;
 
 /// Letters that may wait for one shard. Tossed datagrams beyond it are dropped and QUIC repairs them; an encoder beyond it is
@@ -51,7 +52,7 @@ pub struct Mailbox {
 impl Mailbox {
     /// An empty box with an eventfd as its bell.
     pub fn new() -> std::io::Result<Arc<Self>> {
-        let bell = File::from(crate::host::eventfd()?);
+        let bell = File::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         Ok(Arc::new(Self { letters: ArrayQueue::new(LETTERS_MAX), asleep: AtomicBool::new(false), bell }))
     }
 

@@ -12,16 +12,36 @@ pub enum Ask {
     Subscribe(FullTrackName),
     /// The sender has no subscriber any more.
     Unsubscribe(FullTrackName),
-    /// The receiver's subscription is accepted; its replay follows.
-    Accepted { name: FullTrackName, link_id: u64, priority: u8, pinned: bool, largest: Option<Location> },
+    /// The receiver's subscription is accepted; its replay follows. What the replay does not have comes from `media_seq` on
+    /// in the sender's media link.
+    Accepted(Accepted),
     /// It is refused.
     Refused { name: FullTrackName, code: u64, reason: String },
+    /// There is no room for the replay now: the receiver may ask again.
+    Busy(FullTrackName),
     /// One cached object.
     Object { link_id: u64, head: ObjectHead, payload: Bytes },
     /// The replay is complete.
     Filled { link_id: u64 },
     /// The track is over. Its last object lies before `media_seq` in the sender's media link.
     Done { link_id: u64, status: u64, media_seq: u64 },
+}
+
+/// What a shard says of a track that it begins to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The track.
+    pub name: FullTrackName,
+    /// Signature of its objects in the media link.
+    pub link_id: u64,
+    /// Publisher priority.
+    pub priority: u8,
+    /// The newest object is always kept.
+    pub pinned: bool,
+    /// The largest location that the track has reached.
+    pub largest: Option<Location>,
+    /// Number of the first frag of the media link that came after the replay was made.
+    pub media_seq: u64,
 }
 
 /// Where an object stands in its track.
@@ -63,6 +83,7 @@ const REFUSED: u8 = 4;
 const OBJECT: u8 = 5;
 const FILLED: u8 = 6;
 const DONE: u8 = 7;
+const BUSY: u8 = 8;
 
 impl Ask {
     /// Appends the message to `wire`.
@@ -70,13 +91,15 @@ impl Ask {
         match self {
             Self::Subscribe(name) => put_name(wire, SUBSCRIBE, name),
             Self::Unsubscribe(name) => put_name(wire, UNSUBSCRIBE, name),
-            Self::Accepted { name, link_id, priority, pinned, largest } => {
+            Self::Busy(name) => put_name(wire, BUSY, name),
+            Self::Accepted(Accepted { name, link_id, priority, pinned, largest, media_seq }) => {
                 put_name(wire, ACCEPTED, name);
                 put_u64(wire, *link_id);
                 wire.extend_from_slice(&[*priority, u8::from(*pinned), u8::from(largest.is_some())]);
                 let largest = largest.unwrap_or_default();
                 put_u64(wire, largest.group);
                 put_u64(wire, largest.object);
+                put_u64(wire, *media_seq);
             }
             Self::Refused { name, code, reason } => {
                 put_name(wire, REFUSED, name);
@@ -112,12 +135,14 @@ impl Ask {
                 let (name, link_id, priority) = (reader.name()?, reader.u64()?, reader.u8()?);
                 let (pinned, known) = (reader.u8()? != 0, reader.u8()? != 0);
                 let largest = Location { group: reader.u64()?, object: reader.u64()? };
-                Self::Accepted { name, link_id, priority, pinned, largest: known.then_some(largest) }
+                let (largest, media_seq) = (known.then_some(largest), reader.u64()?);
+                Self::Accepted(Accepted { name, link_id, priority, pinned, largest, media_seq })
             }
             REFUSED => {
                 let (name, code) = (reader.name()?, reader.u64()?);
                 Self::Refused { name, code, reason: String::from_utf8_lossy(reader.bytes()?).into_owned() }
             }
+            BUSY => Self::Busy(reader.name()?),
             OBJECT => {
                 let link_id = reader.u64()?;
                 let (head, payload) = ObjectHead::decode(reader.0)?;
@@ -128,6 +153,11 @@ impl Ask {
             _ => return None,
         })
     }
+}
+
+/// Whether an encoded message is [`Ask::Subscribe`] or [`Ask::Unsubscribe`]; behind its first byte it is the track's name.
+pub fn is_question(wire: &[u8]) -> bool {
+    matches!(wire.first(), Some(&(SUBSCRIBE | UNSUBSCRIBE)))
 }
 
 fn put_u64(wire: &mut Vec<u8>, value: u64) {
@@ -202,19 +232,18 @@ mod tests {
         }
     }
 
+    fn accepted(pinned: bool, largest: Option<Location>) -> Ask {
+        Ask::Accepted(Accepted { name: name(), link_id: 9, priority: 3, pinned, largest, media_seq: 11 })
+    }
+
     fn all() -> Vec<Ask> {
         let head = ObjectHead { group: 1_795_333_333_000, object: 7, end_of_group: true };
         vec![
             Ask::Subscribe(name()),
             Ask::Unsubscribe(name()),
-            Ask::Accepted { name: name(), link_id: 9, priority: 3, pinned: true, largest: None },
-            Ask::Accepted {
-                name: name(),
-                link_id: 9,
-                priority: 3,
-                pinned: false,
-                largest: Some(Location { group: 5, object: 6 }),
-            },
+            accepted(true, None),
+            accepted(false, Some(Location { group: 5, object: 6 })),
+            Ask::Busy(name()),
             Ask::Refused { name: name(), code: 0x10, reason: "no such track".into() },
             Ask::Object { link_id: 1, head, payload: Bytes::from_static(b"chunk") },
             Ask::Filled { link_id: u64::MAX },

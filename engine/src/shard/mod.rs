@@ -140,6 +140,10 @@ pub struct Shard {
     turns_idle: u64,
     busy_ns: u64,
     sleeps: u64,
+    /// When the keys of MoQT publishers were checked last.
+    publishers_checked: Instant,
+    /// Nobody new is let in.
+    draining: bool,
     /// Set when the engine stops: when the shard is done at the latest.
     stopping: Option<Instant>,
     closed_all: bool,
@@ -167,6 +171,8 @@ impl Shard {
             turns_idle: 0,
             busy_ns: 0,
             sleeps: 0,
+            publishers_checked: now,
+            draining: false,
             stopping: None,
             closed_all: false,
         }
@@ -238,6 +244,9 @@ impl Shard {
 
     /// Checks a stream key against what control has written up to now.
     pub fn admit(&mut self, key: &str) -> Admission {
+        if self.draining {
+            return Admission::Refused { reason: "this server is about to stop; connect to another one", input: None };
+        }
         self.apply_table_changes();
         self.parts.inputs.admit(self.parts.control.tables(), key, self.unix_ms)
     }
@@ -382,6 +391,13 @@ impl Shard {
 
     // ---- the end --------------------------------------------------------------------------------------------------
 
+    /// Sessions are told to go away and have `patience` for it; new ones and new encoders are refused from now on.
+    fn drain(&mut self, patience: Duration) {
+        self.draining = true;
+        self.parts.endpoint.refuse_new();
+        self.relay.drain(self.now, patience);
+    }
+
     /// Begins to stop: broadcasts end, sessions are told to go away, and after `patience` the rest is closed.
     pub fn stop(&mut self, patience: Duration) {
         if self.stopping.is_some() {
@@ -389,7 +405,7 @@ impl Shard {
         }
         self.stopping = Some(self.now + patience);
         self.with_inputs(|inputs, context| inputs.end_all(context));
-        self.relay.drain(self.now, patience);
+        self.drain(patience);
     }
 
     fn stop_step(&mut self, deadline: Instant) -> Turn {
@@ -429,6 +445,14 @@ impl SessionSink for Sink<'_> {
 
     fn stream_reset(&mut self, session: SessionId, stream: StreamId, code: u64) {
         self.relay.stream_reset(self.now, session, stream, code);
+    }
+
+    fn stream_stopped(&mut self, session: SessionId, stream: StreamId, code: u64) {
+        self.relay.stream_stopped(self.now, session, stream, code);
+    }
+
+    fn datagram(&mut self, session: SessionId, data: &[u8]) {
+        self.relay.datagram(self.now, session, data);
     }
 
     fn session_closed(&mut self, session: SessionId) {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use mp4_atom::{Atom as _, Avcc};
+use scuffle_h264::Sps;
 
 use crate::IngestError;
 
@@ -30,10 +31,9 @@ impl AvcConfig {
     /// [`IngestError::Config`] when it has no sequence or no picture parameter set, or the former cannot be read.
     pub fn parse(record: Bytes) -> Result<Self, IngestError> {
         let parts = RecordParts::parse(&record).ok_or(IngestError::Config { what: WHAT, reason: "it is cut short" })?;
-        let sps = scuffle_h264::Sps::parse_with_emulation_prevention(parts.sps)
+        let sps = Sps::parse_with_emulation_prevention(parts.sps)
             .map_err(|_| IngestError::Config { what: WHAT, reason: "its sequence parameter set cannot be read" })?;
-        let side = |value: u64| u32::try_from(value).ok().filter(|side| (1..=SIDE_MAX).contains(side));
-        let (Some(width), Some(height)) = (side(sps.width()), side(sps.height())) else {
+        let Some((width, height)) = picture_size(&sps) else {
             return Err(IngestError::Config { what: WHAT, reason: "its picture size is out of range" });
         };
         let framerate = sps.frame_rate().filter(|rate| (1.0..=FRAMERATE_MAX).contains(rate));
@@ -129,6 +129,32 @@ impl<'a> RecordParts<'a> {
     }
 }
 
+/// Width and height of the shown picture (H.264 §7.4.2.1.1: cropping is in units of chroma samples and of field rows); `None`
+/// when one is out of range.
+fn picture_size(sps: &Sps) -> Option<(u32, u32)> {
+    let chroma =
+        sps.ext.as_ref().map_or(1, |ext| if ext.separate_color_plane_flag { 0 } else { ext.chroma_format_idc });
+    // The flag is only there when frames may be coded as fields.
+    let rows: u64 = if sps.mb_adaptive_frame_field_flag.is_some() { 2 } else { 1 };
+    let (unit_x, unit_y) = match chroma {
+        1 => (2, 2 * rows),
+        2 => (2, rows),
+        _ => (1, rows),
+    };
+    let side = |blocks_minus1: u64, rows: u64, crop: u64| {
+        let coded = blocks_minus1.checked_add(1)?.checked_mul(16)?.checked_mul(rows)?;
+        u32::try_from(coded.checked_sub(crop)?).ok().filter(|side| (1..=SIDE_MAX).contains(side))
+    };
+    let (crop_x, crop_y) = match &sps.frame_crop_info {
+        Some(crop) => (
+            crop.frame_crop_left_offset.checked_add(crop.frame_crop_right_offset)?.checked_mul(unit_x)?,
+            crop.frame_crop_top_offset.checked_add(crop.frame_crop_bottom_offset)?.checked_mul(unit_y)?,
+        ),
+        None => (0, 0),
+    };
+    Some((side(sps.pic_width_in_mbs_minus1, 1, crop_x)?, side(sps.pic_height_in_map_units_minus1, rows, crop_y)?))
+}
+
 /// The first of `count` parameter sets and what follows the last; `None` when there is none or they are cut short.
 fn parameter_sets(mut rest: &[u8], count: u8) -> Option<(&[u8], &[u8])> {
     let mut first = None;
@@ -139,4 +165,46 @@ fn parameter_sets(mut rest: &[u8], count: u8) -> Option<(&[u8], &[u8])> {
         rest = tail;
     }
     Some((first?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of x264 for sizes that are no whole number of macroblocks.
+    #[test]
+    fn cropping_counts_in_the_units_of_the_chroma_and_field_format() {
+        let records = [
+            (
+                "0164001effe1001a6764001eacd940d83de6f011000003000100000300320f162d9601000668ebe3cb22c0fdf8f800",
+                854,
+                480,
+            ),
+            // Coded as fields: 1080 lines are cropped from 68 rows of macroblocks in steps of four.
+            (
+                "01640028ffe1001a67640028acd94078044fde0220000003002000000643e2c5b2c001000668fba3cb22c0fdf8f800",
+                1920,
+                1080,
+            ),
+            // 4:2:2 and 4:4:4.
+            (
+                "017a0028ffe1001b677a0028bcd940780227e27011000003000100000300320f18319601000668ebe3cb22c0fef8f800",
+                1920,
+                1080,
+            ),
+            (
+                "01f4001effe1001b67f4001e919b281b07bc5f80880000030008000003019078b16cb001000668ebe3c44844fff8f800",
+                854,
+                480,
+            ),
+        ];
+        for (hex, width, height) in records {
+            let bytes = hex.as_bytes().chunks(2).map(|pair| {
+                let digits = std::str::from_utf8(pair).expect("hex digits");
+                u8::from_str_radix(digits, 16).expect("hex digits")
+            });
+            let config = AvcConfig::parse(bytes.collect()).expect("a record of x264");
+            assert_eq!((config.width(), config.height()), (width, height), "{hex}");
+        }
+    }
 }

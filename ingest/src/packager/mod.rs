@@ -10,12 +10,15 @@
 //! **Catalog.** It is published as soon as every expected track is there (a track that the encoder's metadata rules out is not
 //! expected), and after half a second with those that are. The wait runs on media time and on the server's clock, whichever is
 //! first. With an encoder that interleaves as usual that is at the first audio frame after the first IDR, some ten milliseconds.
-//! A later track, a changed sequence header, or a bitrate measured because the encoder told none makes a new catalog.
+//! A later track, a changed sequence header, or a bitrate measured because the encoder told none makes a new catalog. So does a
+//! track that no longer comes (the encoder is back without sound, a camera died): players start with all tracks of a catalog
+//! or not at all, so it is left out until it comes again.
 
 mod audio;
 mod catalog;
 mod groups;
 mod output;
+mod presence;
 mod video;
 
 use std::collections::VecDeque;
@@ -25,6 +28,7 @@ use catalog::CatalogState;
 use groups::GroupIds;
 pub use output::{Output, PackagerConfig, PackagerCounters};
 use output::{PRIORITY_AUDIO, PRIORITY_CATALOG, PRIORITY_INIT, PRIORITY_VIDEO};
+use presence::Presence;
 use video::VideoTrack;
 
 use crate::{AacConfig, AccessUnit, AvcConfig, CodecConfig, IngestError, StreamMetadata};
@@ -56,8 +60,12 @@ pub struct Packager {
     hints: StreamMetadata,
     /// Since the start or the last reconnect.
     began: Option<Began>,
-    /// Video units came since then, whether usable or not.
-    video_seen: bool,
+    /// Decode time of the last unit.
+    last_dts_us: i64,
+    video_presence: Presence,
+    audio_presence: Presence,
+    /// Tracks that are left out of the catalog, video and audio, for they do not come.
+    gone: [bool; 2],
     /// The group that audio goes to, and the time it began; `None` while audio waits.
     audio_group: Option<(u64, i64)>,
     waiting_audio: VecDeque<AccessUnit>,
@@ -75,7 +83,10 @@ impl Packager {
             catalog: CatalogState::new(config.first_group_min),
             hints: StreamMetadata::default(),
             began: None,
-            video_seen: false,
+            last_dts_us: 0,
+            video_presence: Presence::default(),
+            audio_presence: Presence::default(),
+            gone: [false; 2],
             audio_group: None,
             waiting_audio: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -92,6 +103,7 @@ impl Packager {
     pub fn push(&mut self, unix_ms: u64, unit: AccessUnit) {
         let began = *self.began.get_or_insert(Began { dts_us: unit.dts_us, unix_ms });
         let waited_us = waited_us(began, &unit, unix_ms);
+        self.note_presence(&unit);
         let config = unit.config.clone();
         let pushed = match config.as_ref() {
             CodecConfig::Avc(avc) => self.push_video(unix_ms, avc, &unit),
@@ -100,8 +112,9 @@ impl Packager {
         self.refuse(pushed);
         self.catalog.bitrates(&self.hints, self.video.as_ref(), self.audio.as_ref());
         if self.catalog.is_stale() && (self.catalog.is_published() || self.is_complete() || waited_us >= WAIT_US_MAX) {
-            let published =
-                self.catalog.publish(unix_ms, &self.hints, self.video.as_ref(), self.audio.as_ref(), &mut self.outputs);
+            let [no_video, no_audio] = self.gone;
+            let (video, audio) = (self.video.as_ref().filter(|_| !no_video), self.audio.as_ref().filter(|_| !no_audio));
+            let published = self.catalog.publish(unix_ms, &self.hints, video, audio, &mut self.outputs);
             self.counters.catalogs = self.counters.catalogs.saturating_add(1);
             self.refuse(published);
         }
@@ -113,7 +126,7 @@ impl Packager {
         self.finish();
         self.hints = StreamMetadata::default();
         self.began = None;
-        self.video_seen = false;
+        (self.video_presence, self.audio_presence) = Default::default();
     }
 
     /// The encoder is gone: writes the open audio chunk and ends the open groups.
@@ -141,6 +154,24 @@ impl Packager {
         self.counters
     }
 
+    /// Finds tracks that no longer come, or come again.
+    fn note_presence(&mut self, unit: &AccessUnit) {
+        let step_us = unit.dts_us.saturating_sub(std::mem::replace(&mut self.last_dts_us, unit.dts_us));
+        let (own, other) = match unit.config.as_ref() {
+            CodecConfig::Avc(_) => (&mut self.video_presence, &mut self.audio_presence),
+            CodecConfig::Aac(_) => (&mut self.audio_presence, &mut self.video_presence),
+        };
+        own.unit();
+        other.others(step_us);
+        let gone = [
+            self.video.is_some() && self.video_presence.is_gone(self.hints.has_video),
+            self.audio.is_some() && self.audio_presence.is_gone(self.hints.has_audio),
+        ];
+        if std::mem::replace(&mut self.gone, gone) != gone {
+            self.catalog.mark_stale();
+        }
+    }
+
     fn refuse(&mut self, result: Result<(), IngestError>) {
         if let Err(error) = result {
             self.counters.refused = self.counters.refused.saturating_add(1);
@@ -150,13 +181,12 @@ impl Packager {
 
     /// Every track that may be expected is there.
     fn is_complete(&self) -> bool {
-        let video = self.video.is_some() || (self.hints.has_video == Some(false) && !self.video_seen);
+        let video = self.video.is_some() || (self.hints.has_video == Some(false) && !self.video_presence.is_seen());
         let audio = self.audio.is_some() || self.hints.has_audio == Some(false);
         video && audio
     }
 
     fn push_video(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), IngestError> {
-        self.video_seen = true;
         if unit.key {
             self.start_video_group(unix_ms, avc, unit)?;
         }
@@ -204,7 +234,7 @@ impl Packager {
         unit: AccessUnit,
     ) -> Result<(), IngestError> {
         if self.audio_group.is_none() {
-            let wait_us = match (self.video_seen, self.hints.has_video) {
+            let wait_us = match (self.video_presence.is_seen(), self.hints.has_video) {
                 (false, Some(false)) => 0,
                 (true, _) | (_, Some(true)) => WAIT_IDR_US_MAX,
                 (false, None) => WAIT_US_MAX,

@@ -50,8 +50,9 @@ pub enum Answer {
 pub fn push(arguments: &[&str], path: &str, answer: Answer) -> Push {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
+    // Paced, for ffmpeg ends its connection without reading what it was told: what it has not sent by then is lost.
     let ffmpeg = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error"])
+        .args(["-nostdin", "-v", "error", "-readrate", "8"])
         .args(arguments)
         .args(["-f", "flv", &format!("rtmp://127.0.0.1:{port}/{path}")])
         .stdin(Stdio::null())

@@ -52,7 +52,7 @@ pub struct ClientConfig {
     /// How long a later group waits for an earlier one; zero delivers everything as it comes.
     pub group_wait: Duration,
     /// How long a group waits when the one before it was not seen at all: its stream may have been overtaken, or it does
-    /// not exist.
+    /// not exist. Only for tracks whose group ids count by one; a jump of other ids says nothing.
     pub gap_wait: Duration,
 }
 
@@ -150,6 +150,11 @@ impl Client {
     /// Requests that are not over yet.
     pub fn requests_open(&self) -> usize {
         self.requests.len()
+    }
+
+    /// Streams of the relay that have not ended.
+    pub fn streams_open(&self) -> usize {
+        self.incoming.len()
     }
 
     /// Whether the session is over, or about to be.

@@ -10,6 +10,9 @@ use super::ObjectReceived;
 
 /// A joining FETCH that brings nothing for this long is given up; also when groups wait less, or not at all.
 const FETCH_WAIT_MIN: Duration = Duration::from_secs(1);
+/// No track that counts its groups gets as far as this. Ids that are unix milliseconds, which this service has, are beyond
+/// it since 2004.
+const COUNTED_MAX: u64 = 1 << 40;
 
 /// What may be handed to the user, in order.
 #[derive(Debug)]
@@ -54,7 +57,8 @@ struct Group {
 /// What holds objects back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Block {
-    /// The groups between the last one that is over and the first one that is here: their streams may be overtaken.
+    /// Ids count groups, and some are missing between the last one that is over and the first one that is here: their
+    /// streams may be overtaken.
     Gap,
     /// The first group does not end while a later one is here.
     Group,
@@ -74,8 +78,12 @@ pub(super) struct Order {
     groups: BTreeMap<u64, Group>,
     /// Groups below this one are over, or were given up before they came.
     floor: u64,
-    /// The group after the last one that is over.
-    next: Option<u64>,
+    /// The group of the largest object when the subscription began: it may go on.
+    joined: Option<u64>,
+    /// The last group that is over.
+    last: Option<u64>,
+    /// The newest group that began had the id after the one before it. Only then does a jump say that a group is missing.
+    counted: Option<bool>,
     /// What holds objects back, and until when.
     blocked: Option<(Block, Instant)>,
     streams_seen: u64,
@@ -93,7 +101,9 @@ impl Order {
             fetching: false,
             groups: BTreeMap::new(),
             floor: 0,
-            next: None,
+            joined: None,
+            last: None,
+            counted: None,
             blocked: None,
             streams_seen: 0,
             streams_open: 0,
@@ -104,7 +114,7 @@ impl Order {
     /// The subscription starts at or behind this place.
     pub(super) fn on_accepted(&mut self, largest: Option<Location>) {
         // The first stream that arrives need not be of the first group.
-        self.next = self.next.or(largest.map(|largest| largest.group));
+        self.joined = largest.map(|largest| largest.group);
     }
 
     pub(super) fn wait_for_fetch(&mut self) {
@@ -121,7 +131,7 @@ impl Order {
     pub(super) fn on_open(&mut self, group: u64, stream: StreamId, out: &mut Vec<Released>) -> bool {
         self.streams_seen += 1;
         if group < self.floor {
-            if self.next.is_none_or(|next| group >= next) {
+            if self.last.is_none_or(|last| group > last) {
                 // It was overtaken for so long that its turn is over: nobody has heard of it yet.
                 out.push(Released::GroupEnd { group, complete: false });
             }
@@ -179,8 +189,7 @@ impl Order {
             *until = now.checked_add(self.wait.max(FETCH_WAIT_MIN)).unwrap_or(now);
         }
         self.end_before(group, out);
-        self.groups.entry(group).or_default().begun = true;
-        self.floor = self.floor.max(group);
+        self.begin(group);
         out.push(Released::Object(object));
     }
 
@@ -209,8 +218,8 @@ impl Order {
         match self.blocked {
             Some((Block::Gap, until)) if until <= now => {
                 self.blocked = None;
-                if let Some(mut first) = self.groups.first_entry() {
-                    first.get_mut().begun = true;
+                if let Some((&first, _)) = self.groups.first_key_value() {
+                    self.begin(first);
                 }
                 self.drain(now, out);
             }
@@ -252,14 +261,13 @@ impl Order {
             self.drain_unordered(out);
             return;
         }
-        while let Some(mut first) = self.groups.first_entry() {
-            let (id, group) = (*first.key(), first.get_mut());
-            if !group.begun && self.next.is_some_and(|next| id > next) && !self.gap_wait.is_zero() {
+        while let Some((&id, group)) = self.groups.first_key_value() {
+            if !group.begun && self.skips_groups(id) && !self.gap_wait.is_zero() {
                 self.block(Block::Gap, now);
                 return;
             }
-            group.begun = true;
-            self.floor = self.floor.max(id);
+            self.begin(id);
+            let Some(group) = self.groups.get_mut(&id) else { return };
             for object in group.pending.drain(..) {
                 self.pending_len = self.pending_len.saturating_sub(object.payload.len());
                 out.push(Released::Object(object));
@@ -279,6 +287,22 @@ impl Order {
             self.finish_first(out);
         }
         self.blocked = None;
+    }
+
+    /// Whether groups before `id` are known to be missing.
+    fn skips_groups(&self, id: u64) -> bool {
+        let next = self.last.map(|last| last.saturating_add(1)).or(self.joined);
+        self.counted.unwrap_or(id < COUNTED_MAX) && next.is_some_and(|next| id > next)
+    }
+
+    /// Objects of the group are released from now on.
+    fn begin(&mut self, id: u64) {
+        self.floor = self.floor.max(id);
+        if !std::mem::replace(&mut self.groups.entry(id).or_default().begun, true)
+            && let Some(last) = self.last
+        {
+            self.counted = Some(last.checked_add(1) == Some(id));
+        }
     }
 
     fn block(&mut self, block: Block, now: Instant) {
@@ -322,7 +346,7 @@ impl Order {
             out.push(Released::Object(object));
         }
         self.floor = id.saturating_add(1);
-        self.next = Some(self.floor);
+        self.last = Some(id);
         let complete = !group.reset && group.open.is_empty();
         out.extend(group.open.into_iter().map(Released::Stop));
         out.push(Released::GroupEnd { group: id, complete });

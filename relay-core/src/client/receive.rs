@@ -118,11 +118,18 @@ impl Client {
                 self.receive_fetch(now, stream, reader, id, fin)
             }
             Incoming::Ignored => {
-                if !fin {
-                    self.incoming.insert(stream, Incoming::Ignored);
-                }
+                self.ignore(stream, fin);
                 Ok(())
             }
+        }
+    }
+
+    /// Nothing of what comes on a stream is wanted. One that has ended needs no entry.
+    fn ignore(&mut self, stream: StreamId, fin: bool) {
+        if fin {
+            self.incoming.remove(&stream);
+        } else {
+            self.incoming.insert(stream, Incoming::Ignored);
         }
     }
 
@@ -151,7 +158,7 @@ impl Client {
                 self.receive_fetch(now, stream, reader, None, fin)
             }
             Ok(StreamKind::Padding) => {
-                self.incoming.insert(stream, Incoming::Ignored);
+                self.ignore(stream, fin);
                 Ok(())
             }
             Err(DecodeError::NeedMore) => {
@@ -258,13 +265,14 @@ impl Client {
             };
             incoming.request = Some(id);
             let Some(Kind::Subscription(order)) = self.requests.get_mut(&id).map(|request| &mut request.kind) else {
-                self.incoming.insert(stream, Incoming::Ignored);
+                self.ignore(stream, fin);
                 return Ok(());
             };
             let mut out = Vec::new();
             let wanted = order.on_open(header.group, stream, &mut out);
             self.deliver(id, out);
             if !wanted {
+                self.ignore(stream, fin);
                 return Ok(());
             }
         }
@@ -275,6 +283,7 @@ impl Client {
             let object = received(&header, subgroup, object);
             self.with_order(now, id, |order, now, out| order.on_object(now, object, out));
             if matches!(self.incoming.get(&stream), Some(Incoming::Ignored)) {
+                self.ignore(stream, fin);
                 return Ok(());
             }
         }
@@ -294,7 +303,7 @@ impl Client {
             .values()
             .filter(|other| matches!(other, Incoming::Subgroup(SubgroupIn { request: None, .. })));
         if unknown.count() >= UNKNOWN_MAX {
-            self.incoming.insert(stream, Incoming::Ignored);
+            self.ignore(stream, fin);
             return Ok(());
         }
         incoming.fin |= fin;

@@ -21,7 +21,8 @@ pub enum Join {
     NextGroup,
     /// At the next object; the group it belongs to may have begun before.
     NextObject,
-    /// At the start of a group this many before the newest: 0 is the newest one. Sends a joining FETCH.
+    /// At the first group whose id is at most this much below the newest one's (MoQT-18 §10.12.2): 0 is the newest group.
+    /// That many groups only where ids count them; those of this service are unix milliseconds. Sends a joining FETCH.
     GroupsBack(u64),
     /// At this location, for objects that are published from now on.
     From(Location),

@@ -37,6 +37,8 @@ pub(crate) struct Scope {
     /// The token that came with the session, by its path or by SETUP.
     token: Option<String>,
     grant: Option<Grant>,
+    /// The key that a publish session gave.
+    publish_key: Option<String>,
 }
 
 /// Roles by path.
@@ -45,6 +47,21 @@ enum PathRole {
     Playback { id: String, token: Option<String> },
     Publish { id: String, key: String },
     Other,
+}
+
+/// Where a session comes from, as far as a token may ask.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Viewer<'a> {
+    pub(crate) ip: IpAddr,
+    /// The `Origin` that a browser gave.
+    pub(crate) origin: Option<&'a str>,
+}
+
+impl Viewer<'_> {
+    /// Scheme and host of an origin have no case (RFC 6454 §4). A client without an origin is on no list.
+    fn comes_from(self, origins: &[String]) -> bool {
+        self.origin.is_some_and(|origin| origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin)))
+    }
 }
 
 /// Why a session may not use a name.
@@ -56,6 +73,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) const NO_TRACK: Self = Self { code: RequestErrorCode::DoesNotExist, reason: "no such track here" };
+    pub(crate) const TOO_MANY_TRACKS: Self =
+        Self { code: RequestErrorCode::ExcessiveLoad, reason: "too many tracks; try again later" };
+    pub(crate) const RANGE_OVER: Self =
+        Self { code: RequestErrorCode::InvalidRange, reason: "the whole range was published already" };
     pub(crate) const NO_NAMESPACE: Self =
         Self { code: RequestErrorCode::DoesNotExist, reason: "no such namespace here" };
     const NO_RENDITION: Self =
@@ -78,7 +99,7 @@ impl Scope {
                 let namespace =
                     directory.resource(&id).map(|resource| namespace_of(&resource.org, &resource.canonical));
                 let token = setup_token(setup_tokens)?.or(token);
-                Ok(Self { role: Role::Playback, resource: id, namespace, token, grant: None })
+                Ok(Self { role: Role::Playback, resource: id, namespace, token, grant: None, publish_key: None })
             }
             PathRole::Publish { id, key } => {
                 let resource = directory.resource(&id).filter(|resource| resource.enabled);
@@ -86,15 +107,24 @@ impl Scope {
                     return Err(Fatal::new(SessionError::Unauthorized, "auth_failed: the publish key is not valid"));
                 };
                 let namespace = Some(namespace_of(&resource.org, &resource.canonical));
-                Ok(Self { role: Role::Publish, resource: id, namespace, token: None, grant: None })
+                let publish_key = Some(key);
+                Ok(Self { role: Role::Publish, resource: id, namespace, token: None, grant: None, publish_key })
             }
             PathRole::Other if open => {
-                Ok(Self { role: Role::Open, resource: String::new(), namespace: None, token: None, grant: None })
+                let resource = String::new();
+                Ok(Self { role: Role::Open, resource, namespace: None, token: None, grant: None, publish_key: None })
             }
             PathRole::Other => {
                 Err(Fatal::new(SessionError::InvalidPath, "the path is neither /playback/<id> nor /publish/<id>"))
             }
         }
+    }
+
+    /// A publish session whose input was deleted or disabled since, or whose key no longer counts.
+    pub(crate) fn lost_its_input(&self, directory: &dyn Directory, unix_now_ms: u64) -> bool {
+        let Some(key) = &self.publish_key else { return false };
+        let enabled = directory.resource(&self.resource).is_some_and(|resource| resource.enabled);
+        !enabled || !directory.publish_key_ok(&self.resource, key, unix_now_ms)
     }
 
     /// Checks the tokens of a request, or the session's own when it carries none. Playback sessions need a valid one;
@@ -104,7 +134,7 @@ impl Scope {
         tokens: &[AuthToken],
         directory: &dyn Directory,
         unix_now_ms: u64,
-        peer: IpAddr,
+        viewer: Viewer<'_>,
     ) -> Result<(), Fatal> {
         let mut shown = Vec::new();
         for token in tokens {
@@ -119,7 +149,7 @@ impl Scope {
         }
         let mut fault = AuthError::from(AuthFault::Missing);
         for token in shown {
-            match self.check(token, directory, unix_now_ms, peer) {
+            match self.check(token, directory, unix_now_ms, viewer) {
                 Ok(()) => return Ok(()),
                 Err(error) => fault = error,
             }
@@ -132,7 +162,7 @@ impl Scope {
         token: String,
         directory: &dyn Directory,
         unix_now_ms: u64,
-        peer: IpAddr,
+        viewer: Viewer<'_>,
     ) -> Result<(), AuthError> {
         let unix_now_s = unix_now_ms / 1000;
         if directory.resource(&self.resource).is_none_or(|resource| !resource.enabled) {
@@ -151,8 +181,11 @@ impl Scope {
             return Ok(());
         }
         let verified = crate::token::verify(&token, &self.resource, directory, unix_now_s)?;
-        if verified.ip.as_ref().is_some_and(|networks| !networks.iter().any(|network| contains(network, peer))) {
-            return Err(AuthFault::WrongSubject.into());
+        if verified.ip.as_ref().is_some_and(|networks| !networks.iter().any(|network| contains(network, viewer.ip))) {
+            return Err(AuthFault::WrongNetwork.into());
+        }
+        if verified.origins.as_ref().is_some_and(|origins| !viewer.comes_from(origins)) {
+            return Err(AuthFault::WrongOrigin.into());
         }
         self.namespace = Some(namespace_of(&verified.org, &verified.canonical));
         let (kid, exp_s, renditions) = (verified.kid, verified.exp_s, verified.renditions);
@@ -226,12 +259,7 @@ impl Scope {
 
 /// The close that an unacceptable token leads to.
 pub(crate) fn refused(error: AuthError) -> Fatal {
-    // interfaces: bad, expired or revoked closes with UNAUTHORIZED, expired with EXPIRED_AUTH_TOKEN.
-    let code = match error.fault {
-        AuthFault::Expired => SessionError::ExpiredAuthToken,
-        _ => SessionError::Unauthorized,
-    };
-    Fatal::new(code, error.reason())
+    Fatal::new(error.session_code(), error.reason())
 }
 
 fn namespace_of(org: &str, canonical: &str) -> Namespace {

@@ -197,6 +197,14 @@ pub(crate) struct CacheBounds {
     pub(crate) age_max: Duration,
 }
 
+/// What a bound made a cache drop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Evicted {
+    /// Bytes of framed objects.
+    pub(crate) len: usize,
+    pub(crate) groups: u64,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct GroupCache {
     groups: VecDeque<Group>,
@@ -377,9 +385,8 @@ impl GroupCache {
     }
 
     /// Drops what the bounds do not allow, oldest group first; the newest group and the newest complete one stay.
-    /// Gives the bytes freed.
-    pub(crate) fn evict(&mut self, now: Instant, bounds: CacheBounds) -> usize {
-        let before = self.len;
+    pub(crate) fn evict(&mut self, now: Instant, bounds: CacheBounds) -> Evicted {
+        let (before, mut groups) = (self.len, 0);
         while let Some(front) = self.groups.front() {
             let old = now.saturating_duration_since(front.newest_at) > bounds.age_max;
             let over = self.len > bounds.len_max || self.groups.len() >= GROUPS_MAX;
@@ -387,31 +394,35 @@ impl GroupCache {
                 break;
             }
             self.drop_front();
+            groups += 1;
         }
         self.trim_newest(bounds.len_max.saturating_mul(2));
-        before.saturating_sub(self.len)
+        Evicted { len: before.saturating_sub(self.len), groups }
     }
 
     /// Bytes of the groups that are not pinned.
     pub(crate) fn evictable_len(&self) -> usize {
-        self.groups.iter().take(self.pinned_from()).map(|group| group.len).sum()
+        let pinned: usize = self.groups.iter().skip(self.pinned_from()).map(|group| group.len).sum();
+        self.len.saturating_sub(pinned)
     }
 
-    /// Drops the oldest group that is not pinned; gives the bytes freed.
-    pub(crate) fn evict_oldest(&mut self) -> usize {
-        let before = self.len;
+    /// Drops the oldest group that is not pinned.
+    pub(crate) fn evict_oldest(&mut self) -> Evicted {
+        let (before, mut groups) = (self.len, 0);
         if self.pinned_from() > 0 {
             self.drop_front();
+            groups += 1;
         }
-        before.saturating_sub(self.len)
+        Evicted { len: before.saturating_sub(self.len), groups }
     }
 
     /// Index of the first group that stays whatever the bounds say.
     fn pinned_from(&self) -> usize {
         let newest = self.groups.len().saturating_sub(1);
-        match self.groups.iter().rposition(Group::is_complete) {
-            // Only right behind the newest one: a publisher that never ends its groups must not pin a long tail.
-            Some(complete) if complete + 1 >= newest => complete,
+        let is_complete = |index: usize| self.groups.get(index).is_some_and(Group::is_complete);
+        // Only right behind the newest one: a publisher that never ends its groups must not pin a long tail.
+        match newest.checked_sub(1) {
+            Some(before) if !is_complete(newest) && is_complete(before) => before,
             _ => newest,
         }
     }

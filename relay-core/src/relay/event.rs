@@ -8,7 +8,7 @@ use super::{CachedObject, FullTrackName, Location, Namespace, PublishDone, Role,
 #[derive(Clone, Debug)]
 pub enum RelayEvent {
     /// A track whose namespace is at `shard` got its first local subscriber: tell that shard's relay
-    /// ([`super::Relay::shard_subscribe`]). Asked again after [`super::Relay::remote_lost`].
+    /// ([`super::Relay::shard_subscribe`]). Asked again when something was lost, or when no answer came in time.
     AskShard {
         /// The shard that has the namespace.
         shard: usize,

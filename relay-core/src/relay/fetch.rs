@@ -115,7 +115,6 @@ impl Relay {
         range: Range,
         message: &Fetch,
     ) -> Result<(), Refused> {
-        let not_here = (Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason);
         if let Some(track) = self.tracks.by_name(name)
             && self.tracks.get(track).is_some_and(Track::is_live)
         {
@@ -125,7 +124,7 @@ impl Relay {
             return self.pull(now, key, request, publisher, name, range, message);
         }
         // Another shard: its objects come here by a subscription of this shard.
-        let track = self.find_or_source(now, name, false).ok_or(not_here)?;
+        let track = self.find_or_source(now, name, false).map_err(|refusal| (refusal.code, refusal.reason))?;
         if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request))
             && let RequestKind::FetchWaiting { track: waits, .. } = &mut state.kind
         {
@@ -152,7 +151,15 @@ impl Relay {
         };
         let subscription = match session.requests.get(joined_key).map(|state| &state.kind) {
             Some(RequestKind::Subscribed { subscription }) => *subscription,
-            Some(RequestKind::SubscribeWaiting { .. }) => return Ok(()),
+            Some(RequestKind::SubscribeWaiting { .. }) => {
+                // It waits for as long as the SUBSCRIBE does.
+                let deadline = session.requests.get(joined_key).and_then(|state| state.deadline);
+                if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) {
+                    state.deadline = deadline;
+                }
+                self.arm_session(now, key);
+                return Ok(());
+            }
             _ => return Err(NOT_JOINED),
         };
         let subscription = session.subscriptions.get(subscription).ok_or(NOT_JOINED)?;
@@ -364,6 +371,12 @@ impl Relay {
         if fetch.pull.is_some_and(|pull| self.pulls.get(pull).is_none()) {
             return self.abandon(key, chunk);
         }
+        if self.is_overfull(key, fetch.reader.reserved()) {
+            self.counters.streams_abandoned += 1;
+            let code = StreamResetCode::ExcessiveLoad;
+            self.push_pull(fetch.pull, PulledItem::Reset(code.to_u64()));
+            return self.abandon_with(key, chunk, code);
+        }
         self.keep(key, chunk, Receive::Fetch(fetch));
         Ok(())
     }
@@ -378,25 +391,29 @@ impl Relay {
     }
 
     pub(super) fn push_pull(&mut self, pull: Option<Key>, item: PulledItem) {
-        let len_max = self.config.cache_track_len_max;
-        let Some(state) = pull.and_then(|pull| self.pulls.get_mut(pull)) else { return };
-        let item = if state.len() > len_max {
-            // The viewer reads too slowly for what the publisher sends.
-            PulledItem::Reset(StreamResetCode::ExcessiveLoad.to_u64())
-        } else {
-            item
-        };
-        state.push(item);
-        let viewer = state.viewer.0;
+        let Some(pull) = pull else { return };
+        let (session_max, all_max) = (self.config.pulled_session_len_max, self.config.pulled_len_max);
+        let Some(viewer) = self.pulls.get(pull).map(|state| state.viewer.0) else { return };
+        let over = self.pulls.len_of(viewer) > session_max || self.pulls.len() > all_max;
+        // The viewer reads too slowly for what the publisher sends.
+        let item = if over { PulledItem::Reset(StreamResetCode::ExcessiveLoad.to_u64()) } else { item };
+        if let Some(state) = self.pulls.get_mut(pull) {
+            state.push(item);
+        }
+        self.pulls.count(pull);
         self.mark_dirty(viewer);
     }
 
     /// Nobody wants what comes on this stream.
     pub(super) fn abandon(&mut self, key: Key, chunk: Chunk<'_>) -> Result<(), Fatal> {
+        self.abandon_with(key, chunk, StreamResetCode::Cancelled)
+    }
+
+    pub(super) fn abandon_with(&mut self, key: Key, chunk: Chunk<'_>, code: StreamResetCode) -> Result<(), Fatal> {
         if let Some(session) = self.sessions.get_mut(key)
             && !chunk.fin
         {
-            session.stops.push((chunk.stream, StreamResetCode::Cancelled.to_u64()));
+            session.stops.push((chunk.stream, code.to_u64()));
             session.receive.insert(chunk.stream, Receive::Ignored);
             self.mark_dirty(key);
         }
@@ -404,7 +421,7 @@ impl Relay {
     }
 }
 
-fn joined(range: &FetchRange) -> Option<u64> {
+pub(super) fn joined(range: &FetchRange) -> Option<u64> {
     match range {
         FetchRange::Standalone { .. } => None,
         FetchRange::RelativeJoining { joining_request_id, .. }

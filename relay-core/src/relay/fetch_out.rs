@@ -11,7 +11,7 @@ use super::cache::{Group, GroupCache};
 use super::pull::{Pull, PulledItem};
 use super::session::Key;
 use super::subscription::Step;
-use super::{StreamId, Transmit};
+use super::{Counters, StreamId, Transmit};
 
 /// Where the objects come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub(crate) struct FetchOut {
     head: Vec<u8>,
     head_sent: usize,
     rest: Bytes,
+    /// Payload length of the object that is on its way.
+    under_way: Option<usize>,
     ended: bool,
     /// Bytes handed over so far.
     pub(crate) written: u64,
@@ -81,6 +83,7 @@ impl FetchOut {
             head: Vec::new(),
             head_sent: 0,
             rest: Bytes::new(),
+            under_way: None,
             ended: false,
             written: 0,
             served: 0,
@@ -99,7 +102,13 @@ impl FetchOut {
     }
 
     /// Hands at most one object of the cache over.
-    pub(crate) fn send_cached(&mut self, cache: &GroupCache, urgency: u8, io: &mut dyn Transmit) -> Step {
+    pub(crate) fn send_cached(
+        &mut self,
+        cache: &GroupCache,
+        urgency: u8,
+        counters: &mut Counters,
+        io: &mut dyn Transmit,
+    ) -> Step {
         if let Some(step) = self.prepare(urgency, io) {
             return step;
         }
@@ -114,17 +123,23 @@ impl FetchOut {
                 }
             }
         }
-        self.write(io)
+        self.write(counters, io)
     }
 
     /// Hands at most one object of a pull over.
-    pub(crate) fn send_pulled(&mut self, pull: &mut Pull, urgency: u8, io: &mut dyn Transmit) -> Step {
+    pub(crate) fn send_pulled(
+        &mut self,
+        pull: &mut Pull,
+        urgency: u8,
+        counters: &mut Counters,
+        io: &mut dyn Transmit,
+    ) -> Step {
         if let Some(step) = self.prepare(urgency, io) {
             return step;
         }
         if self.is_drained() {
             match pull.next() {
-                None => return self.write(io),
+                None => return self.write(counters, io),
                 Some(PulledItem::Object(head, payload)) => self.put(&head, payload),
                 Some(PulledItem::Missing(range, last)) => self.put_missing(range, last),
                 Some(PulledItem::End) => self.ended = true,
@@ -134,7 +149,7 @@ impl FetchOut {
                 }
             }
         }
-        self.write(io)
+        self.write(counters, io)
     }
 
     /// Its stream is open and everything begun was handed over.
@@ -251,6 +266,7 @@ impl FetchOut {
         self.begin_item();
         if self.writer.object_head(head, payload.len(), &mut self.head).is_ok() {
             self.position = Some(head.location);
+            self.under_way = Some(payload.len());
             self.rest = payload;
         }
     }
@@ -269,7 +285,7 @@ impl FetchOut {
         }
     }
 
-    fn write(&mut self, io: &mut dyn Transmit) -> Step {
+    fn write(&mut self, counters: &mut Counters, io: &mut dyn Transmit) -> Step {
         let Some(stream) = self.stream else { return Step::Idle };
         let before = (self.head_sent, self.rest.len());
         let head = self.head.get(self.head_sent..).unwrap_or_default();
@@ -301,6 +317,9 @@ impl FetchOut {
                 self.done = true;
                 return Step::Done;
             }
+        }
+        if let Some(payload_len) = self.under_way.take() {
+            counters.count_out(payload_len);
         }
         if before == (self.head_sent, self.rest.len()) { Step::Idle } else { Step::Sent }
     }

@@ -11,7 +11,8 @@ pub struct RelayConfig {
     pub sessions_max: usize,
     /// Requests (request streams open at once) a session.
     pub requests_max: usize,
-    /// Requests a session may have made in its life; each costs an id that has to be remembered while out of order.
+    /// Request ids of a session that are remembered because smaller ones were not seen yet; beyond it the oldest holes count
+    /// as seen. A session may make any number of requests in its life.
     pub request_ids_ahead_max: usize,
     /// Receiving streams a session may have open at once (data and request streams).
     pub streams_max: usize,
@@ -19,6 +20,15 @@ pub struct RelayConfig {
     pub receive_buffer_len_max: usize,
     /// Bytes of control and request messages waiting for the peer to read them; more closes the session.
     pub send_buffer_len_max: usize,
+    /// Memory a session for objects that are not whole yet; a stream beyond it is stopped with EXCESSIVE_LOAD.
+    pub unfinished_session_len_max: usize,
+    /// The same for all sessions.
+    pub unfinished_len_max: usize,
+    /// Bytes on their way from publishers to one viewer's FETCHes that the viewer has not read yet; the FETCH that goes
+    /// beyond it is reset with EXCESSIVE_LOAD.
+    pub pulled_session_len_max: usize,
+    /// The same for all viewers.
+    pub pulled_len_max: usize,
     /// One object from a publisher; a larger one closes that session.
     pub object_len_max: usize,
     /// Encoded Track Properties of a publisher's track; a track with more is refused.
@@ -27,6 +37,8 @@ pub struct RelayConfig {
     pub tracks_max: usize,
     /// Namespaces a session may announce, and prefixes it may watch.
     pub namespaces_per_session_max: usize,
+    /// Tracks of one namespace that publishers may offer by PUBLISH at once.
+    pub offers_per_namespace_max: usize,
     /// Namespaces shown in answer to one SUBSCRIBE_NAMESPACE.
     pub namespaces_shown_max: usize,
     /// Cached bytes a track; the open group and the newest complete one stay whatever their size.
@@ -45,8 +57,6 @@ pub struct RelayConfig {
     pub rendezvous_timeout_max: Duration,
     /// A track without subscribers keeps its upstream subscription for this long.
     pub linger: Duration,
-    /// Seed of the relay's own choices (track aliases), printed by simulations.
-    pub seed: u64,
 }
 
 impl Default for RelayConfig {
@@ -61,11 +71,18 @@ impl Default for RelayConfig {
             // A large key frame may overtake the SUBSCRIBE_OK that names its track.
             receive_buffer_len_max: 1024 * 1024,
             send_buffer_len_max: 1024 * 1024,
+            // Four of the largest objects at once.
+            unfinished_session_len_max: 32 * 1024 * 1024,
+            unfinished_len_max: 256 * 1024 * 1024,
+            pulled_session_len_max: 32 * 1024 * 1024,
+            pulled_len_max: 256 * 1024 * 1024,
             object_len_max: 8 * 1024 * 1024,
             // Leaves room for the longest track name in every message that carries both.
             track_properties_len_max: 16 * 1024,
             tracks_max: 8_192,
             namespaces_per_session_max: 64,
+            // Renditions, audio languages, catalogs and init tracks of one input, several times over.
+            offers_per_namespace_max: 64,
             namespaces_shown_max: 1_024,
             // About 15 s of 16 Mbit/s video.
             cache_track_len_max: 32 * 1024 * 1024,
@@ -76,7 +93,6 @@ impl Default for RelayConfig {
             upstream_timeout: Duration::from_secs(5),
             rendezvous_timeout_max: Duration::from_secs(30),
             linger: Duration::from_secs(5),
-            seed: 0,
         }
     }
 }

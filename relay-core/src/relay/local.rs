@@ -1,12 +1,13 @@
 //! Tracks of the engine's own ingest, and what all tracks share: bounds, notices and ends.
 
+use std::collections::BinaryHeap;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::wire::{FullTrackName, ObjectStatus};
 
-use super::cache::{CacheBounds, NewObject, Pushed, SubgroupEnd, SubgroupInfo};
+use super::cache::{CacheBounds, Evicted, NewObject, Pushed, SubgroupEnd, SubgroupInfo};
 use super::session::Key;
 use super::track::{Origin, TrackState};
 use super::{PublishDone, Relay, RelayEvent, TrackConfig, TrackId};
@@ -53,13 +54,16 @@ impl Relay {
         end_of_group: bool,
     ) {
         let Some(key) = self.local(id) else { return };
-        self.bare_object(now, key, group, object, payload, end_of_group);
+        let payload_len = payload.len();
+        if self.bare_object(now, key, group, object, payload, end_of_group) == Some(Pushed::New) {
+            self.counters.count_in(payload_len);
+        }
         self.publish_to_shards(key, group, 0, object);
         self.bound_cache(now, key);
         self.notify(key);
     }
 
-    /// Puts an object of subgroup 0 without properties into a track.
+    /// Puts an object of subgroup 0 without properties into a track; `None` when there is no place for it.
     pub(super) fn bare_object(
         &mut self,
         now: Instant,
@@ -68,14 +72,14 @@ impl Relay {
         object: u64,
         payload: Bytes,
         end_of_group: bool,
-    ) {
-        let Some(track) = self.tracks.get_mut(key) else { return };
+    ) -> Option<Pushed> {
+        let track = self.tracks.get_mut(key)?;
         let before = track.cache.len();
         // The one subgroup of a group always has its last object.
         let info = SubgroupInfo { id: 0, priority: track.priority, ends_group: true, first_object: object == 0 };
         if !track.cache.open_subgroup(now, group, info) {
             self.counters.objects_refused += 1;
-            return;
+            return None;
         }
         // The ingest counts a group's objects from 0 without holes: what is missing was lost on the way from another shard.
         if track.cache.last_id(group, 0).map_or(0, |last| last.saturating_add(1)) < object {
@@ -93,6 +97,7 @@ impl Relay {
             Pushed::Duplicate => self.counters.objects_duplicate += 1,
             Pushed::Late => self.counters.objects_late += 1,
         }
+        Some(pushed)
     }
 
     pub(super) fn local_group_end(&mut self, id: TrackId, group: u64) {
@@ -138,18 +143,34 @@ impl Relay {
     pub(super) fn bound_cache(&mut self, now: Instant, key: Key) {
         let bounds = CacheBounds { len_max: self.config.cache_track_len_max, age_max: self.config.cache_age_max };
         if let Some(track) = self.tracks.get_mut(key) {
-            let freed = track.cache.evict(now, bounds);
-            self.tracks.cache_len = self.tracks.cache_len.saturating_sub(freed);
+            let evicted = track.cache.evict(now, bounds);
+            self.count_evicted(evicted);
         }
-        while self.tracks.cache_len > self.config.cache_len_max {
-            let largest = self.tracks.iter().max_by_key(|(_, track)| track.cache.evictable_len());
-            let Some(largest) = largest.map(|(key, _)| key) else { return };
-            let freed = self.tracks.get_mut(largest).map_or(0, |track| track.cache.evict_oldest());
-            if freed == 0 {
-                return;
+        if self.tracks.cache_len > self.config.cache_len_max {
+            self.shrink_caches(self.config.cache_len_max / 20 * 19);
+        }
+    }
+
+    /// Drops old groups, those of the track with most of them first, until all caches together are down to `len_max`. Far
+    /// enough below the bound that not every new object has to look at all tracks for room.
+    fn shrink_caches(&mut self, len_max: usize) {
+        let tracks = self.tracks.iter().map(|(key, track)| (track.cache.evictable_len(), key));
+        let mut largest: BinaryHeap<(usize, Key)> = tracks.filter(|(len, _)| *len > 0).collect();
+        while self.tracks.cache_len > len_max
+            && let Some((_, key)) = largest.pop()
+        {
+            let Some(track) = self.tracks.get_mut(key) else { continue };
+            let evicted = track.cache.evict_oldest();
+            if track.cache.evictable_len() > 0 {
+                largest.push((track.cache.evictable_len(), key));
             }
-            self.tracks.cache_len = self.tracks.cache_len.saturating_sub(freed);
+            self.count_evicted(evicted);
         }
+    }
+
+    fn count_evicted(&mut self, evicted: Evicted) {
+        self.tracks.cache_len = self.tracks.cache_len.saturating_sub(evicted.len);
+        self.counters.groups_evicted += evicted.groups;
     }
 
     /// Everybody who follows the track may have something to send.

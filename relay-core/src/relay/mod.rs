@@ -29,8 +29,9 @@ mod publish;
 mod pull;
 mod pump;
 mod receive;
+mod receiving;
+mod remote;
 mod requests;
-
 mod session;
 mod sessions;
 mod shards;
@@ -41,6 +42,7 @@ mod timers;
 mod track;
 mod transmit;
 mod types;
+mod unresolved;
 mod upstream;
 mod watch;
 
@@ -48,6 +50,7 @@ pub use crate::directory::{Directory, Resource, SigningAlgorithm, SigningKey};
 pub use crate::wire::{Draft, FullTrackName, Location, Namespace, PublishDoneCode as PublishDone};
 pub use event::RelayEvent;
 pub use limits::RelayConfig;
+pub use offered::offered_track;
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use types::{CachedObject, Counters, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport};
 
@@ -56,12 +59,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use auth::Scope;
 use namespaces::{Namespaces, Publisher};
-use pull::Pull;
+use pull::Pulls;
 use pump::Candidate;
 use receive::Chunk;
 use session::{Key, Session};
-use shards::Orphans;
 use slab::Slab;
 use timers::Timers;
 use track::Tracks;
@@ -75,10 +78,11 @@ pub struct Relay {
     by_id: HashMap<SessionId, Key>,
     tracks: Tracks,
     namespaces: Namespaces,
-    pulls: Slab<Pull>,
+    pulls: Pulls,
+    /// Memory for what is not whole yet on the receiving streams of all sessions.
+    receiving_len: usize,
     /// Tracks of other shards by (shard, link id): key and serial.
     links: HashMap<(usize, u64), (Key, u64)>,
-    orphans: Orphans,
     /// Tracks that publishers offered on other shards, and on which.
     offers: BTreeMap<FullTrackName, Vec<usize>>,
     /// Requests that watch namespaces or tracks: session and request.
@@ -102,9 +106,9 @@ impl Relay {
             by_id: HashMap::new(),
             tracks: Tracks::default(),
             namespaces: Namespaces::default(),
-            pulls: Slab::default(),
+            pulls: Pulls::default(),
+            receiving_len: 0,
             links: HashMap::new(),
-            orphans: Orphans::default(),
             offers: BTreeMap::new(),
             namespace_watchers: Vec::new(),
             track_watchers: Vec::new(),
@@ -121,9 +125,14 @@ impl Relay {
         &self.config
     }
 
-    /// What was refused, dropped and closed so far.
+    /// What was taken, handed out, refused, dropped and closed so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Subscriptions of the sessions here, to tracks of any shard.
+    pub fn subscriptions_open(&self) -> usize {
+        self.tracks.iter().map(|(_, track)| track.subscribers.len()).sum()
     }
 
     /// Bytes of all cached objects.
@@ -165,6 +174,7 @@ impl Relay {
         if let Err(fatal) = self.receive(now, directory, key, Chunk { stream, dir, data, fin }) {
             self.close(now, key, fatal);
         }
+        self.count_receiving(key);
     }
 
     /// A datagram of a session. Objects in datagrams are dropped and counted: no track of this service uses them.
@@ -239,6 +249,18 @@ impl Relay {
         self.cut_by_resource(now, id);
     }
 
+    /// Publish sessions are asked for their key again: closes those whose input was deleted or disabled or whose key was
+    /// rotated away. Call it when the directory has changed, and now and then, for a rotated key may count for a while.
+    pub fn recheck_publishers(&mut self, now: Instant, unix_ms: u64, directory: &dyn Directory) {
+        let lost = |scope: &Scope| scope.lost_its_input(directory, unix_ms);
+        self.cut_publishers(now, lost, "auth_failed: the publish key is no longer valid");
+    }
+
+    /// Closes the publish sessions of an input; they may come back.
+    pub fn disconnect_publishers(&mut self, now: Instant, input: &str, reason: &str) {
+        self.cut_publishers(now, |scope| scope.role == Role::Publish && scope.is_about(input), reason);
+    }
+
     /// Tells every session to go away (GOAWAY) and closes the ones that are still here after `timeout`.
     pub fn drain(&mut self, now: Instant, timeout: Duration) {
         self.drain_sessions(now, timeout);
@@ -311,22 +333,28 @@ impl Relay {
         self.on_shard_unsubscribe(now, from_shard, &name);
     }
 
-    /// The answer to [`RelayEvent::AskShard`].
+    /// The answer to [`RelayEvent::AskShard`]. `false`: nobody here wants the track any more, so its objects need not be
+    /// handed over.
     #[allow(clippy::too_many_arguments)]
     pub fn remote_accepted(
         &mut self,
-        _now: Instant,
+        now: Instant,
         shard: usize,
         name: FullTrackName,
         link_id: u64,
         priority: u8,
         pinned: bool,
         largest: Option<Location>,
-    ) {
-        self.on_remote_accepted(shard, &name, link_id, priority, pinned, largest);
+    ) -> bool {
+        self.on_remote_accepted(now, shard, &name, link_id, priority, pinned, largest)
     }
 
-    /// The other answer to [`RelayEvent::AskShard`].
+    /// Another answer to [`RelayEvent::AskShard`]: the link has no room for the replay now. The question is repeated.
+    pub fn remote_busy(&mut self, now: Instant, shard: usize, name: FullTrackName) {
+        self.on_remote_busy(now, shard, &name);
+    }
+
+    /// The last answer to [`RelayEvent::AskShard`].
     pub fn remote_refused(&mut self, now: Instant, shard: usize, name: FullTrackName, code: u64, reason: &str) {
         self.on_remote_refused(now, shard, &name, code, reason);
     }
@@ -357,7 +385,12 @@ impl Relay {
     }
 
     /// This shard's reader of `shard`'s media link was overrun: every track from there refills from a new replay.
-    pub fn remote_lost(&mut self, _now: Instant, shard: usize) {
-        self.on_remote_lost(shard);
+    pub fn remote_lost(&mut self, now: Instant, shard: usize) {
+        self.on_remote_lost(now, shard);
+    }
+
+    /// Objects of one track passed by before its link id was known here: it refills from a new replay.
+    pub fn remote_missed(&mut self, now: Instant, shard: usize, link_id: u64) {
+        self.on_remote_missed(now, shard, link_id);
     }
 }

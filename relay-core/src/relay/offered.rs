@@ -21,7 +21,8 @@ fn to_namespace(track: &FullTrackName) -> Namespace {
     Namespace(front.into_iter().chain(track.namespace.0.iter().cloned()).collect())
 }
 
-fn from_namespace(namespace: &Namespace) -> Option<FullTrackName> {
+/// The offered track that a namespace of [`super::RelayEvent::NamespaceUp`] stands for; `None` for other namespaces.
+pub fn offered_track(namespace: &Namespace) -> Option<FullTrackName> {
     match namespace.fields() {
         [mark, name, fields @ ..] if mark == MARK => {
             Some(FullTrackName { namespace: Namespace(fields.to_vec()), name: name.clone() })
@@ -31,6 +32,15 @@ fn from_namespace(namespace: &Namespace) -> Option<FullTrackName> {
 }
 
 impl Relay {
+    /// Whether a session may offer a track: each one takes a place in what all other shards know.
+    pub(super) fn may_offer(&self, name: &FullTrackName) -> bool {
+        if self.tracks.by_name(name).and_then(|key| self.tracks.get(key)).is_some_and(|track| track.told) {
+            return true;
+        }
+        let told = self.tracks.iter().filter(|(_, track)| track.told && track.name.namespace == name.namespace);
+        told.count() < self.config.offers_per_namespace_max
+    }
+
     /// A session here offered a track for the first time.
     pub(super) fn tell_offer(&mut self, track: Key) {
         if let Some(state) = self.tracks.get_mut(track)
@@ -51,7 +61,7 @@ impl Relay {
 
     /// Another shard has an offered track, if `namespace` is of that form.
     pub(super) fn remote_offer_up(&mut self, now: Instant, namespace: &Namespace, shard: usize) -> bool {
-        let Some(name) = from_namespace(namespace) else { return false };
+        let Some(name) = offered_track(namespace) else { return false };
         let shards = self.offers.entry(name.clone()).or_default();
         if !shards.contains(&shard) {
             shards.push(shard);
@@ -60,14 +70,14 @@ impl Relay {
             self.attach_sources(now, track);
         }
         if self.is_watched(&name) {
-            self.find_or_source(now, &name, false);
+            self.seek(now, &name);
         }
         true
     }
 
     /// Another shard no longer has an offered track.
     pub(super) fn remote_offer_down(&mut self, namespace: &Namespace, shard: usize) -> bool {
-        let Some(name) = from_namespace(namespace) else { return false };
+        let Some(name) = offered_track(namespace) else { return false };
         if let Some(shards) = self.offers.get_mut(&name) {
             shards.retain(|known| *known != shard);
             if shards.is_empty() {
@@ -83,8 +93,13 @@ impl Relay {
         let wanted = self.offers.keys().filter(|name| name.namespace.starts_with(prefix));
         let wanted: Vec<FullTrackName> = wanted.take(self.config.namespaces_shown_max).cloned().collect();
         for name in wanted {
-            self.find_or_source(now, &name, false);
+            self.seek(now, &name);
         }
+    }
+
+    /// Nobody waits for an answer: at a bound the track stays unknown here.
+    fn seek(&mut self, now: Instant, name: &FullTrackName) {
+        let _ = self.find_or_source(now, name, false);
     }
 
     /// Whether viewers may be offered the track: a publisher offered it, here or on the shard that it comes from.
@@ -107,7 +122,7 @@ mod tests {
         let track = FullTrackName::new(Namespace::new(["a", "b"]).unwrap(), "t").unwrap();
         let namespace = to_namespace(&track);
         assert!(namespace.is_reserved());
-        assert_eq!(from_namespace(&namespace), Some(track));
-        assert_eq!(from_namespace(&Namespace::new(["a", "b"]).unwrap()), None);
+        assert_eq!(offered_track(&namespace), Some(track));
+        assert_eq!(offered_track(&Namespace::new(["a", "b"]).unwrap()), None);
     }
 }

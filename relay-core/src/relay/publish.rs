@@ -124,7 +124,7 @@ impl Relay {
                 // Its tracks are opened by the ingest, not asked for.
                 Publisher::Local => {}
                 Publisher::Session(session) => self.subscribe_upstream(now, track, session, &name),
-                Publisher::Shard(shard) => self.ask_shard(track, shard, &name),
+                Publisher::Shard(shard) => self.ask_shard(now, track, shard, &name),
             }
         }
         self.arm_track(now, track);
@@ -184,6 +184,11 @@ impl Relay {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
+        if !self.may_offer(&message.track) {
+            self.counters.tracks_refused += 1;
+            self.refuse(key, request, RequestErrorCode::ExcessiveLoad, "too many tracks of the namespace are offered");
+            return Ok(());
+        }
         let track = match self.tracks.by_name(&message.track) {
             Some(track) => track,
             None if self.tracks.len() >= self.config.tracks_max => {
@@ -236,6 +241,7 @@ impl Relay {
             return Err(Fatal::new(SessionError::DuplicateTrackAlias, format!("alias {alias} names two tracks")));
         }
         session.aliases.insert(alias, (track, state.serial));
+        session.unresolved.take_alias(alias);
         let priority = properties.number(property::DEFAULT_PUBLISHER_PRIORITY).and_then(|p| u8::try_from(p).ok());
         let priority = priority.unwrap_or(SUBSCRIBER_PRIORITY_DEFAULT);
         if let Some(origin) = state.session_origin(key) {
@@ -385,7 +391,7 @@ impl Relay {
             return;
         }
         if let Some(session) = self.sessions.get_mut(key) {
-            session.aliases.retain(|_, known| *known != (track, serial));
+            session.forget_aliases((track, serial));
         }
         self.untell_offer(track);
         self.source_lost(now, track, status);

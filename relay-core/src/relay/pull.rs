@@ -1,12 +1,13 @@
 //! A FETCH of ours to a publisher, on behalf of one viewer's FETCH.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
 use crate::wire::{FetchObjectHead, GroupOrder, Location, MissingRange};
 
 use super::session::Key;
+use super::slab::Slab;
 
 /// What came back, in order.
 #[derive(Debug)]
@@ -29,12 +30,14 @@ pub(crate) struct Pull {
     pub(crate) order: GroupOrder,
     items: VecDeque<PulledItem>,
     len: usize,
+    /// The part of the sums of [`Pulls`] that is this one's.
+    counted: usize,
     ended: bool,
 }
 
 impl Pull {
     pub(crate) fn new(publisher: (Key, Key), viewer: (Key, Key), order: GroupOrder) -> Self {
-        Self { publisher, viewer, order, items: VecDeque::new(), len: 0, ended: false }
+        Self { publisher, viewer, order, items: VecDeque::new(), len: 0, counted: 0, ended: false }
     }
 
     /// Adds what came; nothing counts after the end.
@@ -61,10 +64,61 @@ impl Pull {
     pub(crate) fn is_ended(&self) -> bool {
         self.ended
     }
+}
 
-    /// Bytes that wait for the viewer.
+/// All pulls of a shard, and what waits in them.
+#[derive(Debug, Default)]
+pub(crate) struct Pulls {
+    slab: Slab<Pull>,
+    len: usize,
+    by_viewer: HashMap<Key, usize>,
+}
+
+impl Pulls {
+    pub(crate) fn insert(&mut self, pull: Pull) -> Key {
+        self.slab.insert(pull)
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&Pull> {
+        self.slab.get(key)
+    }
+
+    /// After a change of what waits in it, [`Pulls::count`] has to follow.
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Pull> {
+        self.slab.get_mut(key)
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Pull> {
+        let pull = self.slab.remove(key)?;
+        self.add(pull.viewer.0, pull.counted, 0);
+        Some(pull)
+    }
+
+    /// Brings the sums up to date with one pull.
+    pub(crate) fn count(&mut self, key: Key) {
+        let Some(pull) = self.slab.get_mut(key) else { return };
+        let (viewer, len) = (pull.viewer.0, pull.len);
+        let before = std::mem::replace(&mut pull.counted, len);
+        self.add(viewer, before, len);
+    }
+
+    fn add(&mut self, viewer: Key, before: usize, len: usize) {
+        self.len = self.len.saturating_sub(before).saturating_add(len);
+        let of_viewer = self.by_viewer.entry(viewer).or_default();
+        *of_viewer = of_viewer.saturating_sub(before).saturating_add(len);
+        if *of_viewer == 0 {
+            self.by_viewer.remove(&viewer);
+        }
+    }
+
+    /// Bytes that wait in all of them.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes that wait for one session.
+    pub(crate) fn len_of(&self, viewer: Key) -> usize {
+        self.by_viewer.get(&viewer).copied().unwrap_or_default()
     }
 }
 

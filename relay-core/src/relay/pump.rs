@@ -11,12 +11,11 @@ use crate::wire::{ControlMessage, GroupOrder, PublishDone as PublishDoneMessage,
 
 use super::cache::GroupCache;
 use super::fetch_out::FetchSource;
-use super::pull::Pull;
+use super::pull::{Pull, Pulls};
 use super::session::{Key, Phase, RequestKind, Session};
-use super::slab::Slab;
 use super::subscription::{SendContext, Step, Subscription};
 use super::track::{Track, Tracks};
-use super::{PublishDone, Pumped, Relay, SessionId, Transmit, TransmitError};
+use super::{Counters, PublishDone, Pumped, Relay, SessionId, Transmit, TransmitError};
 
 const URGENCY_CONTROL: u8 = 0;
 const URGENCY_REQUEST: u8 = 1;
@@ -47,6 +46,17 @@ impl Candidate {
     }
 }
 
+/// What a session's data is sent with.
+struct Pump<'a> {
+    tracks: &'a Tracks,
+    pulls: &'a mut Pulls,
+    counters: &'a mut Counters,
+    now: Instant,
+    /// Our own delivery timeout.
+    timeout: Duration,
+    io: &'a mut dyn Transmit,
+}
+
 impl Relay {
     pub(super) fn pump_session(&mut self, now: Instant, id: SessionId, io: &mut dyn Transmit) -> Pumped {
         let Some(&key) = self.by_id.get(&id) else { return Pumped { more: false } };
@@ -70,8 +80,15 @@ impl Relay {
             return Pumped { more };
         }
         let mut candidates = std::mem::take(&mut self.candidates);
-        let timeout = self.config.delivery_timeout;
-        more |= pump_data(session, &self.tracks, &mut self.pulls, &mut candidates, now, timeout, io);
+        let mut pump = Pump {
+            tracks: &self.tracks,
+            pulls: &mut self.pulls,
+            counters: &mut self.counters,
+            now,
+            timeout: self.config.delivery_timeout,
+            io,
+        };
+        more |= pump_data(session, &mut candidates, &mut pump);
         candidates.clear();
         self.candidates = candidates;
         if self.finish_requests(now, key)
@@ -117,7 +134,8 @@ impl Relay {
         !fetched.is_empty() || !ended.is_empty()
     }
 
-    fn publish_done(&mut self, now: Instant, key: Key, subscription: Key, code: PublishDone) {
+    /// Ends a subscription after what was answered to it.
+    pub(super) fn publish_done(&mut self, now: Instant, key: Key, subscription: Key, code: PublishDone) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(state) = session.subscriptions.get(subscription) else { return };
         let (request, stream_count) = (state.request, Some(state.opened));
@@ -193,16 +211,8 @@ fn pump_request(session: &mut Session, request: Key, io: &mut dyn Transmit) -> b
 }
 
 /// Sends data as long as the transport takes it; `true` when something is left.
-fn pump_data(
-    session: &mut Session,
-    tracks: &Tracks,
-    pulls: &mut Slab<Pull>,
-    candidates: &mut Vec<Candidate>,
-    now: Instant,
-    timeout: Duration,
-    io: &mut dyn Transmit,
-) -> bool {
-    collect(session, tracks, pulls, candidates, io);
+fn pump_data(session: &mut Session, candidates: &mut Vec<Candidate>, pump: &mut Pump<'_>) -> bool {
+    collect(session, candidates, pump);
     candidates.sort_unstable();
     let mut blocked = false;
     let mut rest = candidates.as_mut_slice();
@@ -210,7 +220,7 @@ fn pump_data(
         let priorities = (first.subscriber_priority, first.publisher_priority);
         let same = rest.iter().take_while(|c| (c.subscriber_priority, c.publisher_priority) == priorities).count();
         let (run, later) = rest.split_at_mut(same);
-        while turn(session, tracks, pulls, run, now, timeout, &mut blocked, io) {}
+        while turn(session, run, &mut blocked, pump) {}
         rest = later;
     }
     for (_, subscription) in session.subscriptions.iter_mut() {
@@ -221,19 +231,13 @@ fn pump_data(
 }
 
 /// Finds everything that may be sent.
-fn collect(
-    session: &mut Session,
-    tracks: &Tracks,
-    pulls: &Slab<Pull>,
-    candidates: &mut Vec<Candidate>,
-    io: &mut dyn Transmit,
-) {
+fn collect(session: &mut Session, candidates: &mut Vec<Candidate>, pump: &mut Pump<'_>) {
     candidates.clear();
     for (key, subscription) in session.subscriptions.iter_mut() {
         for (stream, code) in subscription.resets.drain(..) {
-            io.reset(stream, code);
+            pump.io.reset(stream, code);
         }
-        let Some(track) = tracks.get(subscription.track).filter(|_| subscription.ready) else { continue };
+        let Some(track) = pump.tracks.get(subscription.track).filter(|_| subscription.ready) else { continue };
         subscription.ready = false;
         subscription.discover(&track.cache);
         for (index, stream) in subscription.streams.iter().enumerate() {
@@ -256,7 +260,7 @@ fn collect(
     for (key, fetch) in session.fetches.iter() {
         let idle = match fetch.source {
             FetchSource::Cache(..) => false,
-            FetchSource::Pull(pull) => pulls.get(pull).is_none_or(Pull::is_idle) && fetch.is_idle(),
+            FetchSource::Pull(pull) => pump.pulls.get(pull).is_none_or(Pull::is_idle) && fetch.is_idle(),
         };
         if !fetch.done && !idle {
             candidates.push(Candidate {
@@ -273,24 +277,14 @@ fn collect(
 }
 
 /// Among candidates of equal priorities, the owner that has got the least sends one object. `false` when none can.
-#[allow(clippy::too_many_arguments)]
-fn turn(
-    session: &mut Session,
-    tracks: &Tracks,
-    pulls: &mut Slab<Pull>,
-    run: &mut [Candidate],
-    now: Instant,
-    timeout: Duration,
-    blocked: &mut bool,
-    io: &mut dyn Transmit,
-) -> bool {
+fn turn(session: &mut Session, run: &mut [Candidate], blocked: &mut bool, pump: &mut Pump<'_>) -> bool {
     let waiting = run.iter_mut().filter(|candidate| !candidate.spent);
     // Of one owner's streams the first counts: `min_by_key` keeps the earliest of equals.
     let Some(candidate) = waiting.min_by_key(|candidate| session.share(candidate.owner)) else { return false };
     session.virtual_time = session.share(candidate.owner).max(session.virtual_time);
     let step = match candidate.owner {
-        Owner::Subscription(key) => send_object(session, tracks, key, candidate, now, timeout, io),
-        Owner::Fetch(key) => send_fetched(session, tracks, pulls, key, candidate.urgency(), io),
+        Owner::Subscription(key) => send_object(session, key, candidate, pump),
+        Owner::Fetch(key) => send_fetched(session, key, candidate.urgency(), pump),
     };
     candidate.spent = step != Step::Sent;
     *blocked |= step == Step::Blocked;
@@ -307,42 +301,40 @@ impl Session {
     }
 }
 
-fn send_object(
-    session: &mut Session,
-    tracks: &Tracks,
-    key: Key,
-    candidate: &Candidate,
-    now: Instant,
-    timeout: Duration,
-    io: &mut dyn Transmit,
-) -> Step {
+fn send_object(session: &mut Session, key: Key, candidate: &Candidate, pump: &mut Pump<'_>) -> Step {
+    let Pump { tracks, counters, now, timeout, io, .. } = pump;
     let draft = session.draft();
     let virtual_time = session.virtual_time;
     let Some(subscription) = session.subscriptions.get_mut(key) else { return Step::Idle };
     let Some(track) = tracks.get(subscription.track) else { return Step::Idle };
     let context = SendContext {
-        now,
+        now: *now,
         draft,
         alias: subscription.alias,
         urgency: candidate.urgency(),
-        timeout: effective_timeout(track, subscription, timeout),
+        timeout: effective_timeout(track, subscription, *timeout),
     };
     let Subscription { streams, opened, served, .. } = subscription;
     let Some(stream) = streams.get_mut(candidate.stream) else { return Step::Idle };
     let before = stream.written;
-    let step = stream.send(&context, &track.cache, opened, io);
+    let step = stream.send(&context, &track.cache, opened, counters, *io);
     *served = (*served).max(virtual_time).saturating_add(stream.written.saturating_sub(before));
     match step {
         Step::Late => {
             let group = stream.group;
-            stream.reset(StreamResetCode::DeliveryTimeout.to_u64(), io);
-            jump_from(subscription, group, &track.cache, io);
+            stream.reset(StreamResetCode::DeliveryTimeout.to_u64(), *io);
+            counters.groups_dropped += subscription.drop_group(group);
+            counters.groups_dropped += jump_from(subscription, group, &track.cache, *io);
         }
         Step::Behind => {
-            let (group, was_open) = (stream.group, stream.stream.is_some());
-            stream.reset(StreamResetCode::TooFarBehind.to_u64(), io);
+            let (group, was_open, begun) = (stream.group, stream.stream.is_some(), stream.written > 0);
+            stream.reset(StreamResetCode::TooFarBehind.to_u64(), *io);
+            // One that was begun and has no stream had sent all there was, and waited for a subgroup to be taken up again.
+            if was_open || !begun {
+                counters.groups_dropped += subscription.drop_group(group);
+            }
             if was_open {
-                jump_from(subscription, group, &track.cache, io);
+                counters.groups_dropped += jump_from(subscription, group, &track.cache, *io);
             }
         }
         _ => {}
@@ -350,10 +342,11 @@ fn send_object(
     step
 }
 
-/// A viewer that is too slow for `group` goes on with the newest one.
-fn jump_from(subscription: &mut Subscription, group: u64, cache: &GroupCache, io: &mut dyn Transmit) {
-    if let Some(newest) = cache.newest_group().filter(|newest| *newest > group) {
-        subscription.jump(newest, io);
+/// A viewer that is too slow for `group` goes on with the newest one. Gives the groups that count as dropped by it.
+fn jump_from(subscription: &mut Subscription, group: u64, cache: &GroupCache, io: &mut dyn Transmit) -> u64 {
+    match cache.newest_group().filter(|newest| *newest > group) {
+        Some(newest) => subscription.jump(newest, cache, io),
+        None => 0,
     }
 }
 
@@ -364,29 +357,27 @@ fn effective_timeout(track: &Track, subscription: &Subscription, ours: Duration)
     [ours, track.timeout, subscription.timeout].into_iter().flatten().min()
 }
 
-fn send_fetched(
-    session: &mut Session,
-    tracks: &Tracks,
-    pulls: &mut Slab<Pull>,
-    key: Key,
-    urgency: u8,
-    io: &mut dyn Transmit,
-) -> Step {
+fn send_fetched(session: &mut Session, key: Key, urgency: u8, pump: &mut Pump<'_>) -> Step {
+    let Pump { tracks, pulls, counters, io, .. } = pump;
     let virtual_time = session.virtual_time;
     let Some(fetch) = session.fetches.get_mut(key) else { return Step::Idle };
     let before = fetch.written;
     let step = match fetch.source {
         FetchSource::Cache(track, serial) => match tracks.get_serial(track, serial) {
-            Some(track) => fetch.send_cached(&track.cache, urgency, io),
+            Some(track) => fetch.send_cached(&track.cache, urgency, counters, *io),
             None => {
-                fetch.reset(StreamResetCode::UnknownObjectStatus, io);
+                fetch.reset(StreamResetCode::UnknownObjectStatus, *io);
                 Step::Done
             }
         },
-        FetchSource::Pull(pull) => match pulls.get_mut(pull) {
-            Some(pull) => fetch.send_pulled(pull, urgency, io),
+        FetchSource::Pull(key) => match pulls.get_mut(key) {
+            Some(pull) => {
+                let step = fetch.send_pulled(pull, urgency, counters, *io);
+                pulls.count(key);
+                step
+            }
             None => {
-                fetch.reset(StreamResetCode::Internal, io);
+                fetch.reset(StreamResetCode::Internal, *io);
                 Step::Done
             }
         },

@@ -17,6 +17,9 @@ use crate::send::SendBuffer;
 /// Longest stream type (a variable-length integer) in bytes.
 const STREAM_TYPE_LEN_MAX: usize = crate::wire::vi64::LEN_MAX;
 
+/// When a request that was refused for a bound may be made again: bounds are reached in bursts.
+const RETRY_AFTER_MS: u64 = 1_000;
+
 /// One call's worth of a stream.
 #[derive(Clone, Copy)]
 pub(super) struct Chunk<'a> {
@@ -44,8 +47,8 @@ impl Relay {
         if session.phase == Phase::Setup && (chunk.dir == Dir::Bidi || held) {
             return self.hold(key, chunk);
         }
-        if !session.receive.contains_key(&chunk.stream) {
-            if session.receive.len() >= streams_max {
+        if !session.receive.contains(chunk.stream) {
+            if session.receive.count() >= streams_max {
                 return Err(Fatal::violation(format!("more than {streams_max} streams open at once")));
             }
             let receive = match chunk.dir {
@@ -57,7 +60,7 @@ impl Relay {
             }
         }
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        match session.receive.remove(&chunk.stream) {
+        match session.receive.remove(chunk.stream) {
             None => Ok(()),
             Some(Receive::Fresh(buffer)) => self.receive_fresh(now, directory, key, chunk, buffer),
             Some(Receive::Control(reader)) => self.receive_control(now, directory, key, chunk, reader),
@@ -310,7 +313,8 @@ impl Relay {
     pub(super) fn refuse(&mut self, key: Key, request: Key, code: RequestErrorCode, reason: &str) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let reason = reason.to_owned();
-        let error = crate::wire::RequestError { code, retry_after_ms: None, reason, redirect: None };
+        let retry_after_ms = (code == RequestErrorCode::ExcessiveLoad).then_some(RETRY_AFTER_MS);
+        let error = crate::wire::RequestError { code, retry_after_ms, reason, redirect: None };
         session.answer(request, &ControlMessage::RequestError(error));
         session.finish_request(request);
         self.mark_dirty(key);

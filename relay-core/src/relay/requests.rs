@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::directory::Directory;
 use crate::wire::{AuthToken, ControlMessage, Parameters, RequestErrorCode, RequestOk, RequestUpdate, SessionError};
 
+use super::auth::Viewer;
 use super::session::{Fatal, Key, RequestKind};
 use super::track::Waiter;
 use super::{PublishDone, Relay};
@@ -36,7 +37,9 @@ impl Relay {
             (RequestKind::Told, ControlMessage::RequestOk(_) | ControlMessage::RequestError(_)) => Ok(()),
             (RequestKind::Subscribed { subscription }, ControlMessage::RequestOk(ok)) if ours => {
                 let subscription = *subscription;
-                self.apply_update(key, subscription, &ok.parameters);
+                if self.apply_update(key, subscription, &ok.parameters).is_err() {
+                    self.publish_done(now, key, subscription, PublishDone::UpdateFailed);
+                }
                 Ok(())
             }
             (RequestKind::Subscribed { subscription }, ControlMessage::RequestError(_)) if ours => {
@@ -115,9 +118,9 @@ impl Relay {
     ) -> Result<(), Fatal> {
         let unix_now_ms = self.unix_now_ms;
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        let peer = session.config.peer.ip();
+        let viewer = Viewer { ip: session.config.peer.ip(), origin: session.config.origin.as_deref() };
         let Some(scope) = session.scope.as_mut() else { return Ok(()) };
-        scope.authorize(tokens, directory, unix_now_ms, peer)?;
+        scope.authorize(tokens, directory, unix_now_ms, viewer)?;
         self.arm_session(now, key);
         Ok(())
     }
@@ -153,7 +156,16 @@ impl Relay {
             RequestKind::Subscribed { subscription } => {
                 let subscription = *subscription;
                 parameters.expires_ms = self.expires_ms(key);
-                parameters.largest_object = self.apply_update(key, subscription, &update.parameters);
+                match self.apply_update(key, subscription, &update.parameters) {
+                    Ok(largest) => parameters.largest_object = largest,
+                    Err(refusal) => {
+                        // MoQT-18 §10.8.1: "the publisher MUST also terminate the subscription by sending a PUBLISH_DONE
+                        // with error code UPDATE_FAILED."
+                        self.refuse(key, request, refusal.code, refusal.reason);
+                        self.publish_done(now, key, subscription, PublishDone::UpdateFailed);
+                        return Ok(());
+                    }
+                }
             }
             RequestKind::SubscribeWaiting { message, .. } => {
                 merge(&mut message.parameters, update.parameters);

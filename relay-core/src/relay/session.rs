@@ -10,8 +10,10 @@ use crate::wire::{
 
 use super::auth::Scope;
 use super::fetch_out::FetchOut;
+use super::receiving::Receiving;
 use super::slab::Slab;
 use super::subscription::Subscription;
+use super::unresolved::Unresolved;
 use super::{Dir, SessionConfig, SessionId, StreamId};
 use crate::send::SendBuffer;
 
@@ -19,8 +21,8 @@ use crate::send::SendBuffer;
 pub(crate) type Key = usize;
 
 /// Streams of a session that may stay half open, for the peer to end its half of a request that is over; further ones are
-/// stopped.
-const HALF_OPEN_MAX: usize = 256;
+/// stopped. Half the request streams that the transport lets a peer have open, so that these never use them up.
+const HALF_OPEN_MAX: usize = 64;
 
 /// Why a session has to be closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,12 +206,12 @@ pub(crate) struct Session {
     pub(crate) peer_control: bool,
     pub(crate) goaway_received: bool,
     pub(crate) goaway_sent: bool,
-    pub(crate) receive: HashMap<StreamId, Receive>,
+    pub(crate) receive: Receiving,
     pub(crate) held: VecDeque<Held>,
-    /// Bytes that wait for something else: streams before SETUP, objects of unknown aliases.
+    /// Bytes of those.
     pub(crate) held_len: usize,
     /// Subgroup streams whose alias is unknown so far.
-    pub(crate) unresolved: Vec<StreamId>,
+    pub(crate) unresolved: Unresolved,
     pub(crate) requests: Slab<Request>,
     pub(crate) request_by_stream: HashMap<StreamId, Key>,
     pub(crate) request_by_id: HashMap<u64, Key>,
@@ -248,10 +250,10 @@ impl Session {
             peer_control: false,
             goaway_received: false,
             goaway_sent: false,
-            receive: HashMap::new(),
+            receive: Receiving::default(),
             held: VecDeque::new(),
             held_len: 0,
-            unresolved: Vec::new(),
+            unresolved: Unresolved::default(),
             requests: Slab::default(),
             request_by_stream: HashMap::new(),
             request_by_id: HashMap::new(),
@@ -351,15 +353,25 @@ impl Session {
             if let Some(stream) = state.stream {
                 self.request_by_stream.remove(&stream);
                 if !state.receiving {
-                    self.receive.remove(&stream);
-                } else if let Some(receive) = self.receive.get_mut(&stream) {
-                    *receive = Receive::Ignored;
-                    if self.receive.len() > HALF_OPEN_MAX {
+                    self.receive.remove(stream);
+                } else if self.receive.contains(stream) {
+                    self.receive.insert(stream, Receive::Ignored);
+                    if self.receive.count() > HALF_OPEN_MAX {
                         self.stops.push((stream, StreamResetCode::Cancelled.to_u64()));
                     }
                 }
             }
         }
+    }
+
+    /// The track is no longer taken from this session: what its alias names from now on is dropped.
+    pub(crate) fn forget_aliases(&mut self, track: (Key, u64)) {
+        self.aliases.retain(|alias, known| {
+            if *known == track {
+                self.unresolved.drop_alias(*alias);
+            }
+            *known != track
+        });
     }
 
     /// Bytes that wait for the peer to read them.

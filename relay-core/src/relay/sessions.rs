@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::error::AuthFault;
-use crate::wire::{ControlMessage, Datagram, Goaway, Setup, StreamResetCode};
+use crate::wire::{ControlMessage, Datagram, Goaway, SessionError, Setup, StreamResetCode};
 
-use super::auth::refused;
+use super::auth::{Scope, refused};
 use super::cache::SubgroupEnd;
 use super::pull::PulledItem;
 use super::session::{Fatal, Key, Phase, Receive, RequestKind, Session};
@@ -69,8 +69,8 @@ impl Relay {
         session.held.clear();
         session.unresolved.clear();
         let requests: Vec<Key> = session.requests.iter().map(|(request, _)| request).collect();
-        let mut receiving: Vec<_> = std::mem::take(&mut session.receive).into_iter().collect();
-        receiving.sort_unstable_by_key(|(stream, _)| *stream);
+        let receiving = session.receive.take();
+        self.count_receiving(key);
         for (stream, receive) in receiving {
             self.stop_receiving(now, key, stream, receive, StreamResetCode::SessionClosed.to_u64());
         }
@@ -87,7 +87,7 @@ impl Relay {
         match receive {
             Receive::Subgroup(incoming) => {
                 if let Some(session) = self.sessions.get_mut(key) {
-                    session.unresolved.retain(|unresolved| *unresolved != stream);
+                    session.unresolved.remove(stream);
                 }
                 self.close_incoming(now, key, &incoming, SubgroupEnd::Reset(StreamResetCode::from_u64(code).to_u64()));
             }
@@ -99,7 +99,9 @@ impl Relay {
     pub(super) fn remove_session(&mut self, now: Instant, id: SessionId) {
         let Some(key) = self.by_id.remove(&id) else { return };
         self.take_back(now, key);
-        self.sessions.remove(key);
+        if let Some(session) = self.sessions.remove(key) {
+            self.disarm_session(&session);
+        }
     }
 
     pub(super) fn on_datagram(&mut self, now: Instant, key: Key, data: &[u8]) {
@@ -113,8 +115,11 @@ impl Relay {
 
     pub(super) fn on_stream_reset(&mut self, now: Instant, key: Key, stream: StreamId, code: u64) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        session.held.retain(|held| held.stream != stream);
-        match session.receive.remove(&stream) {
+        while let Some(position) = session.held.iter().position(|held| held.stream == stream) {
+            let held = session.held.remove(position);
+            session.held_len = session.held_len.saturating_sub(held.map_or(0, |held| held.data.len()));
+        }
+        match session.receive.remove(stream) {
             Some(Receive::Control(_)) => {
                 self.close(now, key, Fatal::violation("the control stream was reset"));
             }
@@ -127,6 +132,7 @@ impl Relay {
             Some(receive) => self.stop_receiving(now, key, stream, receive, code),
             None => {}
         }
+        self.count_receiving(key);
     }
 
     pub(super) fn on_stream_stopped(&mut self, now: Instant, key: Key, stream: StreamId) {
@@ -176,6 +182,15 @@ impl Relay {
             |session| session.scope.as_ref().is_some_and(|scope| scope.is_about(id)),
             AuthFault::UnknownResource,
         );
+    }
+
+    pub(super) fn cut_publishers(&mut self, now: Instant, lost: impl Fn(&Scope) -> bool, reason: &str) {
+        let affected = |session: &Session| session.scope.as_ref().is_some_and(&lost);
+        let keys: Vec<Key> =
+            self.sessions.iter().filter(|(_, session)| affected(session)).map(|(key, _)| key).collect();
+        for key in keys {
+            self.close(now, key, Fatal::new(SessionError::Unauthorized, reason.to_owned()));
+        }
     }
 
     fn cut(&mut self, now: Instant, affected: impl Fn(&Session) -> bool, fault: AuthFault) {

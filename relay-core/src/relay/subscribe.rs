@@ -15,6 +15,10 @@ use super::session::{Fatal, Key, RequestKind, after};
 use super::subscription::{Subscription, SubscriptionStart};
 use super::track::{TrackState, Waiter};
 
+/// Tracks of one namespace that may wait for a publisher at once, whatever their viewers' RENDEZVOUS_TIMEOUT: more than an
+/// input has. A token is good for one namespace, and must not fill the table of all.
+const WAITING_PER_NAMESPACE_MAX: usize = 32;
+
 impl Relay {
     pub(super) fn on_subscribe(
         &mut self,
@@ -33,9 +37,12 @@ impl Relay {
             let held = Duration::from_millis(ms).min(self.config.rendezvous_timeout_max);
             now.checked_add(held).unwrap_or(now)
         });
-        let Some(track) = self.find_or_source(now, &message.track, hold.is_some()) else {
-            self.refuse(key, request, Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason);
-            return Ok(());
+        let track = match self.find_or_source(now, &message.track, hold.is_some()) {
+            Ok(track) => track,
+            Err(refusal) => {
+                self.refuse(key, request, refusal.code, refusal.reason);
+                return Ok(());
+            }
         };
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         // MoQT-18 §5.1: at most one subscription to a track in this direction.
@@ -70,9 +77,12 @@ impl Relay {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
-        let Some(track) = self.find_or_source(now, &message.track, false) else {
-            self.refuse(key, request, Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason);
-            return Ok(());
+        let track = match self.find_or_source(now, &message.track, false) {
+            Ok(track) => track,
+            Err(refusal) => {
+                self.refuse(key, request, refusal.code, refusal.reason);
+                return Ok(());
+            }
         };
         let live = self.tracks.get(track).is_some_and(|track| track.is_live());
         if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) {
@@ -92,27 +102,31 @@ impl Relay {
         scope.may_read(track).err()
     }
 
-    /// The track of that name; if it is not here, a new one with its sources asked for. `None`: nobody has it, and `hold`
-    /// does not say to wait for somebody.
-    pub(super) fn find_or_source(&mut self, now: Instant, name: &FullTrackName, hold: bool) -> Option<Key> {
-        if let Some(key) = self.tracks.by_name(name) {
-            let track = self.tracks.get(key)?;
-            let sourced = track.state == TrackState::Live || !track.origins.is_empty();
-            if sourced || self.attach_sources(now, key) || hold {
-                return Some(key);
-            }
-            return None;
+    /// The track of that name; if it is not here, a new one with its sources asked for. An error: nobody has it and `hold`
+    /// does not say to wait for somebody, or a bound is reached.
+    pub(super) fn find_or_source(&mut self, now: Instant, name: &FullTrackName, hold: bool) -> Result<Key, Refusal> {
+        let known = self.tracks.by_name(name);
+        if let Some(track) = known.and_then(|key| self.tracks.get(key))
+            && (track.state == TrackState::Live || !track.origins.is_empty())
+        {
+            return known.ok_or(Refusal::NO_TRACK);
         }
-        if self.tracks.len() >= self.config.tracks_max {
+        if known.is_none() && self.tracks.len() >= self.config.tracks_max {
             self.counters.tracks_refused += 1;
-            return None;
+            return Err(Refusal::TOO_MANY_TRACKS);
         }
-        let key = self.tracks.insert(name.clone());
-        if self.attach_sources(now, key) || hold {
-            return Some(key);
+        let key = known.unwrap_or_else(|| self.tracks.insert(name.clone()));
+        if self.attach_sources(now, key) {
+            return Ok(key);
         }
-        self.tracks.remove(key);
-        None
+        if hold && (known.is_some() || self.tracks.waiting_in(&name.namespace) <= WAITING_PER_NAMESPACE_MAX) {
+            return Ok(key);
+        }
+        if known.is_none() {
+            self.remove_track(key);
+        }
+        self.counters.tracks_refused += u64::from(hold);
+        Err(if hold { Refusal::TOO_MANY_TRACKS } else { Refusal::NO_TRACK })
     }
 
     /// Lets a request wait until its track is live.
@@ -156,8 +170,7 @@ impl Relay {
         state.deadline = None;
         let Some(source) = self.tracks.get(track) else { return };
         let Some(start) = start_of(&message.parameters, &source.cache) else {
-            let reason = "the whole range was published already";
-            self.refuse(key, request, RequestErrorCode::InvalidRange, reason);
+            self.refuse(key, request, Refusal::RANGE_OVER.code, Refusal::RANGE_OVER.reason);
             return;
         };
         let (alias, properties) = (source.serial, source.properties.clone());
@@ -189,20 +202,27 @@ impl Relay {
     }
 
     /// Applies the parameters of REQUEST_UPDATE (or of the answer to our PUBLISH). Gives the largest location.
-    pub(super) fn apply_update(&mut self, key: Key, subscription: Key, parameters: &Parameters) -> Option<Location> {
-        let session = self.sessions.get_mut(key)?;
-        let state = session.subscriptions.get_mut(subscription)?;
+    ///
+    /// # Errors
+    /// The new range is over already; nothing was changed.
+    pub(super) fn apply_update(
+        &mut self,
+        key: Key,
+        subscription: Key,
+        parameters: &Parameters,
+    ) -> Result<Option<Location>, Refusal> {
+        let Some(session) = self.sessions.get_mut(key) else { return Ok(None) };
+        let Some(state) = session.subscriptions.get_mut(subscription) else { return Ok(None) };
         let track = state.track;
-        let source = self.tracks.get(track)?;
+        let Some(source) = self.tracks.get(track) else { return Ok(None) };
+        let start = start_of(parameters, &source.cache).ok_or(Refusal::RANGE_OVER)?;
         if let Some(priority) = parameters.subscriber_priority {
             state.priority = priority;
         }
         if let Some(timeout_ms) = parameters.object_delivery_timeout_ms {
             state.timeout = Some(timeout_ms).filter(|&ms| ms > 0).map(Duration::from_millis);
         }
-        if parameters.filter.is_some()
-            && let Some(start) = start_of(parameters, &source.cache)
-        {
+        if parameters.filter.is_some() {
             state.narrow(start.start, start.end_group);
         }
         match parameters.forward {
@@ -218,7 +238,7 @@ impl Relay {
         let largest = source.cache.largest();
         self.mark_dirty(key);
         self.request_new_group(track, parameters.new_group_request);
-        largest
+        Ok(largest)
     }
 
     /// The peer is no longer interested: its streams are reset.

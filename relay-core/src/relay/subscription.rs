@@ -8,7 +8,7 @@ use crate::wire::{Draft, GroupOrder, Location, StreamResetCode, SubgroupHeader, 
 
 use super::cache::{Group, GroupCache, StoredObject, Subgroup, SubgroupEnd};
 use super::session::Key;
-use super::{PublishDone, StreamId, Transmit};
+use super::{Counters, PublishDone, StreamId, Transmit};
 
 /// Header of a subgroup stream (type, alias, group, subgroup, priority) and the first object's id: at most 47 bytes.
 const HEAD_LEN_MAX: usize = 5 * vi64::LEN_MAX + 2;
@@ -81,6 +81,8 @@ pub(crate) struct OutStream {
     rest: Bytes,
     /// When the object in `rest` came.
     rest_at: Option<Instant>,
+    /// Payload length of that object.
+    payload_len: usize,
     /// Bytes handed over so far.
     pub(crate) written: u64,
     pub(crate) done: bool,
@@ -110,6 +112,7 @@ impl OutStream {
             head: Head::default(),
             rest: Bytes::new(),
             rest_at: None,
+            payload_len: 0,
             written: 0,
             done: false,
         }
@@ -149,6 +152,7 @@ impl OutStream {
         context: &SendContext,
         cache: &GroupCache,
         opened: &mut u64,
+        counters: &mut Counters,
         io: &mut dyn Transmit,
     ) -> Step {
         if self.done {
@@ -179,7 +183,7 @@ impl OutStream {
         let fin = source.is_some_and(|(group, subgroup)| {
             group.end_of(subgroup) == SubgroupEnd::Finished && self.next == subgroup.index_end()
         });
-        self.write(fin, io)
+        self.write(fin, counters, io)
     }
 
     /// Puts the next object's bytes into `head` and `rest`, on a new stream when the open one cannot carry it.
@@ -215,6 +219,7 @@ impl OutStream {
             self.rest = object.framed.clone();
         }
         self.rest_at = Some(object.at);
+        self.payload_len = object.payload_len;
         self.last = Some(object.id);
         self.next += 1;
         Step::Sent
@@ -233,7 +238,7 @@ impl OutStream {
         }
     }
 
-    fn write(&mut self, fin: bool, io: &mut dyn Transmit) -> Step {
+    fn write(&mut self, fin: bool, counters: &mut Counters, io: &mut dyn Transmit) -> Step {
         let Some(stream) = self.stream else { return Step::Idle };
         if !self.head.rest().is_empty() {
             match io.write(stream, self.head.rest(), false) {
@@ -257,6 +262,7 @@ impl OutStream {
         if !self.rest.is_empty() {
             return Step::Blocked;
         }
+        counters.count_out(self.payload_len);
         // Lets go of the object's bytes.
         self.rest = Bytes::new();
         self.rest_at = None;
@@ -336,6 +342,8 @@ pub(crate) struct Subscription {
     pub(crate) ending: Option<PublishDone>,
     /// Streams to reset at the next pump.
     pub(crate) resets: Vec<(StreamId, u64)>,
+    /// Groups that count as dropped while the cache or a cursor still has something of them.
+    dropped: Vec<u64>,
     /// Something may be ready to be sent.
     pub(crate) ready: bool,
     /// Its share so far among requests of equal priority (see `pump`).
@@ -372,6 +380,7 @@ impl Subscription {
             opened: 0,
             ending: None,
             resets: Vec::new(),
+            dropped: Vec::new(),
             ready: true,
             served: 0,
         }
@@ -386,6 +395,8 @@ impl Subscription {
         if !self.forward || self.scanned == cache.subgroup_serial() {
             return;
         }
+        let streams = &self.streams;
+        self.dropped.retain(|group| cache.group(*group).is_some() || streams.iter().any(|s| s.group == *group));
         let (scanned, first, last) = (self.scanned, self.start.group, self.end_group.unwrap_or(u64::MAX));
         self.scanned = cache.subgroup_serial();
         for group in cache.groups().rev() {
@@ -420,12 +431,23 @@ impl Subscription {
         self.ready = true;
     }
 
-    /// Gives up everything before the newest group: the viewer is too slow for the rest.
-    pub(crate) fn jump(&mut self, newest: u64, io: &mut dyn Transmit) {
-        for stream in self.streams.iter_mut().filter(|stream| stream.group < newest) {
+    /// Gives up everything before the newest group: the viewer is too slow for the rest. Gives the groups that count as
+    /// dropped by it.
+    pub(crate) fn jump(&mut self, newest: u64, cache: &GroupCache, io: &mut dyn Transmit) -> u64 {
+        let mut dropped = 0;
+        for stream in self.streams.iter_mut().filter(|stream| stream.group < newest && !stream.done) {
+            if stream.stream.is_some() || stream.is_ready(cache) {
+                dropped += count_once(&mut self.dropped, stream.group);
+            }
             stream.reset(StreamResetCode::TooFarBehind.to_u64(), io);
         }
         self.start = self.start.max(Location::new(newest, 0));
+        dropped
+    }
+
+    /// Gives up a group that the viewer was too slow for; 1 when it was not counted yet.
+    pub(crate) fn drop_group(&mut self, group: u64) -> u64 {
+        count_once(&mut self.dropped, group)
     }
 
     /// Stops all streams: they are reset by the next pump.
@@ -451,4 +473,13 @@ impl Subscription {
             _ => false,
         }
     }
+}
+
+/// A group's subgroups are given up one by one, and count as one.
+fn count_once(dropped: &mut Vec<u64>, group: u64) -> u64 {
+    if dropped.contains(&group) {
+        return 0;
+    }
+    dropped.push(group);
+    1
 }

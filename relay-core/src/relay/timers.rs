@@ -1,13 +1,13 @@
 //! Everything that happens because time has passed.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::error::AuthFault;
 use crate::wire::{RequestErrorCode, SessionError};
 
 use super::auth::refused;
+use super::fetch::joined;
 use super::session::{Fatal, Key, RequestKind, Session};
 use super::track::{Origin, TrackState, Waiter};
 use super::{Relay, SessionId};
@@ -26,28 +26,41 @@ enum Alarm {
     Sweep,
 }
 
-/// Alarms in the order they are due. Each session and track has one that counts, the earliest; when it rings, everything
-/// that is due there is done and the next one is set, so that nobody can pile up timers.
+/// Alarms in the order they are due. Each session and track has one, the earliest; when it rings, everything that is due there is done and the next one is set, so that nobody can pile up timers.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    heap: BinaryHeap<Reverse<(Instant, Alarm)>>,
+    queue: BTreeSet<(Instant, Alarm)>,
     sweeping: bool,
+}
+
+impl Timers {
+    /// Sets an alarm that is not set, or is set for `before`. An earlier time than that counts, a later one does not:
+    /// whoever rings too early is set again.
+    fn set(&mut self, before: &mut Option<Instant>, at: Instant, alarm: Alarm) {
+        if before.is_none_or(|before| at < before) {
+            self.unset(before.replace(at), alarm);
+            self.queue.insert((at, alarm));
+        }
+    }
+
+    fn unset(&mut self, before: Option<Instant>, alarm: Alarm) {
+        if let Some(before) = before {
+            self.queue.remove(&(before, alarm));
+        }
+    }
 }
 
 impl Relay {
     pub(super) fn earliest_alarm(&self) -> Option<Instant> {
-        self.timers.heap.peek().map(|Reverse((at, _))| *at)
+        self.timers.queue.first().map(|(at, _)| *at)
     }
 
     pub(super) fn ring_alarms(&mut self, now: Instant) {
-        while let Some(Reverse((at, alarm))) = self.timers.heap.peek().copied() {
-            if at > now {
-                return;
-            }
-            self.timers.heap.pop();
+        while let Some((_, alarm)) = self.timers.queue.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.queue.pop_first();
             match alarm {
-                Alarm::Session(id) => self.session_alarm(now, at, id),
-                Alarm::Track(key, serial) => self.track_alarm(now, at, key, serial),
+                Alarm::Session(id) => self.session_alarm(now, id),
+                Alarm::Track(key, serial) => self.track_alarm(now, key, serial),
                 Alarm::Sweep => self.sweep(now),
             }
         }
@@ -57,7 +70,7 @@ impl Relay {
         if !std::mem::replace(&mut self.timers.sweeping, true)
             && let Some(at) = now.checked_add(SWEEP_INTERVAL)
         {
-            self.timers.heap.push(Reverse((at, Alarm::Sweep)));
+            self.timers.queue.insert((at, Alarm::Sweep));
         }
     }
 
@@ -76,10 +89,12 @@ impl Relay {
     pub(super) fn arm_session(&mut self, now: Instant, key: Key) {
         let Some(at) = self.session_deadline(now, key) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.timer_at.is_none_or(|set| at < set) {
-            session.timer_at = Some(at);
-            self.timers.heap.push(Reverse((at, Alarm::Session(session.id))));
-        }
+        self.timers.set(&mut session.timer_at, at, Alarm::Session(session.id));
+    }
+
+    /// The session is gone, and so is its alarm.
+    pub(super) fn disarm_session(&mut self, session: &Session) {
+        self.timers.unset(session.timer_at, Alarm::Session(session.id));
     }
 
     fn session_deadline(&self, now: Instant, key: Key) -> Option<Instant> {
@@ -90,20 +105,20 @@ impl Relay {
         let expiry =
             expiry.and_then(|at_ms| now.checked_add(Duration::from_millis(at_ms.saturating_sub(self.unix_now_ms))));
         let requests = session.requests.iter().filter_map(|(_, request)| request.deadline).min();
-        [first_request, expiry, requests, session.goaway_deadline].into_iter().flatten().min()
+        let unresolved = session.unresolved.deadline();
+        [first_request, expiry, requests, unresolved, session.goaway_deadline].into_iter().flatten().min()
     }
 
-    fn session_alarm(&mut self, now: Instant, at: Instant, id: SessionId) {
+    fn session_alarm(&mut self, now: Instant, id: SessionId) {
         let Some(&key) = self.by_id.get(&id) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.timer_at != Some(at) {
-            return;
-        }
         session.timer_at = None;
         if let Some(fatal) = overdue(session, now, self.unix_now_ms, self.config.first_request_timeout) {
             self.close(now, key, fatal);
             return;
         }
+        self.abandon_late(now, key);
+        let Some(session) = self.sessions.get_mut(key) else { return };
         let late = session.requests.iter().filter(|(_, request)| request.deadline.is_some_and(|at| at <= now));
         let late: Vec<Key> = late.map(|(request, _)| request).collect();
         for request in late {
@@ -125,9 +140,15 @@ impl Relay {
                 self.refuse(key, request, RequestErrorCode::Timeout, "no publisher answered in time");
                 self.drop_waiter(now, track, Waiter::Request { session: key, request });
             }
-            RequestKind::FetchWaiting { track: None, .. } => {
-                let reason = "no such subscription in this session";
-                self.refuse(key, request, RequestErrorCode::InvalidJoiningRequestId, reason);
+            RequestKind::FetchWaiting { track: None, message } => {
+                let joined = joined(&message.range);
+                let seen = self.sessions.get(key).is_some_and(|s| joined.is_some_and(|id| s.seen.contains(id)));
+                let (code, reason) = if seen {
+                    (RequestErrorCode::Timeout, "the joined subscription was not answered in time")
+                } else {
+                    (RequestErrorCode::InvalidJoiningRequestId, "no such subscription in this session")
+                };
+                self.refuse(key, request, code, reason);
             }
             RequestKind::Upstream { track } => {
                 let track = *track;
@@ -158,24 +179,25 @@ impl Relay {
         let ends = track.origins.iter().filter_map(|origin| match origin {
             Origin::Local => None,
             Origin::Session(origin) => origin.done.map(|(_, _, until)| until),
-            Origin::Shard(origin) => origin.done.map(|(_, until)| until),
+            Origin::Shard(origin) => origin.done.map(|(_, until)| until).or(origin.retry_at()),
         });
         let ends = ends.min();
         let sought = track.state == TrackState::Waiting && track.origins.is_empty() && !track.waiters.is_empty();
         let retry = if sought { now.checked_add(RETRY_INTERVAL) } else { None };
         let Some(at) = [idle, ends, retry].into_iter().flatten().min() else { return };
-        if track.timer_at.is_none_or(|set| at < set) {
-            track.timer_at = Some(at);
-            self.timers.heap.push(Reverse((at, Alarm::Track(key, track.serial))));
+        self.timers.set(&mut track.timer_at, at, Alarm::Track(key, track.serial));
+    }
+
+    /// Removes a track, and its alarm.
+    pub(super) fn remove_track(&mut self, key: Key) {
+        if let Some(track) = self.tracks.remove(key) {
+            self.timers.unset(track.timer_at, Alarm::Track(key, track.serial));
         }
     }
 
-    fn track_alarm(&mut self, now: Instant, at: Instant, key: Key, serial: u64) {
+    fn track_alarm(&mut self, now: Instant, key: Key, serial: u64) {
         let linger = self.config.linger;
         let Some(track) = self.tracks.get_mut(key).filter(|track| track.serial == serial) else { return };
-        if track.timer_at != Some(at) {
-            return;
-        }
         track.timer_at = None;
         if track.is_unused() && track.idle_since.is_some_and(|since| now.saturating_duration_since(since) >= linger) {
             self.let_go(key);
@@ -189,7 +211,7 @@ impl Relay {
         for session in ending {
             self.check_upstream_done(now, key, session);
         }
-        self.check_remote_done(now, key);
+        self.check_remote(now, key);
         self.arm_track(now, key);
     }
 
@@ -201,7 +223,7 @@ impl Relay {
         }
         let over = matches!(track.state, TrackState::Over(_));
         if over || (track.origins.is_empty() && track.state == TrackState::Waiting) {
-            self.tracks.remove(key);
+            self.remove_track(key);
             return;
         }
         let kept = track.is_local() || track.session_origins().any(|origin| origin.offered);
@@ -220,11 +242,11 @@ impl Relay {
         for (session_key, request) in origins {
             if let Some(session) = self.sessions.get_mut(session_key) {
                 session.cancel_request(request, crate::wire::StreamResetCode::Cancelled.to_u64());
-                session.aliases.retain(|_, known| *known != (key, serial));
+                session.forget_aliases((key, serial));
             }
             self.mark_dirty(session_key);
         }
-        self.tracks.remove(key);
+        self.remove_track(key);
     }
 }
 

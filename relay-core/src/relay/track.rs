@@ -1,14 +1,13 @@
 //! One track of a shard: where it comes from, its cache, and who follows it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use crate::wire::{FullTrackName, Location, Properties};
+use crate::wire::{FullTrackName, Namespace, Properties};
 
 use super::PublishDone;
 use super::cache::GroupCache;
+use super::remote::ShardOrigin;
 use super::session::Key;
 use super::slab::Slab;
 
@@ -51,35 +50,6 @@ pub(crate) struct SessionOrigin {
     pub(crate) streams_open: u64,
     /// It sent PUBLISH_DONE: the status, the streams it opened, and how long to wait for them.
     pub(crate) done: Option<(PublishDone, Option<u64>, Instant)>,
-}
-
-/// Another shard as the source of a track.
-#[derive(Debug)]
-pub(crate) struct ShardOrigin {
-    pub(crate) shard: usize,
-    /// Known once it accepted.
-    pub(crate) link_id: Option<u64>,
-    /// Replays that were asked for and are not complete yet.
-    pub(crate) asked: u32,
-    /// Objects that wait until the last of them is; `None` when it is.
-    pub(crate) staged: Option<Staged>,
-    /// It said that the track is over; its last objects may still be on their way until then.
-    pub(crate) done: Option<(PublishDone, Instant)>,
-}
-
-/// An object or mark on its way from another shard, by its place.
-#[derive(Debug)]
-pub(crate) struct StagedObject {
-    pub(crate) payload: Bytes,
-    pub(crate) end_of_group: bool,
-}
-
-/// Objects of a replay and live ones that overtook it, in order. The number tells the marks of one place apart.
-#[derive(Debug, Default)]
-pub(crate) struct Staged {
-    pub(crate) objects: BTreeMap<(Location, u64), StagedObject>,
-    pub(crate) len: usize,
-    pub(crate) marks: u64,
 }
 
 /// Who waits for a track to become live.
@@ -197,6 +167,12 @@ impl Tracks {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Track)> {
         self.slab.iter()
+    }
+
+    /// Tracks of a namespace that wait for a source.
+    pub(crate) fn waiting_in(&self, namespace: &Namespace) -> usize {
+        let waits = |track: &Track| track.state == TrackState::Waiting && track.name.namespace == *namespace;
+        self.iter().filter(|(_, track)| waits(track)).count()
     }
 
     /// A new track that waits for a source.

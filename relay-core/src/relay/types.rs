@@ -32,7 +32,9 @@ pub struct SessionConfig {
     pub transport: Transport,
     /// `path?query` of the CONNECT request; `None` on raw QUIC.
     pub path: Option<String>,
-    /// The peer's address, for logs and events.
+    /// The `Origin` of the CONNECT request: the page that a browser runs. Clients that are no browsers need not send one.
+    pub origin: Option<String>,
+    /// The peer's address: tokens may be bound to networks.
     pub peer: SocketAddr,
 }
 
@@ -80,7 +82,7 @@ pub enum Role {
     Open,
 }
 
-/// What the relay refused, dropped and closed since it was made.
+/// What the relay took, handed out, refused, dropped and closed since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Sessions turned away because of [`super::RelayConfig::sessions_max`].
@@ -101,4 +103,35 @@ pub struct Counters {
     pub objects_late: u64,
     /// Objects that no bound of the cache had room for.
     pub objects_refused: u64,
+    /// Objects that the ingest or a publisher of this shard put into a cache, marks of an end included. What comes from
+    /// other shards is not counted, so that the sum over shards does not count an object again for crossing; nor is what
+    /// a publisher sends for one viewer's FETCH, which no cache keeps.
+    pub objects_in: u64,
+    /// Payload bytes of those.
+    pub object_bytes_in: u64,
+    /// Objects of subscriptions and fetches whose last byte a viewer's transport took: once for every viewer. An object
+    /// that was cut short is not counted.
+    pub objects_out: u64,
+    /// Payload bytes of those.
+    pub object_bytes_out: u64,
+    /// Groups that a subscription gave up because its viewer was too slow: once for every viewer and group, whether a
+    /// stream of it was reset or none could be opened in time.
+    pub groups_dropped: u64,
+    /// Groups that a cache let go for a bound of its bytes, age or number. Those of a track that goes as a whole are not
+    /// counted.
+    pub groups_evicted: u64,
+}
+
+impl Counters {
+    /// A new object came in at home.
+    pub(crate) fn count_in(&mut self, payload_len: usize) {
+        self.objects_in += 1;
+        self.object_bytes_in += payload_len as u64;
+    }
+
+    /// A viewer's transport took the last byte of an object.
+    pub(crate) fn count_out(&mut self, payload_len: usize) {
+        self.objects_out += 1;
+        self.object_bytes_out += payload_len as u64;
+    }
 }

@@ -2,15 +2,12 @@
 
 use std::time::Instant;
 
-use crate::wire::{SubgroupHeader, SubgroupId, SubgroupItem, SubgroupObject};
+use crate::wire::{StreamResetCode, SubgroupHeader, SubgroupId, SubgroupItem, SubgroupObject};
 
 use super::Relay;
 use super::cache::{NewObject, Pushed, SubgroupEnd, SubgroupInfo};
 use super::receive::Chunk;
 use super::session::{Fatal, Key, Receive, SubgroupIn};
-
-/// Subgroup streams of a session that may wait for their alias at once.
-const UNRESOLVED_MAX: usize = 64;
 
 impl Relay {
     pub(super) fn receive_subgroup(
@@ -32,7 +29,7 @@ impl Relay {
             }
         }
         if incoming.track.is_none() && !self.resolve(key, &mut incoming) {
-            return self.hold_unresolved(key, chunk, incoming);
+            return self.hold_unresolved(now, key, chunk, incoming);
         }
         self.read_objects(now, key, chunk, incoming)
     }
@@ -53,40 +50,56 @@ impl Relay {
     }
 
     /// MoQT-18 §11.4.2: a subgroup of an unknown alias is buffered for a while, for it may overtake SUBSCRIBE_OK.
-    fn hold_unresolved(&mut self, key: Key, chunk: Chunk<'_>, mut incoming: SubgroupIn) -> Result<(), Fatal> {
+    fn hold_unresolved(
+        &mut self,
+        now: Instant,
+        key: Key,
+        chunk: Chunk<'_>,
+        mut incoming: SubgroupIn,
+    ) -> Result<(), Fatal> {
         let len_max = self.config.receive_buffer_len_max;
+        // Its SUBSCRIBE_OK is overdue by then.
+        let until = now.checked_add(self.config.upstream_timeout).unwrap_or(now);
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        let known = session.unresolved.contains(&chunk.stream);
-        session.held_len = session.held_len.saturating_add(chunk.data.len());
-        if session.held_len > len_max || (!known && session.unresolved.len() >= UNRESOLVED_MAX) {
-            session.held_len = session.held_len.saturating_sub(incoming.reader.buffered());
-            session.unresolved.retain(|stream| *stream != chunk.stream);
-            self.counters.streams_abandoned += 1;
+        let alias = incoming.reader.header().map(|header| header.track_alias);
+        let dropped = alias.is_some_and(|alias| session.unresolved.is_dropped(alias));
+        if dropped || !session.unresolved.hold(chunk.stream, incoming.reader.buffered(), until, len_max) {
+            self.counters.streams_abandoned += u64::from(!dropped);
             return self.abandon(key, chunk);
-        }
-        if !known {
-            session.unresolved.push(chunk.stream);
         }
         incoming.fin |= chunk.fin;
         session.receive.insert(chunk.stream, Receive::Subgroup(incoming));
+        self.arm_session(now, key);
         Ok(())
+    }
+
+    /// Gives up the streams whose alias was not named in time.
+    pub(super) fn abandon_late(&mut self, now: Instant, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for stream in session.unresolved.take_late(now) {
+            self.counters.streams_abandoned += 1;
+            if let Some(Receive::Subgroup(SubgroupIn { fin: false, .. })) = session.receive.remove(stream) {
+                session.stops.push((stream, StreamResetCode::Cancelled.to_u64()));
+                session.receive.insert(stream, Receive::Ignored);
+            }
+        }
+        self.count_receiving(key);
+        self.mark_dirty(key);
     }
 
     /// An alias has become known: goes on with the streams that waited for it.
     pub(super) fn resume_unresolved(&mut self, now: Instant, key: Key) -> Result<(), Fatal> {
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        for stream in std::mem::take(&mut session.unresolved) {
+        for stream in session.unresolved.streams() {
             let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-            let Some(Receive::Subgroup(mut incoming)) = session.receive.remove(&stream) else { continue };
-            let buffered = incoming.reader.buffered();
-            if self.resolve(key, &mut incoming) {
-                if let Some(session) = self.sessions.get_mut(key) {
-                    session.held_len = session.held_len.saturating_sub(buffered);
-                }
+            let Some(Receive::Subgroup(mut incoming)) = session.receive.remove(stream) else { continue };
+            let resolved = self.resolve(key, &mut incoming);
+            let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
+            if resolved {
+                session.unresolved.remove(stream);
                 let chunk = Chunk { stream, dir: super::Dir::Uni, data: &[], fin: incoming.fin };
                 self.read_objects(now, key, chunk, incoming)?;
-            } else if let Some(session) = self.sessions.get_mut(key) {
-                session.unresolved.push(stream);
+            } else {
                 session.receive.insert(stream, Receive::Subgroup(incoming));
             }
         }
@@ -115,6 +128,11 @@ impl Relay {
         if chunk.fin {
             incoming.reader.finish()?;
             self.close_incoming(now, key, &incoming, SubgroupEnd::Finished);
+        } else if self.is_overfull(key, incoming.reader.reserved()) {
+            self.counters.streams_abandoned += 1;
+            let code = StreamResetCode::ExcessiveLoad;
+            self.close_incoming(now, key, &incoming, SubgroupEnd::Reset(code.to_u64()));
+            self.abandon_with(key, chunk, code)?;
         } else {
             self.keep(key, chunk, Receive::Subgroup(incoming));
         }
@@ -172,7 +190,7 @@ impl Relay {
         let (Some(subgroup), Some(state)) = (incoming.subgroup, self.tracks.get_mut(track)) else { return false };
         let before = state.cache.len();
         let adjacent = incoming.last.is_some() && state.cache.last_id(header.group, subgroup) == incoming.last;
-        let id = object.id;
+        let (id, payload_len) = (object.id, object.payload.len());
         let new = NewObject {
             id,
             status: object.status,
@@ -185,6 +203,7 @@ impl Relay {
         match pushed {
             Pushed::New => {
                 incoming.last = Some(id);
+                self.counters.count_in(payload_len);
                 self.publish_to_shards(track, header.group, subgroup, id);
                 true
             }

@@ -198,6 +198,11 @@ impl SubgroupReader {
         self.buffer.len()
     }
 
+    /// Memory held for it: its whole length once its front was read.
+    pub fn reserved(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Adds bytes of the stream. Call [`Self::next_item`] until `None` after each push: that bounds the buffer to one
     /// object.
     pub fn push(&mut self, data: &[u8]) {

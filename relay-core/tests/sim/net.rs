@@ -46,6 +46,7 @@ enum Crossing {
     Unsubscribe(FullTrackName),
     Accepted { name: FullTrackName, link_id: u64, priority: u8, pinned: bool, largest: Option<Location> },
     Refused { name: FullTrackName, code: u64, reason: String },
+    Busy(FullTrackName),
     Object { link_id: u64, object: CachedObject },
     Filled { link_id: u64 },
     Done { link_id: u64, status: PublishDone },
@@ -66,6 +67,12 @@ pub struct Net {
     sequence: u64,
     /// Shards whose media readers lose everything for now.
     pub overrun: BTreeSet<(usize, usize)>,
+    /// How much longer a replay takes than what else shards say.
+    pub replay_latency: Duration,
+    /// As many of the next replays lose their end.
+    pub ends_lost: usize,
+    /// As many of the next replays have no room.
+    pub busy: usize,
     seed: u64,
     pending: VecDeque<SessionId>,
 }
@@ -73,7 +80,7 @@ pub struct Net {
 impl Net {
     pub fn new(seed: u64, shards: Shards, config: RelayConfig) -> Self {
         let now = Instant::now();
-        let relays = (0..shards.0).map(|_| Relay::new(RelayConfig { seed, ..config.clone() })).collect();
+        let relays = (0..shards.0).map(|_| Relay::new(config.clone())).collect();
         let mut net = Self {
             now,
             start: now,
@@ -84,6 +91,9 @@ impl Net {
             crossings: BTreeMap::new(),
             sequence: 0,
             overrun: BTreeSet::new(),
+            replay_latency: Duration::ZERO,
+            ends_lost: 0,
+            busy: 0,
             seed,
             pending: VecDeque::new(),
         };
@@ -115,7 +125,8 @@ impl Net {
         let session = SessionId(id.0 as u64);
         let path = (config.transport == Transport::WebTransport).then(|| config.path.clone());
         let peer: SocketAddr = "192.0.2.7:40000".parse().unwrap();
-        let setup = SessionConfig { draft: Draft::D18, transport: config.transport, path, peer };
+        let origin = path.is_some().then(|| "https://player.example".to_owned());
+        let setup = SessionConfig { draft: Draft::D18, transport: config.transport, path, origin, peer };
         self.relays[shard].session_open(self.now, session, setup);
         let seed = self.seed.wrapping_mul(31).wrapping_add(id.0 as u64);
         self.peers.push(Peer {
@@ -293,12 +304,21 @@ impl Net {
         match event.clone() {
             RelayEvent::AskShard { shard, name } => self.send(from, shard, Crossing::Subscribe(name)),
             RelayEvent::DropShard { shard, name } => self.send(from, shard, Crossing::Unsubscribe(name)),
+            RelayEvent::AnswerShard { shard, name, .. } if self.busy > 0 => {
+                self.busy -= 1;
+                self.send(from, shard, Crossing::Busy(name));
+            }
             RelayEvent::AnswerShard { shard, name, link_id, priority, pinned, largest, replay } => {
                 self.send(from, shard, Crossing::Accepted { name, link_id, priority, pinned, largest });
+                let latency = SHARD_LATENCY + self.replay_latency;
                 for object in replay {
-                    self.send(from, shard, Crossing::Object { link_id, object });
+                    self.send_after(latency, from, shard, Crossing::Object { link_id, object });
                 }
-                self.send(from, shard, Crossing::Filled { link_id });
+                if self.ends_lost > 0 {
+                    self.ends_lost -= 1;
+                } else {
+                    self.send_after(latency, from, shard, Crossing::Filled { link_id });
+                }
             }
             RelayEvent::RefuseShard { shard, name, code, reason } => {
                 self.send(from, shard, Crossing::Refused { name, code, reason });
@@ -332,8 +352,12 @@ impl Net {
     }
 
     fn send(&mut self, from: usize, to: usize, crossing: Crossing) {
+        self.send_after(SHARD_LATENCY, from, to, crossing);
+    }
+
+    fn send_after(&mut self, latency: Duration, from: usize, to: usize, crossing: Crossing) {
         self.sequence += 1;
-        self.crossings.insert((self.now + SHARD_LATENCY, self.sequence), (from, to, crossing));
+        self.crossings.insert((self.now + latency, self.sequence), (from, to, crossing));
     }
 
     fn cross(&mut self, from: usize, to: usize, crossing: Crossing) {
@@ -345,6 +369,7 @@ impl Net {
                 relay.remote_accepted(now, from, name, link_id, priority, pinned, largest);
             }
             Crossing::Refused { name, code, reason } => relay.remote_refused(now, from, name, code, &reason),
+            Crossing::Busy(name) => relay.remote_busy(now, from, name),
             Crossing::Object { link_id, object } => {
                 let CachedObject { group, object, payload, end_of_group } = object;
                 relay.remote_object(now, from, link_id, group, object, payload, end_of_group);

@@ -62,6 +62,8 @@ pub struct Pipe {
     pub closed: Option<(u64, String)>,
     /// Every reset that was sent.
     pub resets: Vec<u64>,
+    /// Streams of the other side that were stopped.
+    pub stops: HashSet<StreamId>,
     pub bytes_written: u64,
 }
 
@@ -83,6 +85,7 @@ impl Pipe {
             ended: HashSet::new(),
             closed: None,
             resets: Vec::new(),
+            stops: HashSet::new(),
             bytes_written: 0,
         }
     }
@@ -109,6 +112,15 @@ impl Pipe {
     pub fn take_arrived(&mut self, now: Instant) -> Option<Packet> {
         let entry = self.flying.first_entry()?;
         if entry.key().0 > now { None } else { Some(entry.remove()) }
+    }
+
+    /// What is on its way on a stream, in order.
+    pub fn written_on(&self, stream: StreamId) -> Vec<Bytes> {
+        let data = self.flying.values().filter_map(|packet| match packet {
+            Packet::Data { stream: other, data, .. } if *other == stream => Some(data.clone()),
+            _ => None,
+        });
+        data.collect()
     }
 
     fn dir(stream: StreamId) -> Dir {
@@ -194,6 +206,7 @@ impl Transmit for Pipe {
     }
 
     fn stop(&mut self, stream: StreamId, code: u64) {
+        self.stops.insert(stream);
         self.fly(None, Packet::Stop { stream, code });
     }
 

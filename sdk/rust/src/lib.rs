@@ -12,7 +12,8 @@
 //! ```
 //!
 //! [`play`] does everything for one person watching: it picks the tracks, writes one file, and reconnects. [`Viewer`] is the
-//! session by itself, for programs with many viewers in one runtime.
+//! session by itself, for programs with many viewers in one runtime. Both stand on [`Session`], which speaks the protocol's own
+//! terms.
 
 mod error;
 mod mp4;
@@ -28,7 +29,8 @@ mod testing;
 mod tests;
 
 pub use error::{PlayError, PlayErrorKind};
-pub use options::{PlayEvent, PlayOptions, PlaySummary, Trust};
+pub use options::{OpenPart, PlayEvent, PlayOptions, PlaySummary, Stop, Trust};
 pub use play::play;
+pub use tls::PinnedVerifier;
 pub use url::PlaybackUrl;
-pub use viewer::{Client, Delivery, TrackId, Viewer, ViewerEvent};
+pub use viewer::{Client, Delivery, Session, TrackId, Viewer, ViewerEvent};

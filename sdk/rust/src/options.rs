@@ -1,6 +1,8 @@
 //! What `play` is told and what it tells.
 
 use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
@@ -17,6 +19,13 @@ pub enum Trust {
     CaPem(Vec<u8>),
 }
 
+/// Opens the parts of a recording, counted from 1. A file has one decoder set-up a track: when a broadcast changes its own (its
+/// encoder came back with another picture size), the recording goes on in the next part. An error ends the playing.
+pub type OpenPart = Box<dyn FnMut(u32) -> io::Result<Box<dyn AsyncWrite + Send + Unpin>> + Send>;
+
+/// Ends the playing in good order, as the end of `for_duration` does, when it is done.
+pub type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// How to watch. [`PlayOptions::new`] gives the usual way.
 pub struct PlayOptions {
     /// `moqt://HOST:PORT/playback/<id>?tok=<jwt>`.
@@ -27,8 +36,10 @@ pub struct PlayOptions {
     pub rendition: Option<String>,
     /// How long to watch, counted on the clock from the first object; `None` is to the end.
     pub for_duration: Option<Duration>,
+    /// Watch until this is done; `None` is to the end.
+    pub stop: Option<Stop>,
     /// Where the fragmented MP4 goes; `None` watches and writes nothing.
-    pub output: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    pub output: Option<OpenPart>,
     /// Connect again by itself when the connection is lost.
     pub reconnect: bool,
     /// Send [`PlayEvent::Stats`] once a second.
@@ -43,6 +54,7 @@ impl PlayOptions {
             trust,
             rendition: None,
             for_duration: None,
+            stop: None,
             output: None,
             reconnect: true,
             stats: false,
@@ -58,6 +70,7 @@ impl fmt::Debug for PlayOptions {
             .field("trust", &self.trust)
             .field("rendition", &self.rendition)
             .field("for_duration", &self.for_duration)
+            .field("stop", &self.stop.is_some())
             .field("output", &self.output.is_some())
             .field("reconnect", &self.reconnect)
             .field("stats", &self.stats)
@@ -94,6 +107,8 @@ pub enum PlayEvent {
         /// Why the session is gone.
         reason: String,
     },
+    /// The broadcast's decoder settings changed, and the recording goes on in this part.
+    NextPart(u32),
     /// Once a second, when asked for.
     Stats(PlaySummary),
 }
@@ -115,8 +130,10 @@ pub struct PlaySummary {
     pub objects: u64,
     /// Their payload, bytes.
     pub payload_bytes: u64,
-    /// Bytes written.
+    /// Bytes written, of all parts.
     pub written_bytes: u64,
+    /// Files that the recording takes; 0 when nothing is written.
+    pub parts: u32,
     /// Groups of the video track (or of audio when there is no video) that were begun.
     pub groups: u64,
     /// Objects that came too late or twice and were left out.

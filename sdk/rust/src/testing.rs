@@ -236,7 +236,7 @@ async fn accept(endpoint: Endpoint, service: Arc<Service>, relay: Arc<Mutex<Rela
 async fn session(connection: Connection, id: SessionId, service: Arc<Service>, relay: Arc<Mutex<Relay>>) {
     let mut streams = Streams::new(&connection);
     let (transport, peer) = (Transport::Quic, connection.remote_address());
-    let config = SessionConfig { draft: Draft::D18, transport, path: None, peer };
+    let config = SessionConfig { draft: Draft::D18, transport, path: None, origin: None, peer };
     relay.lock().unwrap().session_open(Instant::now(), id, config);
     let mut pump = tokio::time::interval(PUMP_INTERVAL);
     loop {

@@ -7,7 +7,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::mp4::source::{Folder, audio, decode_complaints, probe, video};
 use crate::testing::{FRAME_RATE, Server, Service};
-use crate::{Client, Delivery, PlayErrorKind, PlayEvent, PlayOptions, PlaybackUrl, Trust, Viewer, ViewerEvent, play};
+use crate::{
+    Client, Delivery, OpenPart, PlayErrorKind, PlayEvent, PlayOptions, PlaybackUrl, Trust, Viewer, ViewerEvent, play,
+};
 
 /// No story here takes longer, even on a busy machine.
 const STORY_MAX: Duration = Duration::from_secs(60);
@@ -25,10 +27,11 @@ fn pinned(service: &Service) -> Trust {
     Trust::PinnedCertPem(service.certificate_pem.clone().into_bytes())
 }
 
-async fn file(folder: &Folder) -> (std::path::PathBuf, tokio::fs::File) {
+/// A recording's file, and how it is opened.
+fn file(folder: &Folder) -> (std::path::PathBuf, OpenPart) {
     let path = folder.0.join("played.mp4");
-    let file = tokio::fs::File::create(&path).await.unwrap();
-    (path, file)
+    let file = path.clone();
+    (path, Box::new(move |_| Ok(Box::new(tokio::fs::File::from_std(std::fs::File::create(&file)?)) as Box<_>)))
 }
 
 #[tokio::test]
@@ -36,9 +39,9 @@ async fn a_broadcast_is_played_into_a_file_that_decodes_without_a_complaint() {
     let folder = Folder::new("play");
     let service = service(&folder);
     let server = start(&service);
-    let (path, file) = file(&folder).await;
+    let (path, file) = file(&folder);
     let mut options = PlayOptions::new(service.url(server.address, 600), pinned(&service));
-    options.output = Some(Box::new(file));
+    options.output = Some(file);
     options.for_duration = Some(Duration::from_secs(3));
     let summary = timeout(STORY_MAX, play(options, |_| {})).await.unwrap().unwrap();
 
@@ -61,9 +64,9 @@ async fn a_restarted_server_is_found_again_and_the_file_stays_whole() {
     let service = service(&folder);
     let server = start(&service);
     let address = server.address;
-    let (path, file) = file(&folder).await;
+    let (path, file) = file(&folder);
     let mut options = PlayOptions::new(service.url(address, 600), pinned(&service));
-    options.output = Some(Box::new(file));
+    options.output = Some(file);
     options.for_duration = Some(Duration::from_secs(6));
     options.stats = true;
     let events = Arc::new(Mutex::new(Vec::new()));
@@ -84,6 +87,42 @@ async fn a_restarted_server_is_found_again_and_the_file_stays_whole() {
     assert_eq!(decode_complaints(&path), "");
     let frames: u64 = probe(&path, "v:0", "stream=nb_read_frames")[0].parse().unwrap();
     assert!(frames > 3 * FRAME_RATE, "{frames}");
+}
+
+#[tokio::test]
+async fn playing_that_is_stopped_leaves_a_whole_file_with_all_that_came() {
+    let folder = Folder::new("stop");
+    let service = service(&folder);
+    let server = start(&service);
+    let (path, file) = file(&folder);
+    let mut options = PlayOptions::new(service.url(server.address, 600), pinned(&service));
+    options.output = Some(file);
+    options.stats = true;
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    options.stop = Some(Box::pin(async { stopped.await.unwrap() }));
+    let mut stop = Some(stop);
+    let playing = play(options, move |event| {
+        if matches!(&event, PlayEvent::Stats(summary) if summary.objects > 3 * FRAME_RATE) {
+            let _ = stop.take().map(|stop| stop.send(()));
+        }
+    });
+    let summary = timeout(STORY_MAX, playing).await.unwrap().unwrap();
+    assert_eq!(decode_complaints(&path), "");
+    assert_eq!(summary.written_bytes, std::fs::metadata(&path).unwrap().len());
+    let frames: u64 = probe(&path, "v:0", "stream=nb_read_frames")[0].parse().unwrap();
+    assert!(frames > FRAME_RATE, "{frames} frames, {summary:?}");
+}
+
+#[tokio::test]
+async fn playing_is_stopped_while_there_is_nobody_to_play_from() {
+    let folder = Folder::new("stop-early");
+    let service = service(&folder);
+    // A port that takes packets and never answers.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut options = PlayOptions::new(service.url(silent.local_addr().unwrap(), 600), pinned(&service));
+    options.stop = Some(Box::pin(sleep(Duration::from_millis(50))));
+    let summary = timeout(Duration::from_secs(5), play(options, |_| {})).await.unwrap().unwrap();
+    assert_eq!((summary.objects, summary.join_time), (0, None));
 }
 
 #[tokio::test]

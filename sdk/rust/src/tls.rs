@@ -21,7 +21,7 @@ pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, PlayError> {
         Trust::System => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
         Trust::CaPem(pem) => builder.with_root_certificates(roots(certificates(pem)?)?).with_no_client_auth(),
         Trust::PinnedCertPem(pem) => {
-            let verifier = PinnedVerifier { pinned: certificates(pem)?, provider };
+            let verifier = PinnedVerifier::new(certificates(pem)?, None, provider);
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
         }
     };
@@ -58,27 +58,42 @@ fn system_roots() -> Result<RootCertStore, PlayError> {
     Ok(store)
 }
 
-/// Believes the pinned certificates and no other. Names, dates and issuers do not count, for the pin is the identity; that the
-/// server holds the key is checked as always.
+/// Believes the pinned certificates, and of all others those that another verifier believes, if there is one. Names, dates and
+/// issuers of a pinned certificate do not count, for the pin is the identity; that the server holds the key is checked as always.
 #[derive(Debug)]
-struct PinnedVerifier {
+pub struct PinnedVerifier {
     pinned: Vec<CertificateDer<'static>>,
+    otherwise: Option<Arc<dyn ServerCertVerifier>>,
     provider: Arc<CryptoProvider>,
+}
+
+impl PinnedVerifier {
+    /// Believes `pinned`, and what `otherwise` believes.
+    pub fn new(
+        pinned: Vec<CertificateDer<'static>>,
+        otherwise: Option<Arc<dyn ServerCertVerifier>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Self {
+        Self { pinned, otherwise, provider }
+    }
 }
 
 impl ServerCertVerifier for PinnedVerifier {
     fn verify_server_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.pinned.iter().any(|pinned| pinned == end_entity) {
+        if self.pinned.iter().any(|pinned| pinned == certificate) {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        match &self.otherwise {
+            Some(otherwise) => otherwise.verify_server_cert(certificate, intermediates, name, ocsp_response, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        }
     }
 
     fn verify_tls12_signature(

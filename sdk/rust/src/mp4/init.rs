@@ -49,11 +49,12 @@ impl TrackInit {
             default_sample_duration: default_sample_duration.unwrap_or(0),
         })
     }
+}
 
-    /// Whether media made for `other` plays with this one's decoder set-up.
-    pub fn same_decoder(&self, other: &Self) -> bool {
-        self.stsd == other.stsd && self.timescale == other.timescale
-    }
+/// Whether media of both init segments plays with one decoder set-up, which is all that a track of one file can have.
+pub(crate) fn same_decoder(one: &Bytes, other: &Bytes) -> Result<bool, Mp4Error> {
+    let (one, other) = (TrackInit::parse(one)?, TrackInit::parse(other)?);
+    Ok(one.stsd == other.stsd && one.timescale == other.timescale)
 }
 
 /// One `ftyp` + `moov` for these tracks, which become 1, 2, …

@@ -12,6 +12,7 @@ pub(crate) mod source;
 mod tests;
 mod writer;
 
+pub(crate) use init::same_decoder;
 pub(crate) use writer::{Mp4Writer, TrackRole};
 
 /// Why media cannot be written.
@@ -23,7 +24,4 @@ pub enum Mp4Error {
     /// A box says something impossible.
     #[error("the media is malformed: {0}")]
     Malformed(&'static str),
-    /// One file cannot hold two decoder set-ups.
-    #[error("the broadcast changed the codec settings of {0}; start again for a new file")]
-    DecoderChanged(String),
 }

@@ -67,13 +67,19 @@ const FRAGMENTED: &str = "empty_moov+default_base_moof+omit_tfhd_offset+separate
 
 /// Four seconds of 25 pictures a second with B-frames, one chunk a frame, times beginning at `start_s`.
 pub(crate) fn video(folder: &Folder, start_s: u64) -> Source {
-    let path = folder.0.join(format!("video-{start_s}.mp4"));
+    video_of(folder, "320x180", start_s)
+}
+
+/// The same in another size.
+pub(crate) fn video_of(folder: &Folder, size: &str, start_s: u64) -> Source {
+    let path = folder.0.join(format!("video-{size}-{start_s}.mp4"));
+    let pattern = format!("testsrc2=size={size}:rate=25:duration=4");
     let movflags = format!("{FRAGMENTED}+frag_every_frame");
     ffmpeg(&[
         "-f",
         "lavfi",
         "-i",
-        "testsrc2=size=320x180:rate=25:duration=4",
+        &pattern,
         "-c:v",
         "libx264",
         "-g",

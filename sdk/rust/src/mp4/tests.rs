@@ -5,15 +5,11 @@ use std::process::Command;
 
 use bytes::Bytes;
 
-use super::source::{Folder, Source, audio, decode_complaints, probe, video};
-use super::{Mp4Error, Mp4Writer, TrackRole};
+use super::source::{Folder, Source, audio, decode_complaints, probe, video, video_of};
+use super::{Mp4Writer, TrackRole, same_decoder};
 
 fn writer(video: &Source, audio: &Source) -> Mp4Writer {
-    Mp4Writer::new(vec![
-        (TrackRole::Video, "video/180p".to_owned(), video.init.clone()),
-        (TrackRole::Audio, "audio".to_owned(), audio.init.clone()),
-    ])
-    .unwrap()
+    Mp4Writer::new(vec![(TrackRole::Video, video.init.clone()), (TrackRole::Audio, audio.init.clone())]).unwrap()
 }
 
 /// Pushes both tracks in the order an uneven network might bring them: all pictures of a second, then all sound of it.
@@ -115,7 +111,6 @@ fn another_clock_after_a_reconnect_goes_on_where_the_file_ended() {
     let mut out = Vec::new();
     push_unevenly(&mut writer, &video_before, &audio_before, &mut out);
     writer.discontinuity(&mut out).unwrap();
-    writer.check_init(TrackRole::Video, &video_after.init).unwrap();
     push_unevenly(&mut writer, &video_after, &audio_after, &mut out);
     writer.finish(&mut out).unwrap();
     let path = save(&folder, &out);
@@ -162,7 +157,7 @@ fn what_was_written_already_is_left_out() {
 fn a_track_alone_makes_a_file_too() {
     let folder = Folder::new("alone");
     let video = video(&folder, 0);
-    let mut writer = Mp4Writer::new(vec![(TrackRole::Video, "video/180p".to_owned(), video.init.clone())]).unwrap();
+    let mut writer = Mp4Writer::new(vec![(TrackRole::Video, video.init.clone())]).unwrap();
     let mut out = Vec::new();
     for chunk in &video.chunks {
         writer.push(TrackRole::Video, chunk, &mut out).unwrap();
@@ -185,13 +180,12 @@ fn a_silent_track_does_not_hold_the_other_for_ever() {
 }
 
 #[test]
-fn another_decoder_set_up_is_refused() {
+fn another_picture_size_is_another_decoder_set_up() {
     let folder = Folder::new("decoder");
-    let (video, audio) = (video(&folder, 0), audio(&folder, 0));
-    let writer = writer(&video, &audio);
-    assert_eq!(writer.check_init(TrackRole::Video, &video.init), Ok(()));
-    let changed = writer.check_init(TrackRole::Video, &audio.init);
-    assert_eq!(changed, Err(Mp4Error::DecoderChanged("video/180p".to_owned())));
+    let (small, large) = (video(&folder, 0), video_of(&folder, "640x360", 1));
+    assert_eq!(same_decoder(&small.init, &small.init), Ok(true));
+    assert_eq!(same_decoder(&small.init, &large.init), Ok(false));
+    assert!(same_decoder(&small.init, &large.init.slice(..40)).is_err());
 }
 
 #[test]
@@ -215,6 +209,6 @@ fn damaged_media_is_an_error_and_brings_nothing_down() {
         assert!(writer(&video, &audio).push(TrackRole::Video, &chunk.slice(..len), &mut out).is_err(), "{len}");
     }
     for len in 0..video.init.len() {
-        assert!(Mp4Writer::new(vec![(TrackRole::Video, String::new(), video.init.slice(..len))]).is_err(), "{len}");
+        assert!(Mp4Writer::new(vec![(TrackRole::Video, video.init.slice(..len))]).is_err(), "{len}");
     }
 }

@@ -62,7 +62,6 @@ impl Time {
 #[derive(Debug)]
 struct Track {
     role: TrackRole,
-    name: String,
     init: TrackInit,
     queue: VecDeque<Chunk>,
     /// Added to the broadcast's times, ticks.
@@ -107,11 +106,11 @@ pub(crate) struct Mp4Writer {
 }
 
 impl Mp4Writer {
-    /// A file with these tracks: role, name for messages, init segment.
-    pub fn new(tracks: Vec<(TrackRole, String, Bytes)>) -> Result<Self, Mp4Error> {
-        let tracks = tracks.into_iter().map(|(role, name, segment)| {
+    /// A file with these tracks: role and init segment.
+    pub fn new(tracks: Vec<(TrackRole, Bytes)>) -> Result<Self, Mp4Error> {
+        let tracks = tracks.into_iter().map(|(role, segment)| {
             let init = TrackInit::parse(&segment)?;
-            Ok(Track { role, name, init, queue: VecDeque::new(), offset: 0, written: None })
+            Ok(Track { role, init, queue: VecDeque::new(), offset: 0, written: None })
         });
         let tracks = tracks.collect::<Result<_, Mp4Error>>()?;
         Ok(Self { tracks, sequence: 0, placing: true, header_written: false, dropped: 0 })
@@ -132,18 +131,6 @@ impl Mp4Writer {
         self.finish(out)?;
         self.placing = true;
         Ok(())
-    }
-
-    /// The track is announced again.
-    ///
-    /// # Errors
-    /// Its media needs another decoder set-up, which one file cannot hold.
-    pub fn check_init(&self, role: TrackRole, segment: &Bytes) -> Result<(), Mp4Error> {
-        let init = TrackInit::parse(segment)?;
-        match self.tracks.iter().find(|track| track.role == role) {
-            Some(track) if !track.init.same_decoder(&init) => Err(Mp4Error::DecoderChanged(track.name.clone())),
-            _ => Ok(()),
-        }
     }
 
     /// Adds an object's payload, the next of its track; appends what can be written now.

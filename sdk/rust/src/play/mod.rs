@@ -5,13 +5,14 @@ mod recording;
 mod session;
 mod tracks;
 
+use std::future::pending;
 use std::time::{Duration, Instant};
 
 use streams_relay_core::wire::Location;
 use tokio::time::sleep;
 
 use crate::mp4::TrackRole;
-use crate::{Client, PlayError, PlayErrorKind, PlayEvent, PlayOptions, PlaySummary, PlaybackUrl};
+use crate::{Client, PlayError, PlayErrorKind, PlayEvent, PlayOptions, PlaySummary, PlaybackUrl, Stop};
 
 use align::Lanes;
 use recording::Recording;
@@ -28,7 +29,7 @@ const STALL: Duration = Duration::from_millis(500);
 /// How long a closed session may take to tell the server.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Watches a broadcast until it ends, `for_duration` has passed, or it cannot go on.
+/// Watches a broadcast until it ends, `for_duration` has passed, `stop` is done, or it cannot go on.
 ///
 /// `on_event` is called from the playing task, in order; it must not block.
 ///
@@ -37,7 +38,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 pub async fn play(options: PlayOptions, on_event: impl FnMut(PlayEvent)) -> Result<PlaySummary, PlayError> {
     let url = PlaybackUrl::parse(&options.url)?;
     let client = Client::new(&options.trust)?;
-    let mut player = Player::new(options, on_event);
+    let mut player = Player::new(options, on_event)?;
     let watched = player.run(&client, &url).await;
     let finished = match &mut player.recording {
         Some(recording) => recording.finish().await,
@@ -52,6 +53,7 @@ pub async fn play(options: PlayOptions, on_event: impl FnMut(PlayEvent)) -> Resu
 struct Player<F> {
     rendition: Option<String>,
     for_duration: Option<Duration>,
+    stopping: Stopping,
     reconnect: bool,
     stats: bool,
     on_event: F,
@@ -65,20 +67,21 @@ struct Player<F> {
 }
 
 impl<F: FnMut(PlayEvent)> Player<F> {
-    fn new(options: PlayOptions, on_event: F) -> Self {
-        Self {
+    fn new(options: PlayOptions, on_event: F) -> Result<Self, PlayError> {
+        Ok(Self {
             rendition: options.rendition,
             for_duration: options.for_duration,
+            stopping: Stopping { asked: options.stop, stopped: false },
             reconnect: options.reconnect,
             stats: options.stats,
             on_event,
-            recording: options.output.map(Recording::new),
+            recording: options.output.map(Recording::new).transpose()?,
             lanes: Lanes::default(),
             totals: PlaySummary::default(),
             called: Instant::now(),
             first_media: None,
             last_media: None,
-        }
+        })
     }
 
     async fn run(&mut self, client: &Client, url: &PlaybackUrl) -> Result<(), PlayError> {
@@ -99,8 +102,11 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             attempt = attempt.saturating_add(1);
             let after = backoff(attempt);
             (self.on_event)(PlayEvent::Reconnecting { attempt, after, reason: error.reason });
-            sleep(after).await;
-            if self.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+            tokio::select! {
+                () = sleep(after) => {}
+                () = self.stopping.wait() => {}
+            }
+            if self.is_over(Instant::now()) {
                 return Ok(());
             }
             self.totals.reconnects = self.totals.reconnects.saturating_add(1);
@@ -119,6 +125,11 @@ impl<F: FnMut(PlayEvent)> Player<F> {
 
     fn deadline(&self) -> Option<Instant> {
         self.first_media?.checked_add(self.for_duration?)
+    }
+
+    /// Whether all was watched that was asked for.
+    fn is_over(&self, now: Instant) -> bool {
+        self.stopping.stopped || self.deadline().is_some_and(|deadline| now >= deadline)
     }
 
     /// Counts an object that arrived for `role`.
@@ -147,8 +158,10 @@ impl<F: FnMut(PlayEvent)> Player<F> {
                 tracing::debug!(group, "group begins");
                 self.totals.groups = self.totals.groups.saturating_add(1);
             }
-            if let (Some(recording), Some(role)) = (&mut self.recording, self.lanes.role(index)) {
-                recording.push(role, &payload)?;
+            if let (Some(recording), Some(role)) = (&mut self.recording, self.lanes.role(index))
+                && recording.push(role, group, &payload).await?
+            {
+                (self.on_event)(PlayEvent::NextPart(recording.part()));
             }
         }
         match &mut self.recording {
@@ -163,9 +176,27 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             watched: self.first_media.map(|first| first.elapsed()).unwrap_or_default(),
             media_duration: self.recording.as_ref().map(Recording::duration).unwrap_or_default(),
             written_bytes: self.recording.as_ref().map_or(0, Recording::written_bytes),
+            parts: self.recording.as_ref().map_or(0, Recording::part),
             dropped_objects: self.lanes.dropped().saturating_add(left_out),
             ..self.totals.clone()
         }
+    }
+}
+
+/// The caller's wish to stop. It may be waited for again after it came.
+struct Stopping {
+    asked: Option<Stop>,
+    stopped: bool,
+}
+
+impl Stopping {
+    async fn wait(&mut self) {
+        match &mut self.asked {
+            _ if self.stopped => {}
+            Some(asked) => asked.await,
+            None => pending().await,
+        }
+        self.stopped = true;
     }
 }
 

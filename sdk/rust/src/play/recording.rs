@@ -1,24 +1,56 @@
 //! The file that is written while watching.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::tracks::Chosen;
-use crate::PlayError;
-use crate::mp4::{Mp4Error, Mp4Writer, TrackRole};
+use crate::mp4::{Mp4Error, Mp4Writer, TrackRole, same_decoder};
+use crate::{OpenPart, PlayError};
 
-/// A fragmented MP4 on its way to an output.
+/// Set-ups announced ahead of their media. An encoder that changes announces one.
+const CHANGES_MAX: usize = 16;
+
+/// A fragmented MP4 on its way to an output, in as many parts as the broadcast has decoder set-ups.
 pub(super) struct Recording {
+    open: OpenPart,
+    part: u32,
     output: Box<dyn AsyncWrite + Send + Unpin>,
     /// `None` until the tracks are known.
     writer: Option<Mp4Writer>,
+    /// The newest tracks that were announced.
+    tracks: Vec<Chosen>,
+    /// Set-ups that follow, oldest first.
+    changes: VecDeque<Change>,
     ready: Vec<Bytes>,
     written_bytes: u64,
+    /// Of the parts before this one.
+    past: (Duration, u64),
+}
+
+/// The tracks of a part to come.
+struct Change {
+    tracks: Vec<Chosen>,
+    /// The tracks that need another decoder set-up, and the first media group that does.
+    from: Vec<(TrackRole, u64)>,
 }
 
 impl Recording {
-    pub fn new(output: Box<dyn AsyncWrite + Send + Unpin>) -> Self {
-        Self { output, writer: None, ready: Vec::new(), written_bytes: 0 }
+    pub fn new(mut open: OpenPart) -> Result<Self, PlayError> {
+        let output = open(1).map_err(not_opened)?;
+        Ok(Self {
+            open,
+            part: 1,
+            output,
+            writer: None,
+            tracks: Vec::new(),
+            changes: VecDeque::new(),
+            ready: Vec::new(),
+            written_bytes: 0,
+            past: (Duration::ZERO, 0),
+        })
     }
 
     /// Bytes that the output took.
@@ -26,27 +58,46 @@ impl Recording {
         self.written_bytes
     }
 
-    pub fn duration(&self) -> std::time::Duration {
-        self.writer.as_ref().map(Mp4Writer::duration).unwrap_or_default()
+    /// The part that is being written.
+    pub fn part(&self) -> u32 {
+        self.part
     }
 
-    /// Chunks left out of the file.
+    /// Media time of all parts.
+    pub fn duration(&self) -> Duration {
+        self.past.0.saturating_add(self.writer.as_ref().map(Mp4Writer::duration).unwrap_or_default())
+    }
+
+    /// Chunks left out of the files.
     pub fn dropped(&self) -> u64 {
-        self.writer.as_ref().map_or(0, Mp4Writer::dropped)
+        self.past.1.saturating_add(self.writer.as_ref().map_or(0, Mp4Writer::dropped))
     }
 
-    /// The tracks of the session: the first time they make the file, later they must fit it.
+    /// The tracks that a catalog announces. The first make the file; those of later ones that it cannot hold make the next.
     pub fn tracks(&mut self, tracks: &[Chosen]) -> Result<(), PlayError> {
-        match &self.writer {
-            None => {
-                let parts = tracks.iter().map(|track| (track.role, track.name.clone(), track.init.clone()));
-                self.writer = Some(Mp4Writer::new(parts.collect()).map_err(broken)?);
-                Ok(())
+        if self.writer.is_none() {
+            self.writer = Some(writer(tracks)?);
+        } else {
+            let mut from = Vec::new();
+            for track in tracks {
+                let before = self.tracks.iter().find(|before| before.role == track.role);
+                let same = before.is_none_or(|before| before.init == track.init);
+                if !same
+                    && !before.map_or(Ok(true), |before| same_decoder(&before.init, &track.init)).map_err(broken)?
+                {
+                    from.push((track.role, track.init_group));
+                }
             }
-            Some(writer) => {
-                tracks.iter().try_for_each(|track| writer.check_init(track.role, &track.init)).map_err(broken)
+            if from.is_empty() {
+                return Ok(());
             }
+            if self.changes.len() >= CHANGES_MAX {
+                return Err(PlayError::failed("the broadcast changes its codec settings faster than its media comes"));
+            }
+            self.changes.push_back(Change { tracks: tracks.to_vec(), from });
         }
+        self.tracks = tracks.to_vec();
+        Ok(())
     }
 
     /// A new session begins.
@@ -55,10 +106,27 @@ impl Recording {
         writer.discontinuity(&mut self.ready).map_err(broken)
     }
 
-    /// The next object of a track.
-    pub fn push(&mut self, role: TrackRole, payload: &Bytes) -> Result<(), PlayError> {
-        let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.push(role, payload, &mut self.ready).map_err(broken)
+    /// The next object of a track. `true` when it begins another part.
+    pub async fn push(&mut self, role: TrackRole, group: u64, payload: &Bytes) -> Result<bool, PlayError> {
+        let mut began = false;
+        while let Some(change) = self.changes.pop_front_if(|change| change.begins_with(role, group)) {
+            self.next_part(&change.tracks).await?;
+            began = true;
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.push(role, payload, &mut self.ready).map_err(broken)?;
+        }
+        Ok(began)
+    }
+
+    async fn next_part(&mut self, tracks: &[Chosen]) -> Result<(), PlayError> {
+        let next = writer(tracks)?;
+        self.finish().await?;
+        self.past = (self.duration(), self.dropped());
+        self.part = self.part.saturating_add(1);
+        self.output = (self.open)(self.part).map_err(not_opened)?;
+        self.writer = Some(next);
+        Ok(())
     }
 
     /// Hands what is ready to the output.
@@ -84,10 +152,95 @@ impl Recording {
     }
 }
 
+impl Change {
+    fn begins_with(&self, role: TrackRole, group: u64) -> bool {
+        self.from.iter().any(|&(changed, from)| changed == role && group >= from)
+    }
+}
+
+fn writer(tracks: &[Chosen]) -> Result<Mp4Writer, PlayError> {
+    Mp4Writer::new(tracks.iter().map(|track| (track.role, track.init.clone())).collect()).map_err(broken)
+}
+
+fn not_opened(error: std::io::Error) -> PlayError {
+    PlayError::failed(format!("the output cannot be opened: {error}"))
+}
+
 fn broken(error: Mp4Error) -> PlayError {
     PlayError::failed(error)
 }
 
 fn not_written(error: std::io::Error) -> PlayError {
     PlayError::failed(format!("the output cannot be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::mp4::source::{Folder, Source, audio, decode_complaints, probe, video, video_of};
+
+    fn chosen(role: TrackRole, source: &Source, init_group: u64) -> Chosen {
+        Chosen { role, name: format!("{role:?}"), init: source.init.clone(), init_group }
+    }
+
+    fn recording(folder: &Folder) -> (Recording, impl Fn(u32) -> PathBuf) {
+        let root = folder.0.clone();
+        let path = move |part: u32| root.join(format!("part-{part}.mp4"));
+        let file = path.clone();
+        let open = move |part| Ok(Box::new(tokio::fs::File::from_std(std::fs::File::create(file(part))?)) as Box<_>);
+        (Recording::new(Box::new(open)).unwrap(), path)
+    }
+
+    #[tokio::test]
+    async fn another_picture_size_goes_on_in_another_part_from_its_group_on() {
+        let folder = Folder::new("parts");
+        let (small, large, sound) = (video(&folder, 0), video_of(&folder, "640x360", 4), audio(&folder, 0));
+        let (mut recording, path) = recording(&folder);
+        recording.tracks(&[chosen(TrackRole::Video, &small, 1), chosen(TrackRole::Audio, &sound, 1)]).unwrap();
+        // The catalog is ahead of the media: the change is announced while the old group is on its way.
+        for chunk in &small.chunks[..50] {
+            assert!(!recording.push(TrackRole::Video, 1, chunk).await.unwrap());
+        }
+        recording.tracks(&[chosen(TrackRole::Video, &large, 2), chosen(TrackRole::Audio, &sound, 1)]).unwrap();
+        for chunk in &small.chunks[50..] {
+            assert!(!recording.push(TrackRole::Video, 1, chunk).await.unwrap());
+        }
+        for chunk in &sound.chunks {
+            assert!(!recording.push(TrackRole::Audio, 1, chunk).await.unwrap());
+        }
+        for (frame, chunk) in large.chunks.iter().enumerate() {
+            assert_eq!(recording.push(TrackRole::Video, 2, chunk).await.unwrap(), frame == 0);
+        }
+        recording.finish().await.unwrap();
+
+        assert_eq!(recording.part(), 2);
+        for (part, width) in [(1, "320"), (2, "640")] {
+            assert_eq!(decode_complaints(&path(part)), "");
+            assert_eq!(probe(&path(part), "v:0", "stream=width,nb_read_frames"), [width, "100"]);
+        }
+        let written = (1..=2).map(|part| std::fs::metadata(path(part)).unwrap().len()).sum::<u64>();
+        assert_eq!(recording.written_bytes(), written);
+        assert_eq!(recording.duration(), Duration::from_secs(8));
+    }
+
+    #[tokio::test]
+    async fn the_same_tracks_again_make_no_part() {
+        let folder = Folder::new("same-parts");
+        let (pictures, sound) = (video(&folder, 0), audio(&folder, 0));
+        let (mut recording, _) = recording(&folder);
+        for init_group in [1, 2] {
+            recording.tracks(&[chosen(TrackRole::Video, &pictures, init_group)]).unwrap();
+            recording.tracks(&[chosen(TrackRole::Audio, &sound, init_group)]).unwrap();
+        }
+        assert!(!recording.push(TrackRole::Video, 3, &pictures.chunks[0]).await.unwrap());
+        assert_eq!(recording.part(), 1);
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_opened_is_told_before_anything_is_watched() {
+        let refused = Recording::new(Box::new(|_| Err(std::io::ErrorKind::PermissionDenied.into())));
+        assert!(refused.map(drop).unwrap_err().reason.contains("cannot be opened"));
+    }
 }

@@ -44,9 +44,12 @@ struct Session {
 impl<F: FnMut(PlayEvent)> Player<F> {
     pub(super) async fn session(&mut self, client: &Client, url: &PlaybackUrl) -> SessionEnd {
         let began = Instant::now();
-        let viewer = match Viewer::connect(client, url, Delivery::InOrder).await {
-            Ok(viewer) => viewer,
-            Err(error) => return SessionEnd::Lost(error),
+        let viewer = tokio::select! {
+            connected = Viewer::connect(client, url, Delivery::InOrder) => match connected {
+                Ok(viewer) => viewer,
+                Err(error) => return SessionEnd::Lost(error),
+            },
+            () = self.stopping.wait() => return SessionEnd::Finished,
         };
         (self.on_event)(PlayEvent::Connected { took: began.elapsed() });
         let (media, ended) = (Vec::new(), Vec::new());
@@ -70,6 +73,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
                     }
                 }
                 () = sleep_until(TokioInstant::from_std(wake)) => {}
+                () = self.stopping.wait() => {}
                 _ = second.tick(), if self.stats => {
                     let summary = self.summary();
                     (self.on_event)(PlayEvent::Stats(summary));
@@ -77,7 +81,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             }
             let now = Instant::now();
             self.advance(now).await.map_err(SessionEnd::Fatal)?;
-            if self.deadline().is_some_and(|deadline| now >= deadline) {
+            if self.is_over(now) {
                 return Ok(());
             }
             if session.start_deadline().is_some_and(|deadline| now >= deadline) {
@@ -127,7 +131,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
         Ok(false)
     }
 
-    /// The first catalog with tracks decides what is watched; later ones must not change how it is decoded.
+    /// The first catalog with tracks decides what is watched; later ones may change how it is decoded.
     fn catalog(&mut self, session: &mut Session, catalog: &Catalog) -> Result<(), SessionEnd> {
         let chosen = choose(catalog, self.rendition.as_deref()).map_err(SessionEnd::Fatal)?;
         if chosen.is_empty() {

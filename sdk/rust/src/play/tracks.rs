@@ -14,6 +14,8 @@ pub(super) struct Chosen {
     pub name: String,
     /// Its init segment.
     pub init: Bytes,
+    /// The first media group that needs it.
+    pub init_group: u64,
 }
 
 /// The wanted video rendition, or the highest, and the first audio track. Empty while the catalog has no track yet.
@@ -41,7 +43,7 @@ pub(super) fn choose(catalog: &Catalog, rendition: Option<&str>) -> Result<Vec<C
 fn chosen(role: TrackRole, track: &CatalogTrack) -> Result<Chosen, PlayError> {
     let init = track.init_bytes().map_err(PlayError::failed)?;
     let init = init.ok_or_else(|| PlayError::failed(format!("the catalog has no init segment of {}", track.name)))?;
-    Ok(Chosen { role, name: track.name.clone(), init })
+    Ok(Chosen { role, name: track.name.clone(), init, init_group: track.init_group.unwrap_or(0) })
 }
 
 #[cfg(test)]

@@ -1,29 +1,27 @@
 //! One session that watches: requests go out, objects come in as events.
 //!
 //! The protocol is [`streams_relay_core::client`], which has no input or output of its own. Around it: a small task reads each
-//! stream and hands the bytes over; [`Viewer::next_event`] feeds them to the machine and writes what it wants to send. Nothing
-//! moves while nobody asks for events, and QUIC's flow control tells the server so.
+//! stream and hands the bytes over; [`Session::next_event`] feeds them to the machine and writes what it wants to send. Nothing
+//! moves while nobody asks for events, and QUIC's flow control tells the server so. [`Viewer`] asks and tells in the terms of
+//! somebody who watches.
 
 mod client;
 pub(crate) mod io;
+mod session;
 
-use std::future::pending;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quinn::Connection;
-use streams_relay_core::client::{self as machine, ClientConfig, ClientEvent, RequestId, SubscribeRequest};
-use streams_relay_core::relay::Transport;
+use streams_relay_core::client::{ClientConfig, ClientEvent, RequestId, SubscribeRequest};
 use streams_relay_core::wire::{
     FullTrackName, Location, Namespace, ObjectStatus, PublishDoneCode, RequestErrorCode, SessionError,
 };
-use tokio::time::sleep_until;
 
-use crate::error::{close_reason, session_closed};
+use crate::error::session_closed;
 use crate::{PlayError, PlaybackUrl};
 
 pub use client::Client;
-use io::{Input, Streams};
+pub use session::Session;
 
 /// What we call ourselves in SETUP.
 const IMPLEMENTATION: &str = concat!("streams-sdk/", env!("CARGO_PKG_VERSION"));
@@ -33,8 +31,6 @@ const OBJECT_LEN_MAX: usize = 16 * 1024 * 1024;
 const PENDING_LEN_MAX: usize = 48 * 1024 * 1024;
 /// How long a newer group waits for the rest of the one before.
 const GROUP_WAIT: Duration = Duration::from_millis(1500);
-/// How soon a write is tried again that QUIC had no room for. Requests are small, so this is rare.
-const WRITE_RETRY: Duration = Duration::from_millis(20);
 
 /// A subscription of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,13 +102,7 @@ pub enum ViewerEvent {
 /// A session that watches one broadcast. Dropping it closes the session.
 #[derive(Debug)]
 pub struct Viewer {
-    connection: Connection,
-    machine: machine::Client,
-    streams: Streams,
-    /// The machine has something to send that QUIC had no room for.
-    blocked: bool,
-    /// When the bytes behind the machine's newest events were read.
-    arrival: Instant,
+    session: Session,
 }
 
 impl Viewer {
@@ -122,12 +112,7 @@ impl Viewer {
     /// # Errors
     /// [`crate::PlayErrorKind::Unreachable`] when no address answers or the certificate is not believed.
     pub async fn connect(client: &Client, url: &PlaybackUrl, delivery: Delivery) -> Result<Self, PlayError> {
-        let (connection, draft) = client.connect(url).await?;
         let config = ClientConfig {
-            draft,
-            transport: Transport::Quic,
-            path: url.path.clone(),
-            authority: url.authority.clone(),
             implementation: IMPLEMENTATION.to_owned(),
             object_len_max: OBJECT_LEN_MAX,
             pending_len_max: PENDING_LEN_MAX,
@@ -137,23 +122,18 @@ impl Viewer {
             },
             ..ClientConfig::default()
         };
-        let (machine, streams) = (machine::Client::new(config), Streams::new(&connection));
-        let mut viewer = Self { connection, machine, streams, blocked: false, arrival: Instant::now() };
-        viewer.pump(Instant::now());
-        Ok(viewer)
+        Ok(Self { session: Session::connect(client, url, config).await? })
     }
 
     /// Asks for a track, from the beginning of its newest group. The answer and the objects come as events.
     pub fn subscribe(&mut self, track: FullTrackName) -> TrackId {
-        let RequestId(id) = self.machine.subscribe(SubscribeRequest::live(track));
-        self.pump(Instant::now());
+        let RequestId(id) = self.session.ask(|machine| machine.subscribe(SubscribeRequest::live(track)));
         TrackId(id)
     }
 
     /// No longer wants the objects of a subscription.
     pub fn unsubscribe(&mut self, track: TrackId) {
-        self.machine.cancel(RequestId(track.0));
-        self.pump(Instant::now());
+        self.session.ask(|machine| machine.cancel(RequestId(track.0)));
     }
 
     /// The next event; safe to drop and call again.
@@ -162,65 +142,16 @@ impl Viewer {
     /// The session is over, and why.
     pub async fn next_event(&mut self) -> Result<ViewerEvent, PlayError> {
         loop {
-            while let Some(event) = self.machine.poll_event() {
-                if let Some(event) = self.translate(event)? {
-                    return Ok(event);
-                }
+            let event = self.session.next_event().await?;
+            if let Some(event) = self.translate(event)? {
+                return Ok(event);
             }
-            self.pump(Instant::now());
-            self.wait().await?;
         }
     }
 
     /// Round-trip time of the path, as QUIC measures it.
     pub fn rtt(&self) -> Duration {
-        self.connection.rtt()
-    }
-
-    /// Waits for bytes or for a time limit of the machine, and hands them to it.
-    async fn wait(&mut self) -> Result<(), PlayError> {
-        let retry = self.blocked.then(|| Instant::now() + WRITE_RETRY);
-        let wake = [self.machine.next_timeout(), retry].into_iter().flatten().min();
-        let timer = async {
-            match wake {
-                Some(wake) => sleep_until(wake.into()).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            Some(input) = self.streams.inputs.recv() => {
-                self.arrival = Instant::now();
-                self.take(input);
-            }
-            error = self.connection.closed() => return Err(close_reason(&error)),
-            () = timer => {
-                self.arrival = Instant::now();
-                self.machine.handle_timeout(self.arrival);
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, input: Input) {
-        let now = self.arrival;
-        match input {
-            Input::Opened { stream, send, stop } => self.streams.opened(stream, send, stop),
-            Input::Data { stream, dir, data, fin } => {
-                if fin {
-                    self.streams.read_to_end(stream);
-                }
-                self.machine.stream_data(now, stream, dir, &data, fin);
-            }
-            Input::Reset { stream, code } => {
-                self.streams.read_to_end(stream);
-                self.machine.stream_reset(now, stream, code);
-            }
-        }
-    }
-
-    fn pump(&mut self, now: Instant) {
-        self.blocked = self.machine.pump(now, &mut self.streams.transmit(&self.connection)).more;
+        self.session.rtt()
     }
 
     /// An event in a viewer's terms; `None` for what does not concern one.
@@ -238,7 +169,7 @@ impl Viewer {
                 track: track(request),
                 location: Location { group: object.group, object: object.object },
                 payload: object.payload,
-                arrival: self.arrival,
+                arrival: self.session.arrival(),
                 fetched: object.fetched,
             },
             ClientEvent::GroupEnd { request, group, complete } => {
@@ -247,25 +178,19 @@ impl Viewer {
             ClientEvent::Done { request, code, .. } => ViewerEvent::TrackEnded { track: track(request), code },
             ClientEvent::GoingAway { .. } => ViewerEvent::Goaway,
             ClientEvent::Closed { code, reason } => {
-                self.pump(self.arrival);
                 return Err(session_closed(SessionError::from_u64(code), reason));
             }
             ClientEvent::SubscribeRequested { request, .. } | ClientEvent::FetchRequested { request, .. } => {
-                self.machine.reject(request, RequestErrorCode::NotSupported, "this client only watches");
+                let reason = "this client only watches";
+                self.session.ask(|machine| machine.reject(request, RequestErrorCode::NotSupported, reason));
                 return Ok(None);
             }
             ClientEvent::TrackOffered { request, .. } => {
-                self.machine.cancel(request);
+                self.session.ask(|machine| machine.cancel(request));
                 return Ok(None);
             }
             // A mark of an end says what GroupEnd and Done say anyway; the rest answers requests that we do not make.
             _ => return Ok(None),
         }))
-    }
-}
-
-impl Drop for Viewer {
-    fn drop(&mut self) {
-        self.connection.close(quinn::VarInt::from_u32(0), b"done");
     }
 }

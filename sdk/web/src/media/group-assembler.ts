@@ -42,8 +42,10 @@ interface Group {
  */
 export class GroupAssembler {
   readonly #limits: AssemblerLimits;
+  /** None is below `#from`; the oldest one is the one that plays. */
   readonly #groups = new Map<number, Group>();
-  #current: number | undefined;
+  /** Groups before this one were left, or given up: nothing of them is taken any more. */
+  #from = 0;
   #fetching: boolean;
   /** Objects that came twice. */
   duplicates = 0;
@@ -77,6 +79,7 @@ export class GroupAssembler {
     const into = this.#group(group);
     if (into !== undefined) {
       into.openStreams += 1;
+      this.#enforceLimits();
     }
   }
 
@@ -111,7 +114,7 @@ export class GroupAssembler {
   }
 
   #group(id: number): Group | undefined {
-    if (this.#current !== undefined && id < this.#current) {
+    if (id < this.#from) {
       return undefined;
     }
     let group = this.#groups.get(id);
@@ -122,16 +125,9 @@ export class GroupAssembler {
     return group;
   }
 
+  /** The oldest group; the joined one too is only left by the same rule as any other. */
   #currentGroup(): Group | undefined {
-    if (this.#current === undefined) {
-      // The oldest group is the one joined; it is only left by the same rule as any other.
-      const ids = [...this.#groups.keys()];
-      if (ids.length === 0) {
-        return undefined;
-      }
-      return this.#groups.get(Math.min(...ids));
-    }
-    return this.#groups.get(this.#current);
+    return this.#groups.size === 0 ? undefined : this.#groups.get(Math.min(...this.#groups.keys()));
   }
 
   #drain(group: Group, out: Delivery[]): void {
@@ -140,7 +136,7 @@ export class GroupAssembler {
       group.held.delete(group.next);
       group.heldBytes -= payload.length;
       group.next += 1;
-      this.#current = group.id;
+      this.#from = group.id;
     }
   }
 
@@ -179,19 +175,20 @@ export class GroupAssembler {
         this.#groups.delete(id);
       }
     }
-    this.#current = next.id;
+    this.#from = next.id;
   }
 
-  /** Oldest groups go first, but never the newest one that can be started. */
+  /**
+   * Oldest groups go first. A single group that is too much by itself goes too: what it holds waits for an object that
+   * did not come in all this time, and playing goes on with the group after it.
+   */
   #enforceLimits(): void {
     const size = () => [...this.#groups.values()].reduce((sum, group) => sum + group.heldBytes, 0);
-    while (this.#groups.size > this.#limits.groupsMax || (size() > this.#limits.bytesMax && this.#groups.size > 1)) {
+    while (this.#groups.size > this.#limits.groupsMax || size() > this.#limits.bytesMax) {
       const oldest = Math.min(...this.#groups.keys());
       this.#groups.delete(oldest);
+      this.#from = oldest + 1;
       this.groupsDropped += 1;
-      if (this.#current === undefined || this.#current <= oldest) {
-        this.#current = Math.min(...this.#groups.keys());
-      }
     }
   }
 }

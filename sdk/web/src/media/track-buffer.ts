@@ -18,8 +18,12 @@ const APPEND_LEN_MAX = 4 * 1024 * 1024;
 /** Bytes that wait for the browser; more means that it does not keep up at all. */
 const QUEUE_LEN_MAX = 48 * 1024 * 1024;
 
-/** Group starts remembered, to know where media may be cut. */
-const GROUP_STARTS_MAX = 256;
+/**
+ * Group starts remembered, to know where media may be cut: by time, since a group may be one frame. A cut needs none
+ * that is closer than the spacing to another; the span is many times what is kept behind the playing position.
+ */
+const GROUP_START_SPACING_S = 0.5;
+const GROUP_STARTS_SPAN_S = 120;
 
 /** One SourceBuffer with its queue: it takes one thing at a time, media comes when it comes. */
 export class TrackBuffer {
@@ -27,7 +31,8 @@ export class TrackBuffer {
   readonly #changed: () => void;
   readonly #failed: (message: string) => void;
   readonly #steps: Step[] = [];
-  readonly #groupStarts: number[] = [];
+  /** Ascending; the last one is the newest group's, whatever its distance. */
+  #groupStarts: number[] = [];
   #queuedBytes = 0;
   #mime: string;
   #started = false;
@@ -77,15 +82,20 @@ export class TrackBuffer {
 
   /** A group begins at media time `start`: from here on media can be decoded without what was before. */
   groupStarts(start: number): void {
-    this.#groupStarts.push(start);
-    if (this.#groupStarts.length > GROUP_STARTS_MAX) {
-      this.#groupStarts.shift();
+    // Starts that are not before this one belong to a timeline that began anew.
+    const starts = this.#groupStarts.filter((known) => known < start && start - known <= GROUP_STARTS_SPAN_S);
+    if (start - (starts.at(-2) ?? -Infinity) < GROUP_START_SPACING_S) {
+      starts.pop();
     }
+    starts.push(start);
+    this.#groupStarts = starts;
   }
 
   /**
-   * Removes media that ended before `position`, whole groups only: the browser throws away everything up to the next
-   * key frame behind a cut, so a cut inside the playing group would take the live edge with it.
+   * Removes media that ended before `position`, whole groups only. A cut inside the newest group would take the live
+   * edge with it: what is removed reaches to the next key frame behind the cut, or to the end of all there is, and what
+   * comes after is dropped until there is one (Media Source Extensions, coded frame removal). So a group without an end
+   * stays until the browser is full.
    */
   removeBefore(position: number): void {
     const until = this.#groupStarts.findLast((start) => start <= position);

@@ -52,8 +52,18 @@ export class RequestStream {
     this.#reader.cancel("cancelled").catch(() => undefined);
   }
 
-  /** Says that nothing follows. */
-  finish(): void {
+  /**
+   * Says that nothing follows, and reads to the end what the other side still has to say. Only a stream that both sides
+   * ended is given back: the peer grants a number of open ones.
+   */
+  async finish(): Promise<void> {
     this.#writer.close().catch(() => undefined);
+    try {
+      while (!(await this.#reader.read()).done) {
+        // Nobody waits for it any more.
+      }
+    } catch {
+      // Cancelled by one of the sides, or the session is over: it is given back as well.
+    }
   }
 }

@@ -163,6 +163,8 @@ export class MoqSession {
       if (error instanceof WireError || !stream.cancelled) {
         throw error;
       }
+    } finally {
+      void stream.finish();
     }
   }
 
@@ -236,7 +238,7 @@ export class MoqSession {
       } else {
         const reason = "this viewer takes announcements only";
         void request.send({ kind: "request_error", code: RequestErrorCode.NotSupported, reason });
-        request.finish();
+        void request.finish();
         return;
       }
     }

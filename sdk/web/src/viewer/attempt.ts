@@ -14,6 +14,7 @@ import type { Transport } from "../session/transport.ts";
 import { DoneStatus, type PublishDone, type RequestError, RequestErrorCode } from "../wire/messages.ts";
 import { type Namespace, sameNamespace } from "../wire/names.ts";
 import { debug } from "./debug.ts";
+import { TrackReception } from "./track-reception.ts";
 import type { ViewerError } from "./types.ts";
 
 const CATALOG_TRACK = ".catalog";
@@ -26,6 +27,8 @@ const RETRY_MS = 1000;
 const SILENCE_MS = 1200;
 const PROBE_MS_MAX = 1500;
 const WATCH_EVERY_MS = 300;
+/** What is on its way when a broadcast ends is waited for until nothing came for so long: a lost packet's repair. */
+const REST_SILENCE_MS = 1500;
 
 /** Lower goes first (MoQT-18 §7): nothing plays without catalog and init, and a hole in sound is the worse one. */
 const PRIORITY = { catalog: 0, init: 0, audio: 16, video: 32 } as const;
@@ -37,6 +40,8 @@ export interface AttemptEvents extends PlaybackEvents {
   waiting(): void;
   /** The catalog is there, media is on its way. */
   joining(selection: Selection): void;
+  /** The server wants to be left; until it closes the session, or that is lost, media goes on coming. */
+  goingAway(message: string): void;
   /** Over for good. */
   fatal(error: ViewerError): void;
   /** The connection is of no use any more; another one may be. `atOnce`: nothing is wrong with the server. */
@@ -60,7 +65,11 @@ export class Attempt {
   #playback: Playback | undefined;
   #ready = false;
   #over = false;
-  #tracksEnded = 0;
+  #goingAway = false;
+  /** Of the media tracks that are subscribed. */
+  readonly #receptions: TrackReception[] = [];
+  /** Why the broadcast is over, while the rest of its media is on its way. */
+  #ending: string | undefined;
   #heard = { bytes: 0, at: performance.now() };
   #probing = false;
 
@@ -76,7 +85,7 @@ export class Attempt {
     this.#events = events;
     this.#session = new MoqSession(transport, {
       namespace: (namespace) => this.#onNamespace(namespace),
-      goaway: ({ timeoutMs }) => this.#lost(`the server is going away within ${timeoutMs} ms`, true),
+      goaway: ({ timeoutMs }) => this.#onGoaway(`the server is going away within ${timeoutMs} ms`),
       ended: (end) => this.#onSessionEnd(end),
     });
   }
@@ -150,7 +159,7 @@ export class Attempt {
 
   #openCatalog(): void {
     const namespace = this.#namespace;
-    if (this.#over || this.#catalogAsked || namespace === undefined) {
+    if (this.#over || this.#goingAway || this.#catalogAsked || namespace === undefined) {
       return;
     }
     this.#catalogAsked = true;
@@ -164,7 +173,7 @@ export class Attempt {
       {
         object: ({ payload }) => (current() ? this.#onCatalog(payload) : undefined),
         refused: (error) => (current() ? this.#onCatalogRefused(error) : undefined),
-        done: (done) => (current() ? this.#onDone(done, true) : undefined),
+        done: (done) => (current() ? this.#onDone(done, undefined) : undefined),
       },
     );
   }
@@ -186,6 +195,9 @@ export class Attempt {
       case RequestErrorCode.MalformedAuthToken:
       case RequestErrorCode.ExpiredAuthToken:
         this.#fatal({ kind: "auth", message: error.reason });
+        break;
+      case RequestErrorCode.GoingAway:
+        this.#onGoaway(error.reason);
         break;
       default:
         this.#lost(`refused with code 0x${error.code.toString(16)}: ${error.reason}`, false);
@@ -271,16 +283,27 @@ export class Attempt {
 
   #mediaHandlers(feed: TrackFeed): TrackHandlers {
     const now = () => performance.now();
+    const reception = new TrackReception();
+    this.#receptions.push(reception);
     return {
       object: (object) => this.#unlessOver(() => feed.object(now(), object)),
-      groupOpened: (group) => feed.streamOpened(group),
-      groupClosed: (group, complete) => this.#unlessOver(() => feed.streamClosed(now(), group, complete)),
+      groupOpened: (group) => {
+        reception.streamOpened();
+        feed.streamOpened(group);
+      },
+      groupClosed: (group, complete) => {
+        reception.streamClosed();
+        this.#unlessOver(() => feed.streamClosed(now(), group, complete));
+        this.#endIfWhole();
+      },
       fetched: (complete) => {
         debug("joining fetch over", complete);
+        reception.fetchEnded();
         this.#unlessOver(() => feed.fetchEnded(now()));
+        this.#endIfWhole();
       },
       refused: (error) => this.#unlessOver(() => this.#onRefused(error)),
-      done: (done) => this.#unlessOver(() => this.#onDone(done, false)),
+      done: (done) => this.#unlessOver(() => this.#onDone(done, reception)),
     };
   }
 
@@ -293,17 +316,55 @@ export class Attempt {
     };
   }
 
-  #onDone(done: PublishDone, catalog: boolean): void {
+  /** `media`: the track's reception, or undefined for the catalog. */
+  #onDone(done: PublishDone, media: TrackReception | undefined): void {
     debug("track done", done.status, done.reason);
     if (done.status === DoneStatus.TrackEnded) {
-      this.#tracksEnded += catalog ? 0 : 1;
-      if (catalog || this.#tracksEnded === this.#feeds.size) {
-        this.#fatal({ kind: "ended", message: done.reason === "" ? "the broadcast is over" : done.reason });
+      media?.end(done.streamCount);
+      if (this.#ending === undefined && (media === undefined || this.#receptions.every(({ ended }) => ended))) {
+        this.#ending = done.reason === "" ? "the broadcast is over" : done.reason;
+        this.#awaitRest();
       }
+      this.#endIfWhole();
     } else if (done.status === DoneStatus.Unauthorized || done.status === DoneStatus.Expired) {
       this.#fatal({ kind: "auth", message: done.reason });
     } else {
       this.#lost(`subscription over with status 0x${done.status.toString(16)}: ${done.reason}`, false);
+    }
+  }
+
+  /** The end itself may come long before the last picture, on a path with a queue. */
+  #awaitRest(): void {
+    const before = this.#session.bytesReceived;
+    this.#after(REST_SILENCE_MS, () => {
+      if (this.#session.bytesReceived === before) {
+        this.#end();
+      } else {
+        this.#awaitRest();
+      }
+    });
+  }
+
+  #endIfWhole(): void {
+    if (this.#ending !== undefined && this.#receptions.every(({ whole }) => whole)) {
+      this.#end();
+    }
+  }
+
+  #end(): void {
+    if (this.#goingAway) {
+      // A server that stops ends its tracks; the broadcast goes on as soon as its encoder has found the next server.
+      this.#lost("the server went away", false);
+    } else {
+      this.#fatal({ kind: "ended", message: this.#ending ?? "" });
+    }
+  }
+
+  /** Told by the control stream, by a request's stream, and by refusing new requests (MoQT-18 §10.4). */
+  #onGoaway(message: string): void {
+    if (!this.#over && !this.#goingAway) {
+      this.#goingAway = true;
+      this.#events.goingAway(message);
     }
   }
 
@@ -324,12 +385,17 @@ export class Attempt {
     const now = performance.now();
     if (this.#session.bytesReceived !== this.#heard.bytes) {
       this.#heard = { bytes: this.#session.bytesReceived, at: now };
-    } else if (!this.#probing && now - this.#heard.at > SILENCE_MS && this.#namespace !== undefined) {
-      void this.#probe(this.#namespace);
+    } else if (now - this.#heard.at > SILENCE_MS) {
+      void this.#probe();
     }
   }
 
-  async #probe(namespace: Namespace): Promise<void> {
+  async #probe(): Promise<void> {
+    const namespace = this.#namespace;
+    // A server that is being left anyway gets no new requests.
+    if (this.#probing || this.#goingAway || namespace === undefined) {
+      return;
+    }
     this.#probing = true;
     const late = this.#after(PROBE_MS_MAX, () => this.#lost(`no answer within ${PROBE_MS_MAX} ms`, false));
     // A session that ends meanwhile tells so by itself.

@@ -44,6 +44,8 @@ export class BroadcastViewer {
   #selection: Selection | undefined;
   #timers: ReturnType<typeof setInterval>[] = [];
   #retry: ReturnType<typeof setTimeout> | undefined;
+  /** The server is going away: `#retry` is the time to connect anew, whatever becomes of the session until then. */
+  #leaving = false;
   #connectedAt = 0;
   #joinMs: number | undefined;
   #reconnects = 0;
@@ -116,6 +118,7 @@ export class BroadcastViewer {
 
   #connect(): void {
     const { url, certificateHashes = [], connect = openWebTransport, rendition } = this.#options;
+    this.#leaving = false;
     this.#connectedAt = performance.now();
     this.#joinMs = undefined;
     debug("connecting");
@@ -130,6 +133,7 @@ export class BroadcastViewer {
         resumed: () => this.#setState("playing"),
         blocked: () => this.#events.emit("blocked", undefined),
         failed: (message) => this.#onLost(message, false),
+        goingAway: (message) => this.#onGoingAway(message),
         fatal: (error) => this.#onFatal(error),
         lost: (message, atOnce) => this.#onLost(message, atOnce),
       });
@@ -169,7 +173,28 @@ export class BroadcastViewer {
     this.#setState("playing");
   }
 
+  #onGoingAway(message: string): void {
+    debug("leaving", message);
+    this.#leaving = true;
+    this.#retry = setTimeout(
+      () => {
+        if (this.#attempt !== undefined) {
+          this.#lose(message);
+        }
+        this.#connect();
+      },
+      this.#backoff.leave(performance.now() - this.#connectedAt),
+    );
+  }
+
   #onLost(message: string, atOnce: boolean): void {
+    this.#lose(message);
+    if (!this.#leaving) {
+      this.#retry = setTimeout(() => this.#connect(), atOnce ? 0 : this.#backoff.next());
+    }
+  }
+
+  #lose(message: string): void {
     debug("connection lost", message);
     this.#closeAttempt();
     this.#reconnects += 1;
@@ -178,12 +203,13 @@ export class BroadcastViewer {
       this.#setState("reconnecting");
       this.#events.emit("error", { kind: "network", message });
     }
-    this.#retry = setTimeout(() => this.#connect(), atOnce ? 0 : this.#backoff.next());
   }
 
   #onFatal(error: ViewerError): void {
     debug("over", error.kind, error.message);
-    if (error.kind !== "ended" || this.#playback === undefined || this.#state !== "playing") {
+    // The last media may have come in the moment in which the broadcast ended.
+    const has = this.#state === "buffering" || this.#state === "playing" || this.#state === "stalled";
+    if (error.kind !== "ended" || this.#playback === undefined || !has) {
       this.#fail(error);
       return;
     }

@@ -31,6 +31,7 @@ export const RequestErrorCode = {
   NotSupported: 0x3,
   MalformedAuthToken: 0x4,
   ExpiredAuthToken: 0x5,
+  GoingAway: 0x6,
   DoesNotExist: 0x10,
   InvalidRange: 0x11,
   Redirect: 0x34,

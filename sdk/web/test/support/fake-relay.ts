@@ -8,6 +8,12 @@ import type { Namespace } from "../../src/wire/names.ts";
 
 type Writer = WritableStreamDefaultWriter<Uint8Array>;
 
+/** Answers a request for good. */
+function answerLast(answers: Writer, message: Message): void {
+  void answers.write(encodeMessage(message)).catch(() => undefined);
+  void answers.close().catch(() => undefined);
+}
+
 /** A bidirectional pipe: what one end writes, the other reads. */
 function pipePair(): [BidirectionalStream, BidirectionalStream] {
   const there = new TransformStream<Uint8Array, Uint8Array>({}, { highWaterMark: 64 }, { highWaterMark: 64 });
@@ -49,8 +55,16 @@ export class FakeTrack {
   done(status: number, reason: string): void {
     for (const subscriber of this.subscribers) {
       subscriber.done(status, reason);
+      subscriber.endGroups();
     }
     this.subscribers.clear();
+  }
+
+  /** The end of the track overtakes its last objects: they come by `publish`, on `streamsLeft` more streams. */
+  doneAhead(status: number, streamsLeft: number): void {
+    for (const subscriber of this.subscribers) {
+      subscriber.done(status, "", streamsLeft);
+    }
   }
 
   get largest(): { group: number; object: number } | undefined {
@@ -65,6 +79,7 @@ class FakeSubscriber {
   readonly #alias: number;
   readonly #cut = new Set<number>();
   readonly #streams = new Map<number, { writer: Writer; next: number }>();
+  #opened = 0;
 
   constructor(session: FakeSession, answers: Writer, alias: number) {
     this.#session = session;
@@ -81,6 +96,7 @@ class FakeSubscriber {
     if (stream === undefined) {
       stream = { writer: this.#session.openUni(), next: 0 };
       this.#streams.set(group, stream);
+      this.#opened += 1;
       // No properties, subgroup 0, priority by default, end of group known by FIN.
       fields.vi64(0x38).vi64(this.#alias).vi64(group);
     }
@@ -97,6 +113,10 @@ class FakeSubscriber {
     this.#streams.delete(group);
   }
 
+  endGroups(): void {
+    [...this.#streams.keys()].forEach((group) => this.endGroup(group));
+  }
+
   resetGroup(group: number): void {
     void this.#streams
       .get(group)
@@ -106,9 +126,9 @@ class FakeSubscriber {
     this.#streams.delete(group);
   }
 
-  done(status: number, reason: string): void {
-    const message = { kind: "publish_done", status, streamCount: 0n, reason } as const;
-    void this.#answers.write(encodeMessage(message)).catch(() => undefined);
+  done(status: number, reason: string, streamsLeft = 0): void {
+    const streamCount = BigInt(this.#opened + streamsLeft);
+    answerLast(this.#answers, { kind: "publish_done", status, streamCount, reason });
   }
 }
 
@@ -118,6 +138,8 @@ export interface FakeRelayOptions {
   readonly answerDelayMs?: number;
   /** Closes every session so, as soon as it subscribes. */
   readonly closeWith?: CloseInfo;
+  /** Request streams that a session may have open at a time; one counts until both sides ended it. */
+  readonly requestsMax?: number;
 }
 
 /** A relay of one broadcast in memory, with the other side's view of draft-18. */
@@ -142,6 +164,11 @@ export class FakeRelay {
     return session;
   }
 
+  /** Asks every session to go elsewhere. */
+  goaway(timeoutMs: number): void {
+    this.sessions.forEach((session) => session.goaway(timeoutMs));
+  }
+
   /** Every connection is lost, without a word. */
   crash(): void {
     this.sessions.splice(0).forEach((session) => session.fail("connection reset"));
@@ -155,15 +182,19 @@ class FakeSession implements Transport {
   readonly incomingBidirectionalStreams: ReadableStream<BidirectionalStream>;
   readonly received: Message[] = [];
   readonly #relay: FakeRelay;
+  readonly #control: Writer;
   readonly #subscriptions = new Map<number, FakeTrack>();
   #uni: ReadableStreamDefaultController<ReadableStream<Uint8Array>> | undefined;
   #resolveClosed: (info: CloseInfo) => void = () => undefined;
   #rejectClosed: (error: Error) => void = () => undefined;
   #aliases = 0;
   #over = false;
+  #requestsLeft: number;
+  readonly #wanted: (() => void)[] = [];
 
   constructor(relay: FakeRelay) {
     this.#relay = relay;
+    this.#requestsLeft = relay.options.requestsMax ?? Infinity;
     this.closed = new Promise((resolve, reject) => {
       this.#resolveClosed = resolve;
       this.#rejectClosed = reject;
@@ -172,7 +203,8 @@ class FakeSession implements Transport {
     this.incomingUnidirectionalStreams = new ReadableStream({ start: (controller) => void (this.#uni = controller) });
     const [mine, theirs] = pipePair();
     this.incomingBidirectionalStreams = new ReadableStream({ start: (controller) => controller.enqueue(theirs) });
-    void this.openUni().write(encodeMessage({ kind: "setup", options: [] }));
+    this.#control = this.openUni();
+    void this.#control.write(encodeMessage({ kind: "setup", options: [] }));
     const announce = {
       kind: "publish_namespace",
       requestId: 1,
@@ -198,10 +230,22 @@ class FakeSession implements Transport {
   }
 
   async createBidirectionalStream(): Promise<BidirectionalStream> {
+    if (this.#requestsLeft === 0) {
+      await new Promise<void>((resolve) => void this.#wanted.push(resolve));
+    }
+    this.#requestsLeft -= 1;
     const [mine, theirs] = pipePair();
     const answers = theirs.writable.getWriter();
-    void this.#read(theirs.readable, (message) => this.#handle(message, answers));
+    const asked = this.#read(theirs.readable, (message) => this.#handle(message, answers));
+    void Promise.all([asked, answers.closed.catch(() => undefined)]).then(() => {
+      this.#requestsLeft += 1;
+      this.#wanted.shift()?.();
+    });
     return mine;
+  }
+
+  goaway(timeoutMs: number): void {
+    void this.#control.write(encodeMessage({ kind: "goaway", uri: "", timeoutMs })).catch(() => undefined);
   }
 
   close(info: CloseInfo = {}): void {
@@ -245,7 +289,7 @@ class FakeSession implements Transport {
     } else if (message.kind === "fetch") {
       this.#fetch(message.requestId, message.joiningRequestId, answers);
     } else if (message.kind === "track_status") {
-      void answers.write(encodeMessage({ kind: "request_ok", parameters: {}, properties: [] }));
+      answerLast(answers, { kind: "request_ok", parameters: {}, properties: [] });
     }
   }
 
@@ -253,7 +297,7 @@ class FakeSession implements Transport {
     const track = this.#relay.tracks.get(name);
     if (track === undefined) {
       const code = RequestErrorCode.DoesNotExist;
-      void answers.write(encodeMessage({ kind: "request_error", code, retryAfterMs: 1000, reason: "no such track" }));
+      answerLast(answers, { kind: "request_error", code, retryAfterMs: 1000, reason: "no such track" });
       return;
     }
     this.#aliases += 1;
@@ -263,7 +307,13 @@ class FakeSession implements Transport {
     const { largest } = track;
     const parameters = largest === undefined ? {} : { largestObject: largest };
     const ok = encodeMessage({ kind: "subscribe_ok", trackAlias: BigInt(alias), parameters, properties: [] });
-    setTimeout(() => void answers.write(ok).catch(() => undefined), this.#relay.options.answerDelayMs ?? 0);
+    const answer = (): void => void answers.write(ok).catch(() => undefined);
+    const { answerDelayMs } = this.#relay.options;
+    if (answerDelayMs === undefined) {
+      answer();
+    } else {
+      setTimeout(answer, answerDelayMs);
+    }
   }
 
   #fetch(requestId: number, joiningRequestId: number, answers: Writer): void {
@@ -271,11 +321,11 @@ class FakeSession implements Transport {
     const largest = track?.largest;
     if (track === undefined || largest === undefined) {
       const code = RequestErrorCode.InvalidRange;
-      void answers.write(encodeMessage({ kind: "request_error", code, reason: "nothing published" }));
+      answerLast(answers, { kind: "request_error", code, reason: "nothing published" });
       return;
     }
     const end = { group: largest.group, object: largest.object + 1 };
-    void answers.write(encodeMessage({ kind: "fetch_ok", endOfTrack: false, end, parameters: {}, properties: [] }));
+    answerLast(answers, { kind: "fetch_ok", endOfTrack: false, end, parameters: {}, properties: [] });
     const stream = this.openUni();
     const out = new ByteWriter().vi64(0x05).vi64(requestId);
     (track.groups.get(largest.group) ?? []).forEach((payload, object) => {

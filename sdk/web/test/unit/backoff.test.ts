@@ -21,3 +21,11 @@ test("after a success the delays begin anew", () => {
 test("delays are spread, so that viewers do not come back all at once", () => {
   assert.ok(new Backoff(() => 0).next() < new Backoff(() => 1).next());
 });
+
+test("a server that goes away is left after half a second at least, and later each time it asks again", () => {
+  const soonest = new Backoff(() => 0);
+  const latest = new Backoff(() => 1);
+  assert.deepEqual([soonest.leave(60_000), soonest.leave(900), soonest.leave(900)], [500, 1000, 1000]);
+  assert.deepEqual([latest.leave(60_000), latest.leave(900), latest.leave(900)], [1500, 3000, 3000]);
+  assert.equal(soonest.leave(60_000), 500);
+});

@@ -103,3 +103,23 @@ test("what is held is bounded in groups and in bytes", () => {
   }
   assert.deepEqual(play(byBytes), ["7/0"]);
 });
+
+test("streams that open without an object count as groups too", () => {
+  const assembler = new GroupAssembler(false, { ...ASSEMBLER_LIMITS, groupsMax: 4 });
+  for (let group = 0; group < 100; group += 1) {
+    assembler.streamOpened(group);
+  }
+  assert.equal(assembler.groupsDropped, 96);
+});
+
+test("a single group that waits too long for an object is given up, and the next one plays", () => {
+  const assembler = new GroupAssembler(true, { ...ASSEMBLER_LIMITS, bytesMax: 10 });
+  for (let object = 1; object <= 100; object += 1) {
+    assembler.object(0, { group: 7, object, payload: new Uint8Array(6) });
+  }
+  assert.equal(assembler.groupsDropped, 1);
+  give(assembler, 0, "7/0", "7/1");
+  assert.deepEqual(play(assembler), []);
+  give(assembler, 0, "9/0");
+  assert.deepEqual(play(assembler), ["9/0"]);
+});

@@ -142,3 +142,26 @@ test("nothing comes any more of a subscription that was cancelled", async () => 
   await heard.until("other");
   assert.ok(!heard.log.includes("1/0"));
 });
+
+test("requests that were answered give their streams back", async () => {
+  const { relay, session, heard } = open({ requestsMax: 2 });
+  const ended = relay.track("ended");
+  for (let i = 0; i < 3; i += 1) {
+    await session.probe(NAMESPACE, "video");
+    const told: TrackHandlers = {
+      established: () => heard.add(`following ${i}`),
+      object: () => undefined,
+      fetched: () => heard.add(`fetched ${i}`),
+      refused: () => heard.add(`refused ${i}`),
+      done: () => heard.add(`over ${i}`),
+    };
+    session.subscribe(NAMESPACE, "none", false, {}, told);
+    await heard.until(`refused ${i}`);
+    session.subscribe(NAMESPACE, "ended", true, {}, told);
+    await heard.until(`following ${i}`);
+    await heard.until(`fetched ${i}`);
+    ended.publish(i, Uint8Array.of(0));
+    ended.done(2, "");
+    await heard.until(`over ${i}`);
+  }
+});

@@ -8,8 +8,10 @@ use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::ids::{API_KEY_PREFIX, STREAM_KEY_PREFIX};
-
+/// Prefix of a stream key.
+pub const STREAM_KEY_PREFIX: &str = "sk_";
+/// Prefix of an API key.
+pub const API_KEY_PREFIX: &str = "ak_";
 const HIDDEN: &str = "[redacted]";
 /// Names whose value, after `=` or `:`, is a secret.
 const SECRET_NAMES: [&str; 8] = ["tok", "sk", "token", "key", "stream_key", "api_key", "srt_passphrase", "passphrase"];
@@ -105,6 +107,8 @@ impl<W: Write> Write for RedactingWriter<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[test]
@@ -129,6 +133,42 @@ mod tests {
             for secret in [jwt, "hunter2", "opaque-thing", "abcdefghijklmnopqrstuvwxyz"] {
                 assert!(!text.contains(secret), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_logged_is_redacted_on_its_way() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Redacting(Sink(log.clone()))).finish();
+        let secret = format!("{STREAM_KEY_PREFIX}abcdefghijklmnopqrstuvwxyz");
+        let token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJsdl8xIn0.c2lnbmF0dXJl";
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(secret, url = format!("/watch/lv_1?tok={token}"), "encoder says {secret}");
+            tracing::error!(error = %io::Error::other(format!("bad token {token}")), "failed");
+        });
+        let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("encoder says") && text.contains("failed"), "{text}");
+        assert!(!text.contains(&secret) && !text.contains(token), "{text}");
+    }
+
+    /// A log in memory.
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl<'a> MakeWriter<'a> for Sink {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            Self(self.0.clone())
+        }
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
         }
     }
 

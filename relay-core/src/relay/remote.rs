@@ -1,0 +1,377 @@
+//! Another shard of the engine as the source of a track: the question, the replay that fills the cache, and live objects.
+//!
+//! ```text
+//!   ask_shard --> [ refill: objects are staged, in order ] --remote_filled--> applied at once; live from here on
+//!                    ^   |  ^ remote_accepted, remote_object            |
+//!                    |   '- remote_busy, or no answer in time: asks again
+//!                    '----- remote_lost: one more round when this one is complete ---- remote_lost: a new refill
+//! ```
+//!
+//! At most one refill of a track is under way, whatever is lost meanwhile: each one makes the other shard send a whole cache.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::wire::{FullTrackName, Location, RequestErrorCode};
+
+use super::cache::{NewObject, SubgroupEnd, SubgroupInfo};
+use super::packed::{Mark, PackedObject};
+use super::session::Key;
+use super::shards::MARK;
+use super::track::{Origin, TrackState};
+use super::{PublishDone, Relay, RelayEvent};
+
+/// The end of a track goes by another link than its last objects: how long these may take.
+const DONE_GRACE: Duration = Duration::from_millis(200);
+/// How long after a shard said that it is busy it is asked again: some of its other replays are through by then.
+const BUSY_RETRY: Duration = Duration::from_millis(250);
+/// Rounds of one refill. A link that loses something during each of them is too slow for its media, and viewers are better
+/// off with holes than with nothing.
+const ROUNDS_MAX: u32 = 3;
+
+/// Another shard as the source of a track.
+#[derive(Debug)]
+pub(crate) struct ShardOrigin {
+    pub(crate) shard: usize,
+    /// Known once it accepted.
+    pub(crate) link_id: Option<u64>,
+    /// A replay was asked for and is not complete yet.
+    pub(crate) refill: Option<Refill>,
+    /// It said that the track is over; its last objects may still be on their way until then.
+    pub(crate) done: Option<(PublishDone, Instant)>,
+}
+
+impl ShardOrigin {
+    /// When the question is asked again.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.refill.as_ref().map(|refill| refill.due)
+    }
+}
+
+/// An object or mark on its way from another shard.
+#[derive(Debug)]
+struct StagedObject {
+    payload: Bytes,
+    end_of_group: bool,
+}
+
+/// A replay that is on its way, and live objects that overtook it.
+#[derive(Debug)]
+pub(crate) struct Refill {
+    /// Ask again then.
+    due: Instant,
+    /// Something was lost since it was asked for: it may be older than that.
+    again: bool,
+    rounds: u32,
+    /// The largest location over there. Told to viewers here only when the objects up to it are.
+    largest: Option<Location>,
+    /// By place; the number tells the marks of one place apart.
+    objects: BTreeMap<(Location, u64), StagedObject>,
+    len: usize,
+    marks: u64,
+}
+
+impl Refill {
+    fn new(due: Instant) -> Self {
+        Self { due, again: false, rounds: 0, largest: None, objects: BTreeMap::new(), len: 0, marks: 0 }
+    }
+
+    /// Keeps an object; gives the number of those that had to go for it.
+    fn stage(&mut self, location: Location, object: StagedObject, len_max: usize) -> u64 {
+        let mark = if location.object == MARK { self.marks } else { 0 };
+        self.marks += u64::from(location.object == MARK);
+        self.len += object.payload.len();
+        if let Some(known) = self.objects.insert((location, mark), object) {
+            self.len = self.len.saturating_sub(known.payload.len());
+        }
+        let mut dropped = 0;
+        while self.len > len_max
+            && let Some((_, oldest)) = self.objects.pop_first()
+        {
+            self.len = self.len.saturating_sub(oldest.payload.len());
+            dropped += 1;
+        }
+        dropped
+    }
+}
+
+impl Relay {
+    fn refill_due(&self, now: Instant) -> Instant {
+        now.checked_add(self.config.upstream_timeout).unwrap_or(now)
+    }
+
+    pub(super) fn ask_shard(&mut self, now: Instant, key: Key, shard: usize, name: &FullTrackName) {
+        let due = self.refill_due(now);
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        if track.shard_origin(shard).is_some() {
+            return;
+        }
+        let refill = Some(Refill::new(due));
+        track.origins.push(Origin::Shard(ShardOrigin { shard, link_id: None, refill, done: None }));
+        self.events.push_back(RelayEvent::AskShard { shard, name: name.clone() });
+        self.arm_track(now, key);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn on_remote_accepted(
+        &mut self,
+        now: Instant,
+        shard: usize,
+        name: &FullTrackName,
+        link_id: u64,
+        priority: u8,
+        pinned: bool,
+        largest: Option<Location>,
+    ) -> bool {
+        let due = self.refill_due(now);
+        let Some(key) = self.tracks.by_name(name) else { return false };
+        let Some(track) = self.tracks.get_mut(key) else { return false };
+        let (serial, waiting) = (track.serial, track.state == TrackState::Waiting);
+        let Some(origin) = track.shard_origin(shard) else { return false };
+        origin.done = None;
+        let refill = origin.refill.get_or_insert_with(|| Refill::new(due));
+        refill.due = due;
+        refill.largest = refill.largest.max(largest);
+        let old = origin.link_id.replace(link_id);
+        if waiting {
+            track.priority = priority;
+            track.pinned = pinned;
+            track.bare = link_id & 1 == 0;
+        }
+        if let Some(old) = old {
+            self.links.remove(&(shard, old));
+        }
+        self.links.insert((shard, link_id), (key, serial));
+        self.arm_track(now, key);
+        true
+    }
+
+    pub(super) fn on_remote_busy(&mut self, now: Instant, shard: usize, name: &FullTrackName) {
+        let Some(key) = self.tracks.by_name(name) else { return };
+        let Some(origin) = self.tracks.get_mut(key).and_then(|track| track.shard_origin(shard)) else { return };
+        if let (Some(refill), Some(due)) = (&mut origin.refill, now.checked_add(BUSY_RETRY)) {
+            refill.due = due;
+        }
+        self.arm_track(now, key);
+    }
+
+    pub(super) fn on_remote_refused(
+        &mut self,
+        now: Instant,
+        shard: usize,
+        name: &FullTrackName,
+        code: u64,
+        reason: &str,
+    ) {
+        let Some(key) = self.tracks.by_name(name) else { return };
+        self.remove_shard_origin(key, shard);
+        let Some(track) = self.tracks.get(key) else { return };
+        if track.origins.is_empty() && track.state == TrackState::Waiting {
+            self.refuse_waiters(now, key, RequestErrorCode::from_u64(code), reason);
+            self.arm_track(now, key);
+        } else {
+            self.source_lost(now, key, PublishDone::SubscriptionEnded);
+        }
+    }
+
+    fn remove_shard_origin(&mut self, key: Key, shard: usize) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let link_id = track.shard_origin(shard).and_then(|origin| origin.link_id);
+        track.origins.retain(|origin| !matches!(origin, Origin::Shard(origin) if origin.shard == shard));
+        if let Some(link_id) = link_id {
+            self.links.remove(&(shard, link_id));
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn on_remote_object(
+        &mut self,
+        now: Instant,
+        shard: usize,
+        link_id: u64,
+        group: u64,
+        object: u64,
+        payload: Bytes,
+        end_of_group: bool,
+    ) {
+        let Some(&(key, serial)) = self.links.get(&(shard, link_id)) else { return };
+        let len_max = self.config.cache_track_len_max.saturating_mul(2);
+        let Some(track) = self.tracks.get_mut(key).filter(|track| track.serial == serial) else { return };
+        let location = Location::new(group, object);
+        if link_id & 1 == 1
+            && object == MARK
+            && let Some(Mark::Properties(properties)) = Mark::unpack(&payload)
+        {
+            track.timeout = super::publish::timeout_of(&properties);
+            track.properties = properties;
+            return;
+        }
+        let object = StagedObject { payload, end_of_group };
+        let Some(origin) = track.shard_origin(shard) else { return };
+        if let Some(refill) = &mut origin.refill {
+            // A track's cache and as much again of live objects fit; of more, the newest are of use to viewers.
+            self.counters.objects_refused += refill.stage(location, object, len_max);
+            return;
+        }
+        self.apply_remote(now, key, link_id, location, object);
+        self.bound_cache(now, key);
+        self.notify(key);
+    }
+
+    pub(super) fn on_remote_filled(&mut self, now: Instant, shard: usize, link_id: u64) {
+        let due = self.refill_due(now);
+        let Some(&(key, _)) = self.links.get(&(shard, link_id)) else { return };
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let (first, name) = (track.state == TrackState::Waiting, track.name.clone());
+        let Some(origin) = track.shard_origin(shard) else { return };
+        if let Some(refill) = origin.refill.as_mut().filter(|refill| refill.again && refill.rounds < ROUNDS_MAX) {
+            // What is missing comes with the next replay.
+            (refill.again, refill.due, refill.rounds) = (false, due, refill.rounds + 1);
+            self.events.push_back(RelayEvent::AskShard { shard, name });
+            self.arm_track(now, key);
+            return;
+        }
+        let Some(refill) = origin.refill.take() else { return };
+        if first && let Some(((oldest, _), _)) = refill.objects.first_key_value() {
+            // The replay begins where the home's cache does.
+            track.cache.set_complete_from(*oldest);
+        } else if first && let Some(largest) = refill.largest {
+            track.cache.set_complete_from(super::session::after(largest));
+        }
+        for ((location, _), object) in refill.objects {
+            self.apply_remote(now, key, link_id, location, object);
+        }
+        if let (Some(largest), Some(track)) = (refill.largest, self.tracks.get_mut(key)) {
+            track.cache.raise_largest(largest);
+        }
+        self.bound_cache(now, key);
+        if first && let Some(track) = self.tracks.get_mut(key) {
+            track.state = TrackState::Live;
+            self.resolve_waiters(now, key);
+            self.offer_to_watchers(key);
+        }
+        self.notify(key);
+    }
+
+    fn apply_remote(&mut self, now: Instant, key: Key, link_id: u64, location: Location, object: StagedObject) {
+        let bare = link_id & 1 == 0;
+        let Location { group, object: id } = location;
+        if bare && id == MARK {
+            if let Some(track) = self.tracks.get_mut(key) {
+                track.cache.end_subgroup(group, 0, SubgroupEnd::Finished);
+            }
+        } else if bare {
+            self.bare_object(now, key, group, id, object.payload, object.end_of_group);
+        } else if id == MARK {
+            if let (Some(Mark::End { subgroup, end }), Some(track)) =
+                (Mark::unpack(&object.payload), self.tracks.get_mut(key))
+            {
+                track.cache.end_subgroup(group, subgroup, end);
+            }
+        } else if let Some(packed) = PackedObject::unpack(&object.payload) {
+            self.packed_object(now, key, group, id, packed);
+        }
+    }
+
+    fn packed_object(&mut self, now: Instant, key: Key, group: u64, id: u64, packed: PackedObject) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let before = track.cache.len();
+        let info = SubgroupInfo {
+            id: packed.subgroup,
+            priority: packed.priority,
+            ends_group: packed.ends_group,
+            first_object: packed.first_object,
+        };
+        if !track.cache.open_subgroup(now, group, info) {
+            self.counters.objects_refused += 1;
+            return;
+        }
+        let (status, properties, payload) = (packed.status, packed.properties, packed.payload);
+        // The home shard saw it follow its predecessor, and nothing was lost in between since.
+        let previous = track.cache.last_id(group, packed.subgroup);
+        let adjacent = packed.follows.is_some() && packed.follows == previous;
+        if packed.follows.is_some() && !adjacent {
+            track.cache.mark_lossy(group);
+        }
+        track.cache.push(now, group, packed.subgroup, NewObject { id, status, properties, payload, adjacent });
+        let grown = track.cache.len().saturating_sub(before);
+        self.tracks.cache_len = self.tracks.cache_len.saturating_add(grown);
+    }
+
+    pub(super) fn on_remote_done(&mut self, now: Instant, shard: usize, link_id: u64, status: PublishDone) {
+        let Some(&(key, _)) = self.links.get(&(shard, link_id)) else { return };
+        let until = now.checked_add(DONE_GRACE).unwrap_or(now);
+        if let Some(origin) = self.tracks.get_mut(key).and_then(|track| track.shard_origin(shard)) {
+            origin.done = Some((status, until));
+        }
+        self.arm_track(now, key);
+    }
+
+    /// Ends the sources on other shards whose time of grace is over, and repeats the questions that got no answer in time.
+    pub(super) fn check_remote(&mut self, now: Instant, key: Key) {
+        let due = self.refill_due(now);
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let (name, mut over) = (track.name.clone(), None);
+        for origin in &mut track.origins {
+            let Origin::Shard(origin) = origin else { continue };
+            match (origin.done, &mut origin.refill) {
+                (Some((status, until)), _) if until <= now => over = Some((origin.shard, status)),
+                (None, Some(refill)) if refill.due <= now => {
+                    refill.due = due;
+                    self.events.push_back(RelayEvent::AskShard { shard: origin.shard, name: name.clone() });
+                }
+                _ => {}
+            }
+        }
+        if let Some((shard, status)) = over {
+            self.remove_shard_origin(key, shard);
+            self.source_lost(now, key, status);
+        }
+    }
+
+    pub(super) fn on_remote_lost(&mut self, now: Instant, shard: usize) {
+        let keys: Vec<Key> = self.tracks.iter().map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.refill(now, key, shard));
+    }
+
+    pub(super) fn on_remote_missed(&mut self, now: Instant, shard: usize, link_id: u64) {
+        if let Some(&(key, _)) = self.links.get(&(shard, link_id)) {
+            self.refill(now, key, shard);
+        }
+    }
+
+    /// Objects of a track did not come through.
+    fn refill(&mut self, now: Instant, key: Key, shard: usize) {
+        let due = self.refill_due(now);
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let name = track.name.clone();
+        let Some(origin) = track.shard_origin(shard) else { return };
+        if let Some(refill) = &mut origin.refill {
+            refill.again = true;
+            return;
+        }
+        origin.refill = Some(Refill::new(due));
+        self.events.push_back(RelayEvent::AskShard { shard, name });
+        self.arm_track(now, key);
+    }
+
+    /// No subscriber was left for the linger time: lets go of a track on another shard.
+    pub(super) fn drop_shards(&mut self, key: Key) {
+        let Some(track) = self.tracks.get(key) else { return };
+        let shards: Vec<usize> = track.origins.iter().filter_map(shard_of).collect();
+        for shard in shards {
+            let Some(track) = self.tracks.get(key) else { return };
+            self.events.push_back(RelayEvent::DropShard { shard, name: track.name.clone() });
+            self.remove_shard_origin(key, shard);
+        }
+    }
+}
+
+fn shard_of(origin: &Origin) -> Option<usize> {
+    match origin {
+        Origin::Shard(origin) => Some(origin.shard),
+        _ => None,
+    }
+}
