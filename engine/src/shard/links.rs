@@ -23,6 +23,7 @@ use super::messages::{Accepted, Ask, ObjectHead, is_question};
 const BACKLOG_LEN_MAX: usize = 128 << 20;
 /// Messages taken from one link in one turn, so that no link starves the packets.
 const POLL_MAX: usize = 256;
+
 /// What the links counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LinkStats {

@@ -22,6 +22,7 @@ use super::{CachedObject, Relay, RelayEvent};
 
 /// The object id of a mark: no object has it, since ids stay below 2^64 - 1 on the wire.
 pub(super) const MARK: u64 = u64::MAX;
+
 impl Relay {
     pub(super) fn on_shard_subscribe(&mut self, now: Instant, shard: usize, name: FullTrackName) {
         if let Some(key) = self.tracks.by_name(&name)
@@ -29,7 +30,7 @@ impl Relay {
             && track.is_home()
         {
             if track.is_live() {
-                self.answer_shard(now, shard, key);
+                self.answer_shard(shard, key);
             } else {
                 wait(track, shard);
             }
@@ -48,7 +49,7 @@ impl Relay {
         self.events.push_back(RelayEvent::RefuseShard { shard, name, code, reason });
     }
 
-    pub(super) fn answer_shard(&mut self, _now: Instant, shard: usize, key: Key) {
+    pub(super) fn answer_shard(&mut self, shard: usize, key: Key) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         if !track.followers.contains(&shard) {
             track.followers.push(shard);

@@ -268,7 +268,7 @@ impl Relay {
         let Some(state) = self.tracks.get_mut(track) else { return };
         for waiter in std::mem::take(&mut state.waiters) {
             match waiter {
-                Waiter::Shard(shard) => self.answer_shard(now, shard, track),
+                Waiter::Shard(shard) => self.answer_shard(shard, track),
                 Waiter::Request { session, request } => self.resolve_waiter(now, track, session, request),
             }
         }

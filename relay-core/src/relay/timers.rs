@@ -26,7 +26,8 @@ enum Alarm {
     Sweep,
 }
 
-/// Alarms in the order they are due. Each session and track has one, the earliest; when it rings, everything that is due there is done and the next one is set, so that nobody can pile up timers.
+/// Alarms in the order they are due. Each session and track has one, the earliest; when it rings, everything that is due there
+/// is done and the next one is set, so that nobody can pile up timers.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     queue: BTreeSet<(Instant, Alarm)>,

@@ -12,9 +12,9 @@ use crate::error::request_refused;
 use crate::mp4::TrackRole;
 use crate::{Client, Delivery, PlayError, PlayEvent, PlaybackUrl, TrackId, Viewer, ViewerEvent};
 
-/// How long a session may take until the server offers the broadcast, which it does as soon as the session is set up.
+/// How long the server may take from its SETUP until it offers the broadcast, which it does as soon as it has ours.
 const OFFER_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a session may take until its first media object.
+/// How long a session may take from the handshake until its first media object.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often statistics are told.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,7 +32,9 @@ pub(super) enum SessionEnd {
 /// What belongs to one session only.
 struct Session {
     viewer: Viewer,
-    began: Instant,
+    connected: Instant,
+    /// When the server's SETUP came.
+    ready: Option<Instant>,
     namespace: Option<Namespace>,
     catalog: Option<TrackId>,
     /// Subscriptions and the player's track they feed.
@@ -51,9 +53,9 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             },
             () = self.stopping.wait() => return SessionEnd::Finished,
         };
-        (self.on_event)(PlayEvent::Connected { took: began.elapsed() });
-        let (media, ended) = (Vec::new(), Vec::new());
-        let mut session = Session { viewer, began, namespace: None, catalog: None, media, ended, first_media: None };
+        let connected = Instant::now();
+        (self.on_event)(PlayEvent::Connected { took: connected.duration_since(began) });
+        let mut session = Session::new(viewer, connected);
         match self.watch(&mut session).await {
             Ok(()) => SessionEnd::Finished,
             Err(end) => end,
@@ -98,6 +100,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
     /// `true` when everything was watched.
     fn handle(&mut self, session: &mut Session, event: ViewerEvent) -> Result<bool, SessionEnd> {
         match event {
+            ViewerEvent::Ready => session.ready = Some(Instant::now()),
             ViewerEvent::Namespace(namespace) if session.namespace.is_none() => {
                 let track = named(&namespace, CATALOG_TRACK).map_err(SessionEnd::Fatal)?;
                 session.catalog = Some(session.viewer.subscribe(track));
@@ -163,10 +166,21 @@ impl<F: FnMut(PlayEvent)> Player<F> {
 }
 
 impl Session {
+    fn new(viewer: Viewer, connected: Instant) -> Self {
+        let (media, ended) = (Vec::new(), Vec::new());
+        Self { viewer, connected, ready: None, namespace: None, catalog: None, media, ended, first_media: None }
+    }
+
     /// When to stop waiting for a beginning; `None` once there was one.
     fn start_deadline(&self) -> Option<Instant> {
-        let timeout = if self.namespace.is_none() { OFFER_TIMEOUT } else { START_TIMEOUT };
-        if self.first_media.is_some() { None } else { self.began.checked_add(timeout) }
+        if self.first_media.is_some() {
+            return None;
+        }
+        // A slow handshake says nothing about the broadcast, so it counts against neither.
+        match (self.ready, &self.namespace) {
+            (Some(ready), None) => ready.checked_add(OFFER_TIMEOUT),
+            _ => self.connected.checked_add(START_TIMEOUT),
+        }
     }
 
     fn index_of(&self, track: TrackId) -> Option<usize> {
@@ -194,6 +208,9 @@ impl Session {
 fn not_started(session: &Session) -> PlayError {
     let seconds = START_TIMEOUT.as_secs();
     match (&session.namespace, session.media.is_empty()) {
+        (None, _) if session.ready.is_none() => {
+            PlayError::unreachable(format!("the server set no session up within {seconds} s"))
+        }
         (None, _) => PlayError::not_found("the server offers no broadcast there: check the id in the URL"),
         (Some(_), true) => PlayError::not_found(format!("the broadcast has no track after {seconds} s: is it live?")),
         (Some(_), false) => PlayError::failed(format!("no media came within {seconds} s")),

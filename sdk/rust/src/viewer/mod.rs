@@ -48,6 +48,8 @@ pub enum Delivery {
 /// What a session tells.
 #[derive(Debug, Clone)]
 pub enum ViewerEvent {
+    /// The server speaks the protocol: its SETUP came.
+    Ready,
     /// The server offers the tracks of a namespace.
     Namespace(Namespace),
     /// The subscription is accepted.
@@ -158,6 +160,7 @@ impl Viewer {
     fn translate(&mut self, event: ClientEvent) -> Result<Option<ViewerEvent>, PlayError> {
         let track = |request: RequestId| TrackId(request.0);
         Ok(Some(match event {
+            ClientEvent::Ready => ViewerEvent::Ready,
             ClientEvent::NamespaceOffered(namespace) => ViewerEvent::Namespace(namespace),
             ClientEvent::Accepted { request, largest, .. } => {
                 ViewerEvent::Subscribed { track: track(request), largest }
