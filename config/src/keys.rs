@@ -135,7 +135,8 @@ declare! {
     engine: Engine {
         /// Shards, one thread each. 0: one a core, two at least.
         shards: usize = 0, 0..=64;
-        /// Packet backend: "auto" or "udp" (kernel sockets).
+        /// Packet backend: "udp" (kernel sockets), "xdp:INTERFACE" (AF_XDP: needs root and a queue a shard, or one queue), or
+        /// "auto": AF_XDP with zero copy where the interface of `host` has it, else kernel sockets.
         io: Io = Io::Auto;
         /// "adaptive" sleeps when idle; "busy" gives each shard a whole core for the lowest latency.
         poll: Poll = Poll::Adaptive;

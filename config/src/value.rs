@@ -149,15 +149,6 @@ choice! {
     }
 }
 choice! {
-    /// The packet backend.
-    Io {
-        /// The best one this machine can run.
-        Auto = "auto",
-        /// Kernel UDP sockets, one a shard.
-        Udp = "udp",
-    }
-}
-choice! {
     /// How a shard waits.
     Poll {
         /// Sleeps when idle and is woken by the first packet: a laptop stays cool.
@@ -173,5 +164,67 @@ choice! {
         Text = "text",
         /// One JSON object a line.
         Json = "json",
+    }
+}
+
+/// How packets reach the engine and leave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Io {
+    /// The best one this machine can run.
+    Auto,
+    /// Kernel UDP sockets, one a shard.
+    Udp,
+    /// AF_XDP on this interface.
+    Xdp(String),
+}
+
+impl std::fmt::Display for Io {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Io::Auto => f.write_str("auto"),
+            Io::Udp => f.write_str("udp"),
+            Io::Xdp(interface) => write!(f, "xdp:{interface}"),
+        }
+    }
+}
+
+impl Value for Io {
+    fn kind() -> String {
+        "one of \"auto\", \"udp\", \"xdp:INTERFACE\"".into()
+    }
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        Self::from_text(value.as_str()?)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        /// Linux: IFNAMSIZ without the end mark; neither slash nor blank may stand in a name.
+        const INTERFACE_LEN_MAX: usize = 15;
+        match text.trim() {
+            "auto" => Some(Io::Auto),
+            "udp" => Some(Io::Udp),
+            other => {
+                let interface = other.strip_prefix("xdp:")?;
+                let named = (1..=INTERFACE_LEN_MAX).contains(&interface.len());
+                let plain = !interface.contains(|c: char| c == '/' || c.is_whitespace());
+                (named && plain).then(|| Io::Xdp(interface.to_owned()))
+            }
+        }
+    }
+    fn to_toml(&self) -> toml::Value {
+        toml::Value::String(self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_backend_is_read_as_it_is_written() {
+        for io in [Io::Auto, Io::Udp, Io::Xdp("eth0".into())] {
+            assert_eq!(Io::from_text(&io.to_string()), Some(io));
+        }
+        for text in ["", "xdp", "xdp:", "xdp:a/b", "xdp:a b", "xdp:a-name-too-long-", "kernel"] {
+            assert_eq!(Io::from_text(text), None, "{text}");
+        }
     }
 }

@@ -65,6 +65,9 @@ pub enum EngineError {
     /// Shared memory.
     #[error("shared memory: {0}")]
     Rings(#[from] streams_rings::RingsError),
+    /// AF_XDP was asked for and cannot be had.
+    #[error("--io xdp: {0}")]
+    Xdp(#[from] crate::backend::XdpSetupError),
     /// The thread of a shard.
     #[error("shard {shard}: {detail}")]
     Host {

@@ -33,7 +33,7 @@ struct Flags {
     /// Shards, one thread each; 0: one a core, two at least.
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
-    /// Packet backend: auto or udp.
+    /// Packet backend: auto, udp or xdp:INTERFACE.
     #[arg(long, value_name = "BACKEND")]
     io: Option<String>,
     /// adaptive or busy.
@@ -82,7 +82,8 @@ fn configuration(flags: &Flags) -> Result<Config, String> {
     config.ports.rtmp = flags.rtmp_port.unwrap_or(config.ports.rtmp);
     config.engine.shards = flags.shards.unwrap_or(config.engine.shards);
     if let Some(io) = &flags.io {
-        config.engine.io = Io::from_text(io).ok_or_else(|| format!("--io {io}: expected auto or udp"))?;
+        config.engine.io =
+            Io::from_text(io).ok_or_else(|| format!("--io {io}: expected auto, udp or xdp:INTERFACE"))?;
     }
     if let Some(poll) = &flags.poll {
         config.engine.poll =

@@ -1,20 +1,22 @@
 //! Starting and stopping the engine.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use streams_config::Config;
+use streams_config::{Config, Io};
 use streams_ingest::RtmpLimits;
 use streams_relay_core::relay::RelayConfig;
 use streams_rings::schema::{self, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
+use streams_xdp_prog::{PortClass, ReuseportProgram, Steering, SteeringMode};
 use tracing::info;
 
 use crate::EngineError;
-use crate::backend::{UdpBackend, bind_shard_socket};
+use crate::backend::{PacketBackend, RingSizes, UdpBackend, XdpEnd, XdpSetup, XdpWish, bind_shard_socket, set_up};
 use crate::edge::rtmp::RtmpSettings;
 use crate::host::{self, HostSettings, PollMode, ShardThread};
 use crate::keys::EngineKeys;
@@ -42,6 +44,7 @@ pub struct Engine {
     threads: Vec<ShardThread>,
     stopper: Stopper,
     _ports: [Reservation; 2],
+    _reuseport: Option<ReuseportProgram>,
 }
 
 /// Ends an engine from any thread.
@@ -75,9 +78,19 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         .map(|_| bind_shard_socket(quic))
         .collect::<Result<_, _>>()
         .map_err(|source| EngineError::Socket { action: "bind", address: quic.to_string(), source })?;
+    let ids = Arc::new(CidScheme::new(&keys.cid, &keys.reset, keys.epoch)?);
+    let steering = steering(quic, shards, &ids)?;
+    let reuseport = steer_sockets(&sockets, &steering);
+    let mut ends = xdp_ends(&config.engine.io, quic, &steering)?.into_iter();
     let mut threads = Vec::with_capacity(shards);
     for (shard, socket) in sockets.into_iter().enumerate() {
-        let packets = socket.try_clone().map_err(|source| EngineError::Socket {
+        let end = ends.next();
+        let share = || -> std::io::Result<Vec<OwnedFd>> {
+            let mut packets = vec![socket.try_clone()?.into()];
+            packets.extend(end.as_ref().map(XdpEnd::wake_fd).transpose()?);
+            Ok(packets)
+        };
+        let packets = share().map_err(|source| EngineError::Socket {
             action: "share the socket",
             address: quic.to_string(),
             source,
@@ -86,7 +99,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             poll: poll_mode(config),
             rtmp: rtmp_settings(config),
             listener: shard_listener(rtmp)?,
-            packets: Some(packets.into()),
+            packets,
             mailbox: mailboxes
                 .get(shard)
                 .cloned()
@@ -96,17 +109,18 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         let maker = PartsMaker {
             shard,
             socket,
+            end,
             workspace: workspace.clone(),
             run_dir: run_dir.clone(),
             data: settings.data.clone(),
-            keys: keys.clone(),
+            ids: ids.clone(),
             config: config.clone(),
             mailboxes: mailboxes.clone(),
         };
         threads.push(host::spawn(shard, host, move || maker.make())?);
     }
     info!(shards, %quic, %rtmp, "engine runs");
-    Ok(Engine { threads, stopper: Stopper { stop, mailboxes }, _ports: ports })
+    Ok(Engine { threads, stopper: Stopper { stop, mailboxes }, _ports: ports, _reuseport: reuseport })
 }
 
 impl Stopper {
@@ -128,7 +142,7 @@ impl Engine {
     /// Waits until every shard has ended.
     pub fn join(self) -> Result<(), EngineError> {
         for (shard, thread) in self.threads.into_iter().enumerate() {
-            thread.join().map_err(|_| EngineError::Host { shard, detail: "its thread panicked".into() })?;
+            thread.join().map_err(|_| EngineError::Host { shard, detail: "its thread panicked".into() })??;
         }
         Ok(())
     }
@@ -139,6 +153,57 @@ pub fn run_dir(data: &Path) -> Result<PathBuf, EngineError> {
     use std::os::unix::ffi::OsStrExt;
     let canonical = data.canonicalize().map_err(|source| EngineError::file("find", data, source))?;
     Ok(schema::run_dir(&crate::shard::sha256_hex(canonical.as_os_str().as_bytes())))
+}
+
+fn make_backend(socket: socket2::Socket, end: Option<XdpEnd>) -> std::io::Result<Box<dyn PacketBackend>> {
+    let kernel = UdpBackend::new(socket)?;
+    Ok(match end {
+        Some(end) => Box::new(end.into_backend(kernel)?),
+        None => Box::new(kernel),
+    })
+}
+
+/// The rule by which packets find their shard, for the programs in the kernel.
+fn steering(quic: SocketAddr, shards: usize, ids: &CidScheme) -> Result<Steering, EngineError> {
+    let any = quic.ip().is_unspecified();
+    Ok(Steering {
+        mode: SteeringMode::PerQueue,
+        shards: u8::try_from(shards).map_err(|_| EngineError::Setting("more than 255 shards".into()))?,
+        cid_epoch: ids.epoch(),
+        cid_mask_key: ids.mask_key(),
+        ports: vec![(quic.port(), PortClass::Quic)],
+        addresses: if any { Vec::new() } else { vec![quic.ip()] },
+    })
+}
+
+/// Datagrams of a viewer whose address changed reach its shard's kernel socket at once. Without the rights for it they come to
+/// another shard's, which tosses them.
+fn steer_sockets(sockets: &[socket2::Socket], steering: &Steering) -> Option<ReuseportProgram> {
+    let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+    ReuseportProgram::attach(&sockets, steering)
+        .inspect_err(|error| info!(%error, "kernel sockets get datagrams by address alone"))
+        .ok()
+}
+
+/// One AF_XDP end a shard, or none for kernel sockets alone. `auto` falls back to those and says why.
+fn xdp_ends(io: &Io, address: SocketAddr, steering: &Steering) -> Result<Vec<XdpEnd>, EngineError> {
+    let interface = match io {
+        Io::Udp => return Ok(Vec::new()),
+        Io::Auto => None,
+        Io::Xdp(interface) => Some(interface.clone()),
+    };
+    let wish = XdpWish { interface, address, steering: steering.clone(), sizes: RingSizes::default() };
+    match set_up(&wish) {
+        Ok(XdpSetup { ends, summary }) => {
+            info!("{summary}");
+            Ok(ends)
+        }
+        Err(error) if wish.interface.is_none() => {
+            info!("kernel sockets carry all packets: {error}");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn make_workspace(run_dir: &Path, shards: usize) -> Result<Workspace, EngineError> {
@@ -176,24 +241,24 @@ fn rtmp_settings(config: &Config) -> RtmpSettings {
 struct PartsMaker {
     shard: usize,
     socket: socket2::Socket,
+    end: Option<XdpEnd>,
     workspace: Workspace,
     run_dir: PathBuf,
     data: PathBuf,
-    keys: EngineKeys,
+    ids: Arc<CidScheme>,
     config: Config,
     mailboxes: Vec<Arc<Mailbox>>,
 }
 
 impl PartsMaker {
     fn make(self) -> Result<ShardParts, EngineError> {
-        let Self { shard, socket, workspace, run_dir, data, keys, config, mailboxes } = self;
-        let backend = UdpBackend::new(socket).map_err(|source| EngineError::Socket {
+        let Self { shard, socket, end, workspace, run_dir, data, ids, config, mailboxes } = self;
+        let backend = make_backend(socket, end).map_err(|source| EngineError::Socket {
             action: "set up the socket",
             address: format!("shard {shard}"),
             source,
         })?;
         let tls = TlsFiles { certificate: data.join("tls").join("cert.pem"), key: data.join("tls").join("key.pem") };
-        let ids = Arc::new(CidScheme::new(&keys.cid, &keys.reset, keys.epoch)?);
         let limits = EndpointLimits {
             connections_max: config.engine.connections_max,
             half_open_max: config.engine.handshakes_max,
@@ -205,7 +270,7 @@ impl PartsMaker {
         control.skip_old_commands();
         Ok(ShardParts {
             shard,
-            backend: Box::new(backend),
+            backend,
             rx: RxLink::join(&workspace, shard)?,
             endpoint: Endpoint::new(shard_byte, &tls, ids, limits)?,
             tls,

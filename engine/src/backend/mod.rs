@@ -8,12 +8,13 @@
 //! payload on its way out.
 
 mod udp;
+mod xdp;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 
 pub use udp::{UdpBackend, bind_shard_socket};
+pub use xdp::{RingSizes, XdpEnd, XdpSetup, XdpSetupError, XdpWish, set_up};
 
 /// What became of a train handed to [`PacketBackend::send_train`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,36 @@ pub enum Sent {
     Blocked,
 }
 
-/// One shard's way to the wire. Implementations are `udp` (kernel sockets) and, later, `xdp` and `sink`.
+/// How full a backend's rings are, and what it counted. All zero for a backend without rings of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackendLevels {
+    /// Frames that the kernel may receive into.
+    pub fill: u32,
+    /// Received frames that wait for the shard.
+    pub rx: u32,
+    /// Frames that wait to be sent.
+    pub tx: u32,
+    /// Sent frames that were not taken back yet.
+    pub completion: u32,
+    /// Times the kernel was woken.
+    pub wakeups: u64,
+    /// Frames that the packet program redirected to this shard. What is missing in `received` was lost on the way.
+    pub redirected: u64,
+    /// Frames received.
+    pub received: u64,
+    /// Frames sent.
+    pub sent: u64,
+    /// Received frames that held no UDP datagram.
+    pub unreadable: u64,
+    /// Frames that the kernel dropped for want of room in the rings.
+    pub dropped: u64,
+    /// No byte is copied between device and frames.
+    pub zero_copy: bool,
+    /// The frames lie in huge pages.
+    pub huge_pages: bool,
+}
+
+/// One shard's way to the wire: `udp` (kernel sockets) or `xdp` (AF_XDP).
 pub trait PacketBackend {
     /// Takes up to one batch of received datagrams, calling `sink` with each and its sender. Returns their number; 0 means
     /// nothing waits.
@@ -48,6 +78,18 @@ pub trait PacketBackend {
     /// The address that peers send to.
     fn local_addr(&self) -> SocketAddr;
 
-    /// A descriptor that becomes readable when [`PacketBackend::recv`] has something.
-    fn wake_fd(&self) -> Option<RawFd>;
+    /// Has the kernel send what stands ready, where sending does not do that by itself. Called after each burst.
+    fn kick(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Looks whether the way to the wire still exists. An error ends the shard, with its words.
+    fn check(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// How full its rings are.
+    fn levels(&mut self) -> BackendLevels {
+        BackendLevels::default()
+    }
 }

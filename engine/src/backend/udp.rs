@@ -69,6 +69,11 @@ impl UdpBackend {
         })
     }
 
+    /// Sends one datagram that does not lie in this backend's frame; what finds no room is lost, as on the way.
+    pub(super) fn send_one(&self, datagram: &[u8], to: SocketAddr) -> io::Result<Sent> {
+        settled(send_message(&self.socket, datagram, to, datagram.len()))
+    }
+
     fn transmit(&mut self, train: Train) -> io::Result<Sent> {
         let Some(bytes) = self.frame.get(..train.len) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "train longer than the frame"));
@@ -138,10 +143,6 @@ impl PacketBackend for UdpBackend {
 
     fn local_addr(&self) -> SocketAddr {
         self.local
-    }
-
-    fn wake_fd(&self) -> Option<RawFd> {
-        Some(self.socket.as_raw_fd())
     }
 }
 

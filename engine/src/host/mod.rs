@@ -14,7 +14,7 @@ mod timers;
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,14 +56,14 @@ pub(crate) struct HostSettings {
     pub(crate) poll: PollMode,
     pub(crate) rtmp: RtmpSettings,
     pub(crate) listener: std::net::TcpListener,
-    /// Another handle of the backend's socket, to sleep on.
-    pub(crate) packets: Option<UdpSocket>,
+    /// Other handles of the backend's sockets, to sleep on.
+    pub(crate) packets: Vec<OwnedFd>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// A running shard's thread.
-pub(crate) type ShardThread = JoinHandle<()>;
+pub(crate) type ShardThread = JoinHandle<Result<(), EngineError>>;
 
 /// Starts the thread of one shard. `make` runs on it, for a shard's parts stay on their thread.
 pub(crate) fn spawn(
@@ -76,10 +76,12 @@ pub(crate) fn spawn(
         .spawn(move || {
             pin(index);
             let stop = settings.stop.clone();
-            if let Err(problem) = make().and_then(|parts| Host::new(parts, settings)).map(Host::run) {
-                error!(shard = index, error = %problem, "the shard cannot start");
+            let ended = make().and_then(|parts| Host::new(parts, settings)).and_then(Host::run);
+            if let Err(problem) = &ended {
+                error!(shard = index, error = %problem, "the shard ends");
                 stop.store(true, Ordering::Release);
             }
+            ended
         })
         .map_err(|problem| EngineError::Host { shard: index, detail: problem.to_string() })
 }
@@ -132,7 +134,7 @@ impl Host {
             |source| EngineError::Socket { action: "watch the sockets", address: format!("shard {index}"), source };
         let now = Instant::now();
         let bell = mailbox.bell().map_err(io_error)?;
-        let reactor = Reactor::new(packets.map(Into::into), bell).map_err(io_error)?;
+        let reactor = Reactor::new(packets, bell).map_err(io_error)?;
         let listener = host_listener(&reactor, listener).map_err(io_error)?;
         let shard = Rc::new(RefCell::new(Shard::new(parts, now)));
         let executor = Rc::new(LocalExecutor::new());
@@ -144,8 +146,8 @@ impl Host {
         Ok(Self { shard, executor, reactor, edge, mailbox, stop, poll, looked: now })
     }
 
-    /// Turns the shard until it is told to stop and has stopped.
-    fn run(mut self) {
+    /// Turns the shard until it is told to stop and has stopped, or cannot go on.
+    fn run(mut self) -> Result<(), EngineError> {
         let mut idle_since: Option<Instant> = None;
         loop {
             let now = Instant::now();
@@ -155,7 +157,7 @@ impl Host {
             let turn = self.turn(now);
             let edge_busy = self.edge_step(now);
             match turn {
-                Turn::Stopped => return,
+                Turn::Stopped => return self.shard.borrow_mut().take_failure().map_or(Ok(()), Err),
                 Turn::Busy => idle_since = None,
                 Turn::Idle(_) if edge_busy => idle_since = None,
                 Turn::Idle(_) => {

@@ -1,7 +1,7 @@
 //! Readiness of one shard's descriptors: one epoll set, in which the idle shard also sleeps.
 //!
 //! Sockets of the edge tasks are registered edge-triggered and once: a task tries first and waits only after "would block", so
-//! nothing is lost, for readiness is read by the same thread after the task has put its waker down. The packet socket
+//! nothing is lost, for readiness is read by the same thread after the task has put its waker down. The packet sockets
 //! and the bell are level-triggered and only end a sleep.
 
 use std::cell::{Cell, RefCell};
@@ -38,7 +38,7 @@ struct Waiting {
 pub(crate) struct Reactor {
     epoll: OwnedFd,
     bell: File,
-    _packets: Option<OwnedFd>,
+    _packets: Vec<OwnedFd>,
     sockets: RefCell<HashMap<u64, Waiting>>,
     next: Cell<u64>,
     timers: Rc<Timers>,
@@ -46,11 +46,11 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    /// `bell` is an eventfd, `packets` another handle of the packet backend's socket.
-    pub(super) fn new(packets: Option<OwnedFd>, bell: File) -> io::Result<Rc<Self>> {
+    /// `bell` is an eventfd, `packets` other handles of the packet backend's sockets.
+    pub(super) fn new(packets: Vec<OwnedFd>, bell: File) -> io::Result<Rc<Self>> {
         let set = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&set, &bell, EventData::new_u64(BELL), EventFlags::IN)?;
-        if let Some(packets) = &packets {
+        for packets in &packets {
             epoll::add(&set, packets, EventData::new_u64(PACKETS), EventFlags::IN)?;
         }
         Ok(Rc::new(Self {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -57,10 +56,6 @@ impl PacketBackend for Wire {
 
     fn local_addr(&self) -> SocketAddr {
         server()
-    }
-
-    fn wake_fd(&self) -> Option<RawFd> {
-        None
     }
 }
 

@@ -9,6 +9,7 @@ use streams_rings::schema::{Command, Counter, Event};
 use tracing::{info, warn};
 
 use super::{InputContext, Shard};
+use crate::EngineError;
 
 /// Heartbeat, counters, windows, group ids, control's generation.
 pub(super) const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
@@ -126,6 +127,11 @@ impl Shard {
             return false;
         }
         self.housekeeping_due = self.now + HOUSEKEEPING_INTERVAL;
+        if let Err(error) = self.parts.backend.check() {
+            let shard = self.parts.shard;
+            self.failure = Some(EngineError::Host { shard, detail: format!("the way to the wire is lost: {error}") });
+            return false;
+        }
         if self.parts.control.follow() {
             info!(shard = self.parts.shard, "control started anew; its tables are read again");
         }

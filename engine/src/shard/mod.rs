@@ -83,7 +83,7 @@ pub enum Turn {
     Busy,
     /// Nothing to do before this time, unless something arrives.
     Idle(Instant),
-    /// The shard is drained and has said so to its peers.
+    /// The shard is drained and has said so to its peers, or has failed (see [`Shard::take_failure`]).
     Stopped,
 }
 
@@ -147,6 +147,8 @@ pub struct Shard {
     /// Set when the engine stops: when the shard is done at the latest.
     stopping: Option<Instant>,
     closed_all: bool,
+    /// Why the shard cannot go on.
+    failure: Option<EngineError>,
 }
 
 impl Shard {
@@ -175,7 +177,13 @@ impl Shard {
             draining: false,
             stopping: None,
             closed_all: false,
+            failure: None,
         }
+    }
+
+    /// Why it stopped, when that was no wish of the operator.
+    pub fn take_failure(&mut self) -> Option<EngineError> {
+        self.failure.take()
     }
 
     /// Index of this shard.
@@ -189,6 +197,9 @@ impl Shard {
         self.unix_ms = unix_ms();
         self.relay.set_time(self.unix_ms);
         let mut busy = self.housekeeping();
+        if self.failure.is_some() {
+            return Turn::Stopped;
+        }
         busy |= self.control();
         busy |= self.directories();
         busy |= self.letters();
@@ -362,6 +373,9 @@ impl Shard {
             if let Err(error) = self.parts.endpoint.flush(self.now, backend, &mut sink, &mut self.writable) {
                 warn!(shard = self.parts.shard, %error, "sending failed");
             }
+        }
+        if let Err(error) = self.parts.backend.kick() {
+            warn!(shard = self.parts.shard, %error, "sending failed");
         }
         any
     }

@@ -176,11 +176,8 @@ impl Session {
         if self.first_media.is_some() {
             return None;
         }
-        // A slow handshake says nothing about the broadcast, so it counts against neither.
-        match (self.ready, &self.namespace) {
-            (Some(ready), None) => ready.checked_add(OFFER_TIMEOUT),
-            _ => self.connected.checked_add(START_TIMEOUT),
-        }
+        let ready = self.ready.filter(|_| self.namespace.is_none());
+        Some(start_deadline(self.connected, ready))
     }
 
     fn index_of(&self, track: TrackId) -> Option<usize> {
@@ -205,6 +202,12 @@ impl Session {
     }
 }
 
+/// The deadline of a session that connected at `connected`, and whose server is `ready` since then and has offered nothing. A slow
+/// handshake says nothing about the broadcast, so it counts against neither limit.
+fn start_deadline(connected: Instant, ready: Option<Instant>) -> Instant {
+    ready.map_or(connected + START_TIMEOUT, |ready| ready + OFFER_TIMEOUT)
+}
+
 fn not_started(session: &Session) -> PlayError {
     let seconds = START_TIMEOUT.as_secs();
     match (&session.namespace, session.media.is_empty()) {
@@ -219,4 +222,17 @@ fn not_started(session: &Session) -> PlayError {
 
 fn named(namespace: &Namespace, name: &str) -> Result<FullTrackName, PlayError> {
     FullTrackName::new(namespace.clone(), name).map_err(PlayError::failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_has_the_whole_time_from_its_setup_on_to_offer_the_broadcast() {
+        let connected = Instant::now();
+        let late_setup = connected + OFFER_TIMEOUT * 2;
+        assert_eq!(start_deadline(connected, None), connected + START_TIMEOUT);
+        assert_eq!(start_deadline(connected, Some(late_setup)), late_setup + OFFER_TIMEOUT);
+    }
 }

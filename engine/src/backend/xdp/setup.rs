@@ -1,0 +1,228 @@
+//! Bringing AF_XDP up on an interface: program, queues, sockets; or one line that says why not.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use streams_xdp_prog::{AttachMode, Steering, SteeringMode, XdpError, XdpProgram};
+
+use super::interface::{Interface, of_address};
+use super::queue::{Binding, Ends, Queue, RingSizes};
+use super::{UdpBackend, XdpBackend};
+
+/// Why AF_XDP cannot be used here. Each message is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum XdpSetupError {
+    /// The program: rights, interface, another program, driver.
+    #[error("{0}")]
+    Program(#[from] XdpError),
+    /// `auto` only: the address says against it.
+    #[error("{0}")]
+    Address(&'static str),
+    /// Each shard needs a queue of its own, or all share the only one.
+    #[error(
+        "{interface} has {queues} receive queues and the engine {shards} shards: make them equal with \
+         `ethtool -L {interface} combined {shards}` (or --shards {queues})"
+    )]
+    Queues {
+        /// The interface.
+        interface: String,
+        /// Its receive queues.
+        queues: usize,
+        /// Shards of the engine.
+        shards: usize,
+    },
+    /// The kernel takes powers of two only.
+    #[error("the {ring} ring of AF_XDP cannot have {size} entries: it takes a power of two from 64 to 65536")]
+    RingSize {
+        /// Which ring.
+        ring: &'static str,
+        /// As configured.
+        size: u32,
+    },
+    /// The interface's facts cannot be read.
+    #[error("cannot read the state of interface {interface}: {source}; `ip link` lists those that exist")]
+    Interface {
+        /// The interface.
+        interface: String,
+        /// What the kernel answered.
+        source: std::io::Error,
+    },
+    /// Making or binding a socket.
+    #[error("cannot bind an AF_XDP socket to queue {queue} of {interface}: {source}{hint}")]
+    Bind {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        queue: u32,
+        /// What the kernel answered.
+        source: std::io::Error,
+        /// What to do about it.
+        hint: &'static str,
+    },
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct XdpWish {
+    /// The interface; `None`: that of the address, and only where frames need not be copied.
+    pub interface: Option<String>,
+    /// Where the engine listens.
+    pub address: SocketAddr,
+    /// How connections are steered; its mode is chosen here.
+    pub steering: Steering,
+    /// Ring sizes.
+    pub sizes: RingSizes,
+}
+
+/// AF_XDP on an interface.
+pub struct XdpSetup {
+    /// One end a shard, in their order.
+    /// The program stays attached as long as one of them lives.
+    pub ends: Vec<XdpEnd>,
+    /// In words, for the log.
+    pub summary: String,
+}
+
+/// What a shard's thread makes its backend from.
+pub struct XdpEnd {
+    queue: Arc<Queue>,
+    ends: Ends,
+    place: usize,
+    program: Arc<XdpProgram>,
+    /// Index in the program's table.
+    index: usize,
+}
+
+impl XdpEnd {
+    /// Handles of the descriptors that tell of packets on the queue.
+    pub fn wake_fd(&self) -> std::io::Result<OwnedFd> {
+        self.ends.socket.try_clone()
+    }
+
+    /// The backend, with the kernel's socket for what the queue does not carry.
+    pub fn into_backend(self, kernel: UdpBackend) -> std::io::Result<XdpBackend> {
+        XdpBackend::new(self, kernel)
+    }
+
+    pub(super) fn into_parts(self) -> (Arc<Queue>, Ends, usize, Arc<XdpProgram>, usize) {
+        (self.queue, self.ends, self.place, self.program, self.index)
+    }
+}
+
+/// Attaches the program, binds the sockets and puts them into its table. On failure nothing is left behind.
+pub fn set_up(wish: &XdpWish) -> Result<XdpSetup, XdpSetupError> {
+    if let Some((ring, size)) = wish.sizes.wrong() {
+        return Err(XdpSetupError::RingSize { ring, size });
+    }
+    let shards = usize::from(wish.steering.shards);
+    let interface = find_interface(wish)?;
+    let mode = match interface.queues {
+        queues if queues == shards => SteeringMode::PerQueue,
+        1 => SteeringMode::SameQueue,
+        queues => return Err(XdpSetupError::Queues { interface: interface.name, queues, shards }),
+    };
+    let steering = Steering { mode, ..wish.steering.clone() };
+    let only_zero_copy = wish.interface.is_none();
+    let how = if only_zero_copy { AttachMode::Native } else { AttachMode::NativeOrGeneric };
+    let program = Arc::new(XdpProgram::attach(&interface.name, &steering, how)?);
+    let opened = match mode {
+        SteeringMode::PerQueue => (0..interface.queues)
+            .map(|queue| open(&interface, queue, 1, only_zero_copy, wish.sizes))
+            .collect::<Result<Vec<_>, _>>()?,
+        SteeringMode::SameQueue => vec![open(&interface, 0, shards, only_zero_copy, wish.sizes)?],
+    };
+    let mut ends = Vec::with_capacity(shards);
+    for (queue, parts) in opened {
+        let queue = Arc::new(queue);
+        for (place, part) in parts.into_iter().enumerate() {
+            let index = ends.len();
+            program.set_socket(index as u32, std::os::fd::AsFd::as_fd(&part.socket))?;
+            ends.push(XdpEnd { queue: queue.clone(), ends: part, place, program: program.clone(), index });
+        }
+    }
+    let summary = summary(&interface, mode, &program, &ends);
+    Ok(XdpSetup { ends, summary })
+}
+
+fn find_interface(wish: &XdpWish) -> Result<Interface, XdpSetupError> {
+    let name = match &wish.interface {
+        Some(name) => name.clone(),
+        None => interface_of(wish.address)?,
+    };
+    Interface::find(&name).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => XdpError::UnknownInterface { interface: name }.into(),
+        _ if source.raw_os_error() == Some(libc::ENODEV) => XdpError::UnknownInterface { interface: name }.into(),
+        _ => XdpSetupError::Interface { interface: name, source },
+    })
+}
+
+fn interface_of(address: SocketAddr) -> Result<String, XdpSetupError> {
+    if address.ip().is_loopback() {
+        return Err(XdpSetupError::Address("the loopback interface has no AF_XDP queues worth having"));
+    }
+    if address.ip().is_unspecified() {
+        return Err(XdpSetupError::Address(
+            "the engine listens on every address; --io xdp:INTERFACE names one interface",
+        ));
+    }
+    let found = of_address(address.ip())
+        .map_err(|source| XdpSetupError::Interface { interface: address.ip().to_string(), source })?;
+    found.ok_or(XdpSetupError::Address("no interface has the address that the engine listens on"))
+}
+
+/// With zero copy where the driver has it, else (unless that is not wanted) with one copy a packet in the kernel.
+fn open(
+    interface: &Interface,
+    queue: usize,
+    shards: usize,
+    only_zero_copy: bool,
+    sizes: RingSizes,
+) -> Result<(Queue, Vec<Ends>), XdpSetupError> {
+    let queue = queue as u32;
+    let binding = |zero_copy| Binding { interface: interface.index, queue, zero_copy };
+    let failed = |source: std::io::Error| XdpSetupError::Bind {
+        interface: interface.name.clone(),
+        queue,
+        hint: hint(&source, only_zero_copy),
+        source,
+    };
+    match Queue::open(binding(true), shards, sizes) {
+        Err(error) if refuses_zero_copy(&error) && !only_zero_copy => {
+            Queue::open(binding(false), shards, sizes).map_err(failed)
+        }
+        opened => opened.map_err(failed),
+    }
+}
+
+fn refuses_zero_copy(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL))
+}
+
+fn hint(error: &std::io::Error, only_zero_copy: bool) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => "; run the engine as root or give it CAP_NET_RAW",
+        Some(libc::EBUSY) => "; another AF_XDP socket holds the queue: stop what opened it",
+        Some(libc::ENOBUFS | libc::ENOMEM) => {
+            "; locked memory is not enough: raise `ulimit -l`, see `streams configure check`"
+        }
+        Some(libc::EOPNOTSUPP) if only_zero_copy => {
+            "; its driver copies each packet, so that kernel sockets with GSO are faster"
+        }
+        _ => "",
+    }
+}
+
+fn summary(interface: &Interface, mode: SteeringMode, program: &XdpProgram, ends: &[XdpEnd]) -> String {
+    let native =
+        if program.is_native() { "in the driver" } else { "in generic mode, for its driver has no native XDP" };
+    let zero_copy = ends.iter().all(|end| end.ends.zero_copy);
+    let copies = if zero_copy { "zero copy" } else { "one copy a packet in the kernel" };
+    let queues = match mode {
+        SteeringMode::PerQueue => "a queue a shard",
+        SteeringMode::SameQueue => "all shards on its only queue",
+    };
+    let huge = ends.iter().all(|end| end.queue.umem.is_huge());
+    let pages = if huge { "huge pages" } else { "4 KiB pages, as no huge pages are free" };
+    format!("AF_XDP on {}: program {native}, {copies}, {queues}, {pages}", interface.name)
+}
