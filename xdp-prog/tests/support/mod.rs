@@ -1,6 +1,7 @@
 //! Shared by the tests of the programs: steering, connection ids, and one run of the XDP program over one frame.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod netns;
 pub mod packet;
 
 use std::io::Write as _;
