@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use libbpf_rs::libbpf_sys;
 use streams_xdp_prog::{AttachMode, SteeringMode, XdpError, XdpProgram};
-use support::netns::{Namespace, drop_rights};
+use support::netns::{CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Namespace, keep_rights};
 use support::{steering, unbound_xsk, with_rights};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,13 +101,40 @@ fn what_an_interface_cannot_do_is_named() {
 #[test]
 fn without_rights_one_line_says_which() {
     std::thread::spawn(|| {
-        drop_rights();
+        keep_rights(&[]);
         let error = attach("lo", AttachMode::Generic).expect_err("no rights");
         assert!(matches!(error, XdpError::NoRights), "{error:?}");
-        assert!(error.to_string().contains("CAP_BPF and CAP_NET_ADMIN"));
+        assert!(error.to_string().contains("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"));
     })
     .join()
     .expect("the thread's own assertions");
+}
+
+/// Why a thread of the same namespace with only these rights cannot attach.
+fn refusal_with(kept: &[u32]) -> XdpError {
+    let attempt = || {
+        keep_rights(kept);
+        attach("veth0", AttachMode::Native).expect_err("a right is missing")
+    };
+    std::thread::scope(|scope| scope.spawn(attempt).join()).expect("the thread's own assertions")
+}
+
+#[test]
+fn the_named_rights_are_enough() {
+    let test = "the_named_rights_are_enough";
+    let Some(namespace) = Namespace::with_veth(test) else { return };
+    namespace.run(|| {
+        if with_rights(test, attach("veth0", AttachMode::Native)).is_none() {
+            return;
+        }
+        keep_rights(&[CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN]);
+        attach("veth0", AttachMode::Native).expect("attached with these capabilities alone");
+        for too_few in [[CAP_BPF, CAP_NET_ADMIN], [CAP_BPF, CAP_PERFMON], [CAP_PERFMON, CAP_NET_ADMIN]] {
+            // Rights that were given up do not come back, so each set has a thread of its own.
+            let error = refusal_with(&too_few);
+            assert!(matches!(error, XdpError::NoRights), "{too_few:?}: {error:?}");
+        }
+    });
 }
 
 #[test]
@@ -117,7 +144,7 @@ fn rights_are_needed_only_to_set_up() {
     namespace.run(|| {
         let Some(program) = with_rights(test, attach("veth0", AttachMode::Native)) else { return };
         let socket = unbound_xsk();
-        drop_rights();
+        keep_rights(&[]);
         program.set_socket(1, socket.as_fd()).expect("a place in the map");
         program.counters().expect("counters");
         drop(program);

@@ -150,3 +150,44 @@ fn what_is_redirected_arrives_with_its_metadata() {
         assert_eq!(counters.wrong_shard, wrong_shard);
     });
 }
+
+#[test]
+fn all_shards_on_queue_0_leave_the_frames_of_other_queues_to_the_kernel() {
+    let test = "all_shards_on_queue_0_leave_the_frames_of_other_queues_to_the_kernel";
+    let Some(namespace) = Namespace::with_veth(test) else { return };
+    let mut steering = steering(SteeringMode::SameQueue);
+    steering.shards = 2;
+    let mut random = Random(2);
+    let mut flow = |flow| {
+        let cid = cid_of(&steering, (flow % 2) as u8, &mut random);
+        Packet::v6(QUIC_PORT, short(&cid)).with(|p| p.source.set_port(50000 + flow)).frame()
+    };
+    let frames: Vec<Vec<u8>> = (0..FLOWS).map(&mut flow).collect();
+    namespace.run(|| {
+        let Some(program) = with_rights(test, XdpProgram::attach("veth0", &steering, AttachMode::Native)) else {
+            return;
+        };
+        // Stands for both shards: which of two sockets on one queue gets a frame is the kernel's part.
+        let mut receiver = Receiver::bind("veth0", 0);
+        for shard in 0..2 {
+            program.set_socket(shard, receiver.fd()).expect("an AF_XDP socket");
+        }
+        send("veth1", &frames);
+        let mut arrived = Vec::new();
+        let start = Instant::now();
+        let counters = loop {
+            assert!(start.elapsed() < PATIENCE, "{:?}", program.counters());
+            arrived.extend(receiver.receive());
+            let counters = program.counters().expect("counters");
+            let seen = counters.redirected_total() + counters.no_socket;
+            if seen == u64::from(FLOWS) && arrived.len() as u64 == counters.redirected_total() {
+                break counters;
+            }
+        };
+        assert!(counters.no_socket > 0, "64 flows use both queues: {counters:?}");
+        let owned_by =
+            |shard| arrived.iter().filter(|(found, _)| found.is_some_and(|m| m.owner == Some(shard))).count();
+        assert_eq!(&counters.redirected[..2], [owned_by(0) as u64, owned_by(1) as u64]);
+        assert_eq!(counters.wrong_shard, 0);
+    });
+}

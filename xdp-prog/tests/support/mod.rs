@@ -64,7 +64,7 @@ pub fn with_rights<T>(test: &str, result: Result<T, XdpError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(XdpError::NoRights) => {
-            did_not_run(test, "needs CAP_BPF and CAP_NET_ADMIN");
+            did_not_run(test, "needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN");
             None
         }
         Err(error) => panic!("{error}"),

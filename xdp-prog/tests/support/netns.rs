@@ -63,17 +63,34 @@ impl Drop for Namespace {
     }
 }
 
-/// Takes all effective capabilities from the calling thread, as the engine does after set-up.
-pub fn drop_rights() {
+/// `linux/capability.h`
+pub const CAP_NET_ADMIN: u32 = 12;
+pub const CAP_PERFMON: u32 = 38;
+pub const CAP_BPF: u32 = 39;
+
+/// Leaves the calling thread only these capabilities; with none of them, as the engine is after set-up.
+pub fn keep_rights(kept: &[u32]) {
     #[repr(C)]
     struct Header {
         version: u32,
         pid: i32,
     }
-    // _LINUX_CAPABILITY_VERSION_3: two words of effective, permitted and inheritable each.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Word {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    // _LINUX_CAPABILITY_VERSION_3
     let header = Header { version: 0x2008_0522, pid: 0 };
-    let none = [0u32; 6];
+    let mut words = [Word::default(); 2];
+    for &capability in kept {
+        let word = &mut words[capability as usize / 32];
+        word.effective |= 1 << (capability % 32);
+        word.permitted = word.effective;
+    }
     // SAFETY: both pointers are to memory of the layout that version 3 asks for; pid 0 is this thread.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const none) };
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const words) };
     assert_eq!(result, 0, "capset: {}", std::io::Error::last_os_error());
 }
