@@ -5,7 +5,7 @@ mod support;
 use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Type};
 use streams_xdp_prog::{ReuseportProgram, Steering, SteeringMode, XdpError};
@@ -14,20 +14,21 @@ use support::packet::{QUIC_V1, long, short};
 use support::{Random, cid_of, steering, with_rights};
 
 const CLIENTS: usize = 32;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn group_member(address: SocketAddr) -> UdpSocket {
+    let socket = socket2::Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("UDP socket");
+    socket.set_reuse_port(true).expect("SO_REUSEPORT");
+    socket.bind(&address.into()).expect("a free port");
+    socket.set_nonblocking(true).expect("a socket");
+    socket.into()
+}
 
 /// Two sockets of one group.
 fn group() -> (Vec<UdpSocket>, SocketAddr) {
-    let bind = |address: SocketAddr| {
-        let socket = socket2::Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("UDP socket");
-        socket.set_reuse_port(true).expect("SO_REUSEPORT");
-        socket.bind(&address.into()).expect("a free port");
-        let socket = UdpSocket::from(socket);
-        socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
-        socket
-    };
-    let first = bind("127.0.0.1:0".parse().expect("address"));
+    let first = group_member("127.0.0.1:0".parse().expect("address"));
     let address = first.local_addr().expect("bound");
-    (vec![first, bind(address)], address)
+    (vec![first, group_member(address)], address)
 }
 
 fn two_shards() -> Steering {
@@ -48,13 +49,18 @@ fn clients(server: SocketAddr) -> Vec<UdpSocket> {
     (0..CLIENTS).map(|_| client()).collect()
 }
 
-/// Everything in a socket's buffer. On loopback a datagram is there once `send` has returned.
-fn received(socket: &UdpSocket) -> Vec<(SocketAddr, Vec<u8>)> {
-    socket.set_nonblocking(true).expect("a socket");
+/// The first `count` datagrams that arrive at all sockets together, and the place of each one's socket.
+fn receive(sockets: &[UdpSocket], count: usize) -> Vec<(usize, SocketAddr, Vec<u8>)> {
     let mut datagrams = Vec::new();
     let mut buffer = [0; 2048];
-    while let Ok((len, from)) = socket.recv_from(&mut buffer) {
-        datagrams.push((from, buffer[..len].to_vec()));
+    let start = Instant::now();
+    while datagrams.len() < count {
+        assert!(start.elapsed() < PATIENCE, "{} of {count} datagrams arrived", datagrams.len());
+        for (place, socket) in sockets.iter().enumerate() {
+            while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+                datagrams.push((place, from, buffer[..len].to_vec()));
+            }
+        }
     }
     datagrams
 }
@@ -71,10 +77,9 @@ fn a_short_header_reaches_its_shard_from_any_port() {
             client.send(&short(&cid_of(&steering, shard, &mut random))).expect("sent");
         }
     }
-    for (shard, socket) in (0u8..).zip(&sockets) {
-        let datagrams = received(socket);
-        assert_eq!(datagrams.len(), CLIENTS);
-        assert!(datagrams.iter().all(|(_, payload)| steering.owner(&payload[1..17]) == Some(shard)));
+    let datagrams = receive(&sockets, 2 * CLIENTS);
+    for (place, _, payload) in &datagrams {
+        assert_eq!(steering.owner(&payload[1..17]), Some(*place as u8));
     }
     let counters = program.counters().expect("counters");
     assert_eq!((&counters.selected[..2], counters.hashed, counters.no_socket), (&[32, 32][..], 0, 0));
@@ -106,14 +111,10 @@ fn everything_else_is_spread_by_the_kernel_and_stays_with_its_client() {
         }
     }
     let mut homes: HashMap<SocketAddr, HashSet<usize>> = HashMap::new();
-    let mut total = 0;
-    for (index, socket) in sockets.iter().enumerate() {
-        for (from, _) in received(socket) {
-            homes.entry(from).or_default().insert(index);
-            total += 1;
-        }
+    let total = CLIENTS * payloads.len();
+    for (place, from, _) in receive(&sockets, total) {
+        homes.entry(from).or_default().insert(place);
     }
-    assert_eq!(total, CLIENTS * payloads.len());
     assert!(homes.values().all(|sockets| sockets.len() == 1), "a client has one home: {homes:?}");
     assert_eq!(homes.values().flatten().collect::<HashSet<_>>().len(), 2, "32 clients use both sockets");
     let counters = program.counters().expect("counters");
@@ -129,17 +130,27 @@ fn the_group_is_steered_after_the_program_is_dropped_and_without_rights() {
         let Some(program) = attach(test, &sockets, &steering) else { return };
         keep_rights(&[]);
         let mut random = Random(3);
-        let client = clients(address).remove(0);
-        let mut send = |shard| client.send(&short(&cid_of(&steering, shard, &mut random))).expect("sent");
+        let clients = clients(address);
+        let mut turn = clients.iter().cycle();
+        let mut send = |shard| {
+            let client = turn.next().expect("an endless round of clients");
+            client.send(&short(&cid_of(&steering, shard, &mut random))).expect("sent");
+        };
         send(1);
+        assert_eq!(receive(&sockets, 1)[0].0, 1);
         assert_eq!(program.counters().expect("counters").selected[1], 1);
         // The shard of a closed socket: the kernel gives its packets to whoever is left.
         drop(sockets.remove(1));
         send(1);
+        receive(&sockets, 1);
         assert_eq!(program.counters().expect("counters").no_socket, 1);
+        sockets.push(group_member(address));
         drop(program);
-        send(0);
-        assert_eq!(received(&sockets[0]).len(), 2);
+        // One that joins later has no shard, but shares in what is hashed; shard 0 keeps all of its own.
+        for _ in 0..CLIENTS {
+            send(0);
+        }
+        assert!(receive(&sockets, CLIENTS).iter().all(|&(place, ..)| place == 0));
     })
     .join()
     .expect("the thread's own assertions");
