@@ -56,7 +56,8 @@ pub fn cid_of(steering: &Steering, shard: u8, random: &mut Random) -> [u8; 16] {
 
 /// Says by name that a test did not run. Not by `eprintln!`, whose output the test harness hides when a test passes.
 pub fn did_not_run(test: &str, why: &str) {
-    writeln!(std::io::stderr(), "{test} did not run: {why}").expect("stderr");
+    let line = format!("{test} did not run: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr");
 }
 
 /// `None`, said aloud, where the rights are missing.
