@@ -6,8 +6,8 @@ use std::io;
 pub enum XdpError {
     /// The process lacks the capabilities; nothing is loaded.
     #[error(
-        "no rights to load or attach an eBPF program: run the engine as root, or give it CAP_BPF and CAP_NET_ADMIN \
-         (or use --io udp, which needs neither)"
+        "no rights to load or attach an eBPF program: run the engine as root, or give it CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN \
+         (or use --io udp, which needs none)"
     )]
     NoRights,
     /// No interface of this name in the process's network namespace.

@@ -33,7 +33,8 @@
 //!   the kernel counts nothing: compare [`Counters::redirected`] with what the shards received.
 //! - Clear the eight bytes before a frame after use: see [`Metadata`].
 //! - The card must leave VLAN tags in the frame (`ethtool -K IFACE rx-vlan-offload off`) where tags are used.
-//! - Set-up needs root or CAP_BPF and CAP_NET_ADMIN; afterwards counters, sockets and dropping need neither (Linux 5.19).
+//! - Set-up needs root, or CAP_BPF, CAP_PERFMON (the verifier's rule for packet arithmetic) and CAP_NET_ADMIN; afterwards
+//!   counters, sockets and dropping need none of them (Linux 5.19).
 //!
 //! The programs are C, in `src/bpf/`, compiled by clang when the crate is built. They use the kernel's user-space headers only,
 //! so one object file serves every kernel from 5.9 on.

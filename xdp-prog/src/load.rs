@@ -53,7 +53,11 @@ impl VerifierLog {
     pub(crate) fn explain(self, source: libbpf_rs::Error) -> XdpError {
         let len = self.buffer.iter().position(|&byte| byte == 0).unwrap_or(self.buffer.len());
         let log = String::from_utf8_lossy(self.buffer.get(..len).unwrap_or_default()).into_owned();
-        // The verifier says something before anything that it refuses; without rights the kernel never asks it.
+        // Without CAP_PERFMON the verifier forbids the difference of two packet pointers, and says so.
+        if log.contains("for !root") {
+            return XdpError::NoRights;
+        }
+        // The verifier says something before anything that it refuses; without CAP_BPF the kernel never asks it.
         if let Some(reason) = refusal(&log) {
             return XdpError::Verifier { program: self.program, reason: reason.to_owned(), log };
         }

@@ -29,7 +29,7 @@ impl ReuseportProgram {
     /// Loads the program and attaches it to the group. `sockets[i]` is that of shard i; all are UDP, with SO_REUSEPORT, and
     /// bound to the same address and port. `mode`, `ports` and `addresses` of the steering have no meaning here.
     ///
-    /// Needs CAP_BPF and CAP_NET_ADMIN (or root); from Linux 5.19 on nothing later on this value does.
+    /// Needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (or root); from Linux 5.19 on nothing later on this value does.
     pub fn attach(sockets: &[BorrowedFd<'_>], steering: &Steering) -> Result<Self, XdpError> {
         steering.check()?;
         if sockets.len() != usize::from(steering.shards) {

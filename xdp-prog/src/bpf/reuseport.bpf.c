@@ -45,9 +45,15 @@ int reuseport(struct sk_reuseport_md *ctx)
 		goto hashed;
 	/* Without a selected socket the kernel's hash decides. */
 	if (bpf_sk_select_reuseport(ctx, &sockets, &index, 0))
-		count->no_socket += 1;
-	else
+		goto gone;
+	/* The compiler knows that an owner is a byte and would leave this out; the verifier needs it here. */
+	barrier_var(index);
+	if (index < SOCKETS_MAX)
 		count->selected[index] += 1;
+	return SK_PASS;
+
+gone:
+	count->no_socket += 1;
 	return SK_PASS;
 
 hashed:

@@ -159,8 +159,12 @@ static __always_inline int write_metadata(struct xdp_md *ctx, const struct metad
 		return 0;
 	place = (void *)(long)ctx->data_meta;
 	frame = (void *)(long)ctx->data;
+	if ((void *)(place + 1) > frame)
+		return 0;
+	/* The compiler would merge both comparisons into one that the verifier takes no bound from. */
+	barrier_var(frame);
 	/* With metadata of the driver's own between ours and the frame, the shard would look in the wrong place. */
-	if ((void *)(place + 1) > frame || (void *)(place + 1) != frame)
+	if ((void *)(place + 1) != frame)
 		return 0;
 	*place = *metadata;
 	return 1;
@@ -198,7 +202,10 @@ int steer(struct xdp_md *ctx)
 	if (found.metadata.owner != OWNER_NONE && !(found.metadata.flags & METADATA_LONG_HEADER) &&
 	    found.metadata.owner != index)
 		count->wrong_shard += 1;
-	count->redirected[index] += 1;
+	/* The compiler knows the bound from above and would leave it out; the verifier needs it here. */
+	barrier_var(index);
+	if (index < SOCKETS_MAX)
+		count->redirected[index] += 1;
 	return XDP_REDIRECT;
 }
 
