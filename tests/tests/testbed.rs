@@ -32,7 +32,7 @@ impl<'t> Broadcast<'t> {
     }
 
     /// Native viewers and a Chromium watch at the same time; all of them have to play well.
-    fn is_watched(&self, seconds: u32) {
+    fn watch(&self, seconds: u32) {
         let urls = self.stack.urls(&self.input.id);
         std::thread::scope(|scope| {
             let browser = scope.spawn(|| {
@@ -44,7 +44,7 @@ impl<'t> Broadcast<'t> {
             let viewers: Vec<_> = (0..VIEWERS)
                 .map(|index| {
                     let (broadcast, url) = (&self, &urls.moqt);
-                    scope.spawn(move || broadcast.is_recorded(url, index, seconds))
+                    scope.spawn(move || broadcast.record(url, index, seconds))
                 })
                 .collect();
             viewers.into_iter().for_each(|viewer| viewer.join().expect("every native viewer played"));
@@ -52,7 +52,7 @@ impl<'t> Broadcast<'t> {
         });
     }
 
-    fn is_recorded(&self, url: &str, index: usize, seconds: u32) {
+    fn record(&self, url: &str, index: usize, seconds: u32) {
         let file = self.stack.data.join(format!("out{index}.mp4"));
         let played = self.stack.play_from(&self.testbed.net, url, &file, &format!("{seconds}s"));
         assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
@@ -60,7 +60,7 @@ impl<'t> Broadcast<'t> {
     }
 
     /// The one session of the encoder goes on.
-    fn is_still_pushed(mut self) {
+    fn expect_still_pushed(mut self) {
         assert_eq!(self.encoder.ended(), None, "{}", self.encoder.last_words());
         assert_eq!(self.stack.status(&self.input), "active");
     }
@@ -71,8 +71,8 @@ fn first_light(test: &str, shards: usize) {
         let Some(testbed) = Testbed::up(test, shards, &[]) else { return };
         println!("--io {io}, {shards} shards");
         let broadcast = Broadcast::start(&testbed, io, shards, Testbed::POP_IPV4);
-        broadcast.is_watched(5);
-        broadcast.is_still_pushed();
+        broadcast.watch(5);
+        broadcast.expect_still_pushed();
     }
 }
 
@@ -97,8 +97,8 @@ fn viewers_and_encoder_are_served_over_ipv6() {
         let Some(testbed) = Testbed::up("viewers_and_encoder_are_served_over_ipv6", 2, &[]) else { return };
         println!("--io {io}");
         let broadcast = Broadcast::start(&testbed, io, 2, Testbed::POP_IPV6);
-        broadcast.is_watched(5);
-        broadcast.is_still_pushed();
+        broadcast.watch(5);
+        broadcast.expect_still_pushed();
     }
 }
 
@@ -110,8 +110,8 @@ fn loss_delay_and_reordering_change_nothing_in_what_viewers_get() {
         let Some(testbed) = Testbed::up(test, 2, &line) else { return };
         println!("--io {io}");
         let broadcast = Broadcast::start(&testbed, io, 2, Testbed::POP_IPV4);
-        broadcast.is_watched(10);
-        broadcast.is_still_pushed();
+        broadcast.watch(10);
+        broadcast.expect_still_pushed();
         let counters = testbed.counters();
         println!("{counters}");
         for direction in ["to_net", "to_pop"] {
