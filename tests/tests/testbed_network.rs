@@ -219,7 +219,10 @@ fn without_root_one_line_says_what_is_missing() {
     command.args(["--reuid", "65534", "--clear-groups"]).arg(testbed).arg("up");
     let output = command.output().expect("setpriv is installed");
     if String::from_utf8_lossy(&output.stderr).starts_with("setpriv") {
-        eprintln!("NOT RUN: without_root_one_line_says_what_is_missing: only root can become nobody");
+        eprintln!(
+            "NOT RUN: without_root_one_line_says_what_is_missing: only root can become nobody, who has to be able to read {}",
+            repo().display()
+        );
         return;
     }
     assert!(complaint(&output).contains("need root"));
