@@ -75,6 +75,15 @@ impl Endpoints {
         format!("https://{}", self.quic_address())
     }
 
+    /// [`Self::webtransport`] for a Content-Security-Policy. That has no notation for IPv6 addresses (CSP Level 3 §2.3.1,
+    /// host-part), so scheme and port have to do for one.
+    pub fn webtransport_policy_source(&self) -> String {
+        match self.host {
+            IpAddr::V4(_) => self.webtransport(),
+            IpAddr::V6(_) => format!("https://*:{}", self.quic),
+        }
+    }
+
     /// Base URL of raw MoQT sessions.
     pub fn moqt(&self) -> String {
         format!("moqt://{}", self.quic_address())
@@ -133,10 +142,12 @@ mod tests {
         let urls = Endpoints::new(&config).playback_urls("lv_1", "T");
         assert_eq!(urls.moqt, "moqt://127.0.0.1:4433/playback/lv_1?tok=T");
         assert_eq!(urls.watch, "http://127.0.0.1:8080/watch/lv_1?tok=T");
+        assert_eq!(Endpoints::new(&config).webtransport_policy_source(), "https://127.0.0.1:4433");
         config.server.host = "2001:db8::1".parse().unwrap();
         config.server.profile = Profile::Production;
         let endpoints = Endpoints::new(&config);
         assert_eq!(endpoints.playback_urls("lv_1", "T").watch, "https://[2001:db8::1]:8443/watch/lv_1?tok=T");
         assert_eq!(endpoints.ingest_urls("lv_1", None)["rtmp"], "rtmp://[2001:db8::1]:1935/live");
+        assert_eq!(endpoints.webtransport_policy_source(), "https://*:4433");
     }
 }

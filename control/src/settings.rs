@@ -60,7 +60,7 @@ impl Settings {
         config.server.data = data_root(&config)?;
         config.server.host = flags.host.unwrap_or(config.server.host);
         config.engine.shards = flags.shards.map_or(config.engine.shards, usize::from);
-        config.engine.io = flags.io.unwrap_or(config.engine.io);
+        config.engine.io = flags.io.clone().unwrap_or(config.engine.io);
         config.engine.poll = flags.poll.unwrap_or(config.engine.poll);
         config.check()?;
         Ok(Self { config, file })

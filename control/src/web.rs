@@ -74,7 +74,7 @@ fn content_security_policy(app: &App) -> HeaderValue {
         "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
          media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self' {}; base-uri 'none'; form-action 'none'; \
          object-src 'none'",
-        app.endpoints.webtransport()
+        app.endpoints.webtransport_policy_source()
     );
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("default-src 'self'"))
 }

@@ -1,8 +1,8 @@
 //! ffmpeg as an encoder.
 
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 
-use crate::{Film, Input, Owned, film};
+use crate::{Film, Input, Namespace, Owned, film};
 
 /// An ffmpeg that pushes a film by RTMP in real time, over and over.
 pub struct Encoder(Owned);
@@ -15,7 +15,13 @@ impl Encoder {
 
     /// Starts pushing to any URL.
     pub fn push_to(url: &str, what: Film) -> Self {
-        let child = Command::new("ffmpeg")
+        Self::push_from(&Namespace::here(), url, what)
+    }
+
+    /// Starts pushing to any URL out of a namespace.
+    pub fn push_from(namespace: &Namespace, url: &str, what: Film) -> Self {
+        let child = namespace
+            .command("ffmpeg")
             .args(["-v", "error", "-re", "-stream_loop", "-1", "-i"])
             .arg(film(what))
             .args(["-c", "copy", "-f", "flv", url])

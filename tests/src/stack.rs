@@ -1,7 +1,7 @@
 //! One `streams up` for one test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use streams_rings::schema::{current_path, names};
 use streams_rings::{Access, Workspace};
 
-use crate::{Owned, eventually, eventually_some, processes_named};
+use crate::{Namespace, Owned, eventually, eventually_some, processes_named};
 
 /// The checkout that is tested.
 pub fn repo() -> PathBuf {
@@ -30,6 +30,12 @@ pub fn binary(name: &str) -> PathBuf {
 /// How a stack differs from the defaults.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Where it runs.
+    pub namespace: Namespace,
+    /// The address that its ports bind to.
+    pub host: IpAddr,
+    /// Packet backend of the engine.
+    pub io: String,
     /// Shards of the engine.
     pub shards: usize,
     /// `[relay] open`.
@@ -40,7 +46,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { shards: 2, open: false, toml: String::new() }
+        Self {
+            namespace: Namespace::here(),
+            host: Ipv4Addr::LOCALHOST.into(),
+            io: "auto".to_owned(),
+            shards: 2,
+            open: false,
+            toml: String::new(),
+        }
     }
 }
 
@@ -107,6 +120,7 @@ pub struct Stack {
     pub ports: Ports,
     /// `streams up`.
     pub up: Owned,
+    namespace: Namespace,
     config: PathBuf,
     printed: Arc<Mutex<String>>,
 }
@@ -121,12 +135,22 @@ impl Stack {
         let ports = Ports::free();
         let config = data.join("streams.toml");
         let text = format!(
-            "[ports]\nquic = {}\nrtmp = {}\nhttps = {}\nhttp_dev = {}\n[engine]\nshards = {}\n[relay]\nopen = {}\n{}\n",
-            ports.quic, ports.rtmp, ports.https, ports.http_dev, options.shards, options.open, options.toml
+            "[server]\nhost = \"{}\"\n[ports]\nquic = {}\nrtmp = {}\nhttps = {}\nhttp_dev = {}\n[engine]\nshards = {}\nio = \"{}\"\n\
+             [relay]\nopen = {}\n{}\n",
+            options.host,
+            ports.quic,
+            ports.rtmp,
+            ports.https,
+            ports.http_dev,
+            options.shards,
+            options.io,
+            options.open,
+            options.toml
         );
         std::fs::write(&config, text).expect("a configuration");
-        let (up, printed) = launch(&data, &config);
-        let mut stack = Self { data, ports, up, config, printed };
+        let namespace = options.namespace.clone();
+        let (up, printed) = launch(&namespace, &data, &config);
+        let mut stack = Self { data, ports, up, namespace, config, printed };
         stack.wait_ready();
         stack
     }
@@ -149,7 +173,7 @@ impl Stack {
 
     /// Starts `streams up` again on the same directory, after the former one ended.
     pub fn up_again(&mut self) {
-        let (up, printed) = launch(&self.data, &self.config);
+        let (up, printed) = launch(&self.namespace, &self.data, &self.config);
         self.up = up;
         self.printed = printed;
         self.wait_ready();
@@ -157,7 +181,12 @@ impl Stack {
 
     /// A `streams` command on this stack's data directory.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary("streams"));
+        self.command_from(&self.namespace, arguments)
+    }
+
+    /// The same out of a namespace that may be another one.
+    pub fn command_from(&self, namespace: &Namespace, arguments: &[&str]) -> Command {
+        let mut command = namespace.command(binary("streams"));
         command.args(arguments).env("STREAMS_DATA", &self.data).stdin(Stdio::null());
         command
     }
@@ -206,7 +235,14 @@ impl Stack {
 
     /// `streams play` into a file.
     pub fn play(&self, url: &str, file: &Path, time: &str) -> Output {
-        self.cli(&["play", url, "-o", file.to_str().expect("a UTF-8 path"), "--for", time])
+        self.play_from(&self.namespace, url, file, time)
+    }
+
+    /// The same out of a namespace that may be another one.
+    pub fn play_from(&self, namespace: &Namespace, url: &str, file: &Path, time: &str) -> Output {
+        let file = file.to_str().expect("a UTF-8 path");
+        let mut command = self.command_from(namespace, &["play", url, "-o", file, "--for", time]);
+        command.output().expect("the streams command runs")
     }
 
     /// The folder of the shared memory.
@@ -238,9 +274,10 @@ impl Stack {
 
     /// GET on the dev port with the API key.
     pub fn http_get(&self, path: &str) -> String {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.ports.http_dev)).expect("control listens");
-        let key = self.credential("api_key");
         let port = self.ports.http_dev;
+        let mut socket =
+            self.namespace.inside(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port))).expect("control listens");
+        let key = self.credential("api_key");
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
         );
@@ -287,8 +324,9 @@ impl Drop for Stack {
     }
 }
 
-fn launch(data: &Path, config: &Path) -> (Owned, Arc<Mutex<String>>) {
-    let mut child = Command::new(binary("streams"))
+fn launch(namespace: &Namespace, data: &Path, config: &Path) -> (Owned, Arc<Mutex<String>>) {
+    let mut child = namespace
+        .command(binary("streams"))
         .args(["up", "--data"])
         .arg(data)
         .arg("--config")

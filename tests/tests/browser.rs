@@ -1,22 +1,11 @@
 //! Real Chromium over real WebTransport: the player page.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
-use serde_json::Value;
-use streams_tests::{Encoder, Film, Input, Options, Stack, eventually, kill, repo};
+use streams_tests::{Encoder, Film, Input, Namespace, Options, Stack, eventually, kill, report};
 
-fn chromium(arguments: &[&str]) -> Output {
-    let script = repo().join("sdk/web/test/browser.mjs");
-    Command::new("node").arg(script).args(arguments).output().expect("node is installed")
-}
-
-fn report(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text.lines().rev().find(|line| line.starts_with('{')).unwrap_or_else(|| {
-        panic!("no report: {text}{}", String::from_utf8_lossy(&output.stderr));
-    });
-    serde_json::from_str(line).expect("the report is JSON")
+fn chromium(arguments: &[&str]) -> std::process::Output {
+    streams_tests::chromium(&Namespace::here(), arguments)
 }
 
 fn broadcast(what: Film) -> (Stack, Input, Encoder) {

@@ -1,35 +1,6 @@
 //! RTMP in, signed playback out: what a broadcaster pushes is what a viewer gets.
 
-use std::path::Path;
-use streams_tests::{Encoder, Film, Options, Stack, decode_errors, eventually, probe};
-
-fn number(value: &serde_json::Value) -> f64 {
-    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("a number is expected, not {value}"))
-}
-
-fn rate(value: &serde_json::Value) -> f64 {
-    let (frames, seconds) = value.as_str().and_then(|text| text.split_once('/')).expect("a fraction");
-    frames.parse::<f64>().expect("a number") / seconds.parse::<f64>().expect("a number")
-}
-
-fn played_well(file: &Path, seconds: f64, video: bool, audio_channels: Option<u64>) {
-    let complaints = decode_errors(file);
-    assert!(complaints.is_empty(), "decoding says: {complaints}");
-    let found = probe(file);
-    let streams = found["streams"].as_array().expect("streams");
-    let of = |kind: &str| streams.iter().find(|stream| stream["codec_type"] == kind);
-    match of("video") {
-        Some(stream) if video => {
-            assert_eq!(stream["codec_name"], "h264");
-            let average = rate(&stream["avg_frame_rate"]);
-            assert!((average - 25.0).abs() < 0.1, "frame rate {average}");
-            let frames = number(&stream["nb_read_frames"]);
-            assert!(frames >= (seconds - 1.0) * 25.0, "{frames} frames in {seconds} s");
-        }
-        found => assert_eq!(found.is_some(), video, "a video stream is there or not"),
-    }
-    assert_eq!(of("audio").map(|stream| stream["channels"].as_u64().expect("a number")), audio_channels);
-}
+use streams_tests::{Encoder, Film, Options, Stack, eventually, played_well};
 
 #[test]
 fn b_frames_and_surround_sound_play_as_they_were_sent() {
