@@ -18,6 +18,10 @@ const UNI_STREAM_WINDOW_LEN: u64 = 2 << 20;
 const REQUEST_STREAM_WINDOW_LEN: u64 = 128 << 10;
 /// Open streams a peer may have. Requests are one stream each; quiche raises the limit as streams end.
 const STREAMS_MAX: u64 = 128;
+/// Addresses that a peer may have had in one connection, and ids that it may issue to us. quiche keeps a path for each pair of
+/// addresses, some KiB, and gives one free only when the peer has retired its id and issued no other, so in practice never: this
+/// bounds what a peer that hops can cost, and is far more often than a device changes its network during one broadcast.
+pub(super) const PATHS_MAX: u64 = 32;
 /// Queued datagrams. MoQT must negotiate QUIC datagrams even where it sends none.
 const DATAGRAM_QUEUE_LEN: usize = 64;
 
@@ -53,7 +57,7 @@ pub(crate) fn server_config(tls: &TlsFiles, idle_timeout_ms: u64) -> Result<quic
     config.set_initial_max_stream_data_bidi_local(REQUEST_STREAM_WINDOW_LEN);
     config.set_initial_max_streams_bidi(STREAMS_MAX);
     config.set_initial_max_streams_uni(STREAMS_MAX);
-    config.set_active_connection_id_limit(4);
+    config.set_active_connection_id_limit(PATHS_MAX);
     config.set_disable_active_migration(false);
     config.enable_dgram(true, DATAGRAM_QUEUE_LEN, DATAGRAM_QUEUE_LEN);
     config.enable_pacing(false);
