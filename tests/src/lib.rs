@@ -9,6 +9,7 @@ mod moqt;
 mod process;
 mod stack;
 mod wait;
+mod watcher;
 
 pub use encoder::Encoder;
 pub use film::{Film, decode_errors, film, probe};
@@ -16,3 +17,4 @@ pub use moqt::{Answer, Moqt};
 pub use process::{Owned, kill, processes_named};
 pub use stack::{Input, Options, Stack, Urls, binary, repo};
 pub use wait::{eventually, eventually_some};
+pub use watcher::Watcher;

@@ -34,13 +34,15 @@ pub struct Options {
     pub shards: usize,
     /// `[relay] open`.
     pub open: bool,
+    /// Further lines of its `[engine]` section.
+    pub engine: String,
     /// Further lines of streams.toml.
     pub toml: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { shards: 2, open: false, toml: String::new() }
+        Self { shards: 2, open: false, engine: String::new(), toml: String::new() }
     }
 }
 
@@ -121,8 +123,15 @@ impl Stack {
         let ports = Ports::free();
         let config = data.join("streams.toml");
         let text = format!(
-            "[ports]\nquic = {}\nrtmp = {}\nhttps = {}\nhttp_dev = {}\n[engine]\nshards = {}\n[relay]\nopen = {}\n{}\n",
-            ports.quic, ports.rtmp, ports.https, ports.http_dev, options.shards, options.open, options.toml
+            "[ports]\nquic = {}\nrtmp = {}\nhttps = {}\nhttp_dev = {}\n[engine]\nshards = {}\n{}\n[relay]\nopen = {}\n{}\n",
+            ports.quic,
+            ports.rtmp,
+            ports.https,
+            ports.http_dev,
+            options.shards,
+            options.engine,
+            options.open,
+            options.toml
         );
         std::fs::write(&config, text).expect("a configuration");
         let (up, printed) = launch(&data, &config);

@@ -331,8 +331,7 @@ impl Shard {
         while let Some((datagram, arrival)) = self.parts.tosses.next() {
             any = true;
             // A datagram is tossed once: its id names this shard, so it stays here whatever becomes of it.
-            let _ =
-                self.parts.endpoint.datagram(self.now, datagram, arrival, self.parts.backend.as_mut(), &mut sink);
+            let _ = self.parts.endpoint.datagram(self.now, datagram, arrival, self.parts.backend.as_mut(), &mut sink);
         }
         any
     }

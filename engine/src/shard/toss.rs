@@ -13,8 +13,8 @@ use std::sync::Arc;
 use streams_rings::schema::names;
 use streams_rings::{LinkReader, LinkWriter, Polled, RingsError, Workspace};
 
-use crate::address::{ADDRESS_LEN, decode, encode};
 use super::mailbox::Mailbox;
+use crate::address::{ADDRESS_LEN, decode, encode};
 use crate::quic::Arrival;
 
 /// Datagrams taken from one link in one turn, so that no shard starves the packets of this one.

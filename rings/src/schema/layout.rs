@@ -127,10 +127,12 @@ pub fn shards_workspace(shards: usize, sizes: ShardsSizes) -> WorkspaceBuilder {
             .table(&names::runtime(shard), 1_024, 2_048);
         for other in (0..shards).filter(|other| *other != shard) {
             let ask = names::ask(shard, other);
-            builder = builder
-                .link(&ask, 1_024, sizes.ask_len, OBJECT_FRAG_LEN_MAX)
-                .fseq(&ask)
-                .link(&names::toss(shard, other), TOSS_DEPTH, sizes.toss_len, sizes.rx_frag_len_max);
+            builder = builder.link(&ask, 1_024, sizes.ask_len, OBJECT_FRAG_LEN_MAX).fseq(&ask).link(
+                &names::toss(shard, other),
+                TOSS_DEPTH,
+                sizes.toss_len,
+                sizes.rx_frag_len_max,
+            );
         }
     }
     builder

@@ -136,8 +136,7 @@ impl Endpoint {
         let (local, peer) = (arrival.to, arrival.from);
         let mut quic: Quic = match original {
             Some(original) => {
-                let ids =
-                    RetryConnectionIds { original_destination_cid: original, retry_source_cid: &header.dcid };
+                let ids = RetryConnectionIds { original_destination_cid: original, retry_source_cid: &header.dcid };
                 quiche::accept_with_retry(&id, ids, local, peer, &mut self.config)?
             }
             None => quiche::accept_with_buf_factory(&id, None, local, peer, &mut self.config)?,
