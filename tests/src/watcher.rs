@@ -28,8 +28,8 @@ impl Watcher {
             _ => None,
         });
         let tracks = catalog["tracks"].as_array().expect("tracks");
-        let name = tracks.iter().filter_map(|track| track["name"].as_str());
-        let name = name.filter(|name| name.starts_with("video/") && !name.ends_with(".init")).next();
+        let mut names = tracks.iter().filter_map(|track| track["name"].as_str());
+        let name = names.find(|name| name.starts_with("video/") && !name.ends_with(".init"));
         let video = track(name.expect("a video track"));
         let video = moqt.send(|client| client.subscribe(SubscribeRequest::live(video)));
         Self { moqt, video }
