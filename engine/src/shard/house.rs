@@ -150,8 +150,9 @@ impl Shard {
         let (rx, toss, relay) = (self.parts.rx.stats(), self.parts.tosses.stats(), self.relay.counters());
         let open = self.parts.endpoint.connections() as u64;
         self.parts.control.count(&[
-            (Counter::RxDatagrams, quic.datagrams_in),
-            (Counter::RxBytes, quic.bytes_in),
+            // What was tossed was received by the shard that it came to.
+            (Counter::RxDatagrams, quic.datagrams_in.saturating_sub(toss.caught)),
+            (Counter::RxBytes, quic.bytes_in.saturating_sub(toss.caught_len)),
             (Counter::RxDropped, quic.junk + quic.refused),
             (Counter::RxOverrun, rx.lost_frags),
             (Counter::TxDatagrams, quic.packets_out),

@@ -29,6 +29,8 @@ pub struct TossStats {
     pub tossed: u64,
     /// Datagrams taken from other shards.
     pub caught: u64,
+    /// Their bytes.
+    pub caught_len: u64,
     /// Frags (one a datagram of up to 2 KiB) that others tossed and this shard was too slow for.
     pub overrun: u64,
 }
@@ -117,6 +119,7 @@ impl Tosses {
                         stats.caught += 1;
                         let (from, rest) = scratch.split_first_chunk_mut::<ADDRESS_LEN>()?;
                         let (to, datagram) = rest.split_first_chunk_mut::<ADDRESS_LEN>()?;
+                        stats.caught_len += datagram.len() as u64;
                         return Some((datagram, Arrival { from: decode(from), to: decode(to) }));
                     }
                 }
@@ -181,7 +184,8 @@ mod tests {
         let wanted = [(b"for two".to_vec(), arrival(1).from, to), (vec![7; 1500], arrival(2).from, to)];
         assert_eq!(caught(&mut shards[2]), wanted);
         assert_eq!(caught(&mut shards[2]), []);
-        assert_eq!((shards[0].stats().tossed, shards[2].stats().caught), (1, 2));
+        assert_eq!(shards[0].stats().tossed, 1);
+        assert_eq!(shards[2].stats(), TossStats { tossed: 0, caught: 2, caught_len: 1_507, overrun: 0 });
     }
 
     #[test]
