@@ -146,6 +146,9 @@ declare! {
         idle_timeout_ms: u64 = 30000, 1000..=600000;
         /// Half-open handshakes a shard above which further ones are refused.
         handshakes_max: usize = 1000, 1..=100000;
+        /// Half-open handshakes a shard from which on a new client has to prove its address first (QUIC Retry, one round trip
+        /// more). 0: always.
+        retry_half_open_min: usize = 250, 0..=100000;
         /// A drain waits at most so long for sessions to leave.
         drain_timeout_ms: u64 = 2000, 0..=600000;
     }

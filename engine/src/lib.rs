@@ -14,6 +14,7 @@
 //!
 //! [`start`] makes the shared memory, reserves the ports and starts the shards; [`Stopper::stop`] ends them in good order.
 
+mod address;
 mod backend;
 mod edge;
 mod error;

@@ -22,9 +22,10 @@ use crate::host::{self, HostSettings, PollMode, ShardThread};
 use crate::keys::EngineKeys;
 use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
 use crate::quic::cid::CidScheme;
-use crate::quic::{Endpoint, EndpointLimits, TlsFiles};
+use crate::quic::{Endpoint, EndpointLimits, RetryTokens, TlsFiles};
 use crate::shard::{
-    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, check_shards, wait_for_control,
+    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, Tosses, check_shards,
+    wait_for_control,
 };
 
 /// Control fills its tables from the database before it says so; a laptop under load may need a few seconds.
@@ -262,6 +263,7 @@ impl PartsMaker {
         let limits = EndpointLimits {
             connections_max: config.engine.connections_max,
             half_open_max: config.engine.handshakes_max,
+            retry_half_open_min: config.engine.retry_half_open_min,
             idle_timeout_ms: config.engine.idle_timeout_ms,
             setup_timeout: Duration::from_millis(config.relay.request_timeout_ms),
         };
@@ -272,7 +274,8 @@ impl PartsMaker {
             shard,
             backend,
             rx: RxLink::join(&workspace, shard)?,
-            endpoint: Endpoint::new(shard_byte, &tls, ids, limits)?,
+            tosses: Tosses::join(&workspace, shard, &mailboxes)?,
+            endpoint: Endpoint::new(shard_byte, &tls, ids, RetryTokens::new(&keys.retry), limits)?,
             tls,
             relay: relay_config(&config),
             control,

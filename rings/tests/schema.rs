@@ -15,7 +15,7 @@ use streams_rings::{Access, Polled, Workspace};
 use support::Folder;
 
 const SMALL: ShardsSizes =
-    ShardsSizes { rx_len: 1 << 16, rx_frag_len_max: 2_048, media_len: 1 << 18, ask_len: 1 << 18 };
+    ShardsSizes { rx_len: 1 << 16, rx_frag_len_max: 2_048, media_len: 1 << 18, ask_len: 1 << 18, toss_len: 1 << 16 };
 
 #[test]
 fn documents_come_back_as_they_were_written() {
@@ -110,6 +110,7 @@ fn both_workspaces_hold_what_each_side_looks_for() {
         for other in (0..SHARDS).filter(|other| *other != shard) {
             let fseq = shards.fseq(&names::ask(shard, other)).expect("fseq");
             shards.reliable_writer(&names::ask(shard, other), &[fseq]).expect("ask");
+            shards.link_writer(&names::toss(shard, other)).expect("toss");
         }
     }
 }

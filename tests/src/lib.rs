@@ -18,6 +18,7 @@ mod recording;
 mod stack;
 mod testbed;
 mod wait;
+mod watcher;
 
 pub use chromium::{chromium, report};
 pub use encoder::Encoder;
@@ -31,3 +32,4 @@ pub use recording::played_well;
 pub use stack::{Input, Options, Stack, Urls, binary, repo};
 pub use testbed::{Forwarder, Testbed};
 pub use wait::{eventually, eventually_some};
+pub use watcher::Watcher;

@@ -27,6 +27,7 @@ pub enum Answer {
 pub struct Moqt {
     // Before the runtime: its close needs one that still runs.
     session: Session,
+    client: Client,
     runtime: Runtime,
     /// All events so far.
     pub events: Vec<ClientEvent>,
@@ -45,19 +46,29 @@ impl Moqt {
             authority: format!("127.0.0.1:{port}"),
             path: path.to_owned(),
         };
-        let session = runtime.block_on(async {
+        let (client, session) = runtime.block_on(async {
             let client = Client::new(&Trust::PinnedCertPem(pinned)).expect("a certificate");
-            Session::connect(&client, &url, ClientConfig::default()).await
+            let session = Session::connect(&client, &url, ClientConfig::default()).await;
+            (client, session.expect("the engine answers"))
         });
-        Self { session: session.expect("the engine answers"), runtime, events: Vec::new() }
+        Self { session, client, runtime, events: Vec::new() }
+    }
+
+    /// Moves to another UDP port, as a device that changes its network.
+    pub fn rebind(&self) {
+        let _inside = self.runtime.enter();
+        self.client.rebind().expect("a socket");
+    }
+
+    /// Makes a request; what becomes of it comes as events.
+    pub fn send(&mut self, ask: impl FnOnce(&mut Machine) -> RequestId) -> RequestId {
+        let _inside = self.runtime.enter();
+        self.session.ask(ask)
     }
 
     /// Makes a request and waits for what becomes of it.
     pub fn ask(&mut self, ask: impl FnOnce(&mut Machine) -> RequestId) -> Answer {
-        let wanted = {
-            let _inside = self.runtime.enter();
-            self.session.ask(ask)
-        };
+        let wanted = self.send(ask);
         self.wait("a request is answered", |event| match event {
             ClientEvent::Accepted { request, largest, .. } if *request == wanted => Some(Answer::Accepted(*largest)),
             ClientEvent::Refused { request, code, reason } if *request == wanted => {
@@ -73,20 +84,24 @@ impl Moqt {
         if let Some(found) = self.events.iter().find_map(&wanted) {
             return found;
         }
+        let newest = |events: &[ClientEvent]| events.last().and_then(&wanted);
+        self.read_until(what, newest)
+    }
+
+    /// Takes further events until all so far give what is wanted; panics with `what` when they do not in time.
+    pub fn read_until<T>(&mut self, what: &str, wanted: impl Fn(&[ClientEvent]) -> Option<T>) -> T {
         let (session, events) = (&mut self.session, &mut self.events);
         let found = self.runtime.block_on(async {
             let search = async {
                 loop {
-                    let event = session.next_event().await.unwrap_or_else(|error| panic!("{what}: {error}"));
-                    let found = wanted(&event);
-                    events.push(event);
-                    if let Some(found) = found {
+                    events.push(session.next_event().await.unwrap_or_else(|error| panic!("{what}: {error}")));
+                    if let Some(found) = wanted(events) {
                         return found;
                     }
                 }
             };
             tokio::time::timeout(PATIENCE, search).await
         });
-        found.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}; seen {:?}", self.events))
+        found.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}; {} events came", self.events.len()))
     }
 }

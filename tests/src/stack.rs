@@ -40,6 +40,8 @@ pub struct Options {
     pub shards: usize,
     /// `[relay] open`.
     pub open: bool,
+    /// Further lines of its `[engine]` section.
+    pub engine: String,
     /// Further lines of streams.toml.
     pub toml: String,
 }
@@ -52,6 +54,7 @@ impl Default for Options {
             io: "auto".to_owned(),
             shards: 2,
             open: false,
+            engine: String::new(),
             toml: String::new(),
         }
     }
@@ -135,7 +138,7 @@ impl Stack {
         let ports = Ports::free();
         let config = data.join("streams.toml");
         let text = format!(
-            "[server]\nhost = \"{}\"\n[ports]\nquic = {}\nrtmp = {}\nhttps = {}\nhttp_dev = {}\n[engine]\nshards = {}\nio = \"{}\"\n\
+            "[server]\nhost = \"{}\"\n[ports]\nquic = {}\nrtmp = {}\nhttps = {}\nhttp_dev = {}\n[engine]\nshards = {}\nio = \"{}\"\n{}\n\
              [relay]\nopen = {}\n{}\n",
             options.host,
             ports.quic,
@@ -144,6 +147,7 @@ impl Stack {
             ports.http_dev,
             options.shards,
             options.io,
+            options.engine,
             options.open,
             options.toml
         );

@@ -278,7 +278,7 @@ impl Connection {
         let encoder = EncoderHandOver { socket, session, key, peer: self.peer };
         let mut shard = self.edge.shard.borrow_mut();
         if !shard.hand_over(home, encoder) {
-            warn!(peer = %self.peer, home, "the home shard's letter box is full; the encoder has to connect again");
+            warn!(peer = %self.peer, home, "the home shard's box is full; the encoder has to connect again");
         }
     }
 

@@ -22,7 +22,6 @@ use quiche::ConnectionId;
 use ring::aead::quic::{AES_128, HeaderProtectionKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
-use siphasher::sip::SipHasher24;
 
 use crate::EngineError;
 
@@ -47,7 +46,6 @@ pub struct CidScheme {
     epoch: u8,
     prf: HeaderProtectionKey,
     mask_key: [u8; 16],
-    mask: SipHasher24,
     reset: hmac::Key,
     random: SystemRandom,
 }
@@ -63,7 +61,6 @@ impl CidScheme {
             epoch: epoch & 7,
             prf,
             mask_key,
-            mask: SipHasher24::new_with_key(&mask_key),
             reset: hmac::Key::new(hmac::HMAC_SHA256, reset_key),
             random: SystemRandom::new(),
         })
@@ -109,7 +106,9 @@ impl CidScheme {
     }
 
     fn shard_mask(&self, id: &[u8; CID_LEN]) -> u8 {
-        self.mask.hash(&id[NONCE_OFFSET..MAC_OFFSET]) as u8
+        let mut nonce = [0; MAC_OFFSET - NONCE_OFFSET];
+        nonce.copy_from_slice(&id[NONCE_OFFSET..MAC_OFFSET]);
+        streams_xdp_prog::cid_mask(&self.mask_key, &nonce)
     }
 
     fn mac(&self, id: &[u8; CID_LEN]) -> [u8; 6] {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use quiche::{ConnectionId, Shutdown};
+use quiche::{ConnectionId, PathEvent, Shutdown};
 use streams_relay_core::relay::{Dir, Draft, SessionConfig, SessionId, StreamId, Transport};
 
 use super::webtransport::{Opened, WebTransport};
@@ -91,7 +91,6 @@ impl Connection {
         self.resume_waiting(scratch, sink);
         self.read_datagrams(scratch, sink);
         self.tell_stops(sink);
-        self.retire_ids();
     }
 
     /// Tells which of our streams the peer does not want any more. A stream on which nothing is to be written would not show
@@ -259,9 +258,17 @@ impl Connection {
         }
     }
 
-    fn retire_ids(&mut self) {
-        // Retired ids stay in `ids` until the endpoint drops them from its map.
-        while self.quic.path_event_next().is_some() {}
+    /// Works off what quiche tells about paths. It probes a new one, keeps to three times what came from there until the answer,
+    /// and moves by itself; here the peer's address follows once the new one is proven. Gives how often it moved.
+    pub(super) fn path_events(&mut self) -> u64 {
+        let mut moves = 0;
+        while let Some(event) = self.quic.path_event_next() {
+            if let PathEvent::PeerMigrated(_, peer) = event {
+                self.peer = peer;
+                moves += 1;
+            }
+        }
+        moves
     }
 
     pub(super) fn reset(&mut self, id: u64, code: u64) {

@@ -1,10 +1,12 @@
-//! All QUIC connections of one shard: who gets a datagram, who is accepted, whose timer is due, who has to send.
+//! All QUIC connections of one shard: who gets a datagram, whose timer is due, who has to send. Who is let in: [`accept`].
+
+mod accept;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quiche::{ConnectionId, Header, RecvInfo, Type};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -18,7 +20,9 @@ use super::config::{TlsFiles, server_config};
 use super::connection::Connection;
 use super::flush::flush;
 use super::link::Link;
+use super::retry::RetryTokens;
 use super::{Arrival, SessionSink};
+use accept::FalseStarts;
 
 /// Bounds of one shard's endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,8 @@ pub struct EndpointLimits {
     pub connections_max: usize,
     /// Of these, handshakes that are not done.
     pub half_open_max: usize,
+    /// As many half-open handshakes, and a client has to prove its address by a Retry. 0: always.
+    pub retry_half_open_min: usize,
     /// A connection without any packet for so long is over, in milliseconds.
     pub idle_timeout_ms: u64,
     /// Time from the handshake to an accepted WebTransport session.
@@ -38,6 +44,7 @@ impl Default for EndpointLimits {
         Self {
             connections_max: 16_384,
             half_open_max: 1_000,
+            retry_half_open_min: 250,
             idle_timeout_ms: 30_000,
             setup_timeout: Duration::from_secs(10),
         }
@@ -55,8 +62,14 @@ pub struct EndpointStats {
     pub packets_out: u64,
     /// Bytes of the packets sent.
     pub bytes_out: u64,
-    /// Datagrams that are no QUIC, or name a connection that never was ours.
+    /// Datagrams that are no QUIC, or name a connection that never was ours, or open one with a packet that is not genuine.
     pub junk: u64,
+    /// Retry packets sent.
+    pub retries: u64,
+    /// Retry tokens of ours that had expired or came from another address.
+    pub tokens_refused: u64,
+    /// Times a connection moved to another address of its peer, which proved to be there.
+    pub migrations: u64,
     /// Stateless resets sent.
     pub resets: u64,
     /// Connections refused because a limit was reached.
@@ -81,8 +94,9 @@ const RESET_LEN_MIN: usize = 21;
 const RESET_LEN_MAX: usize = 42;
 /// RFC 9000 §20.1.
 const CONNECTION_REFUSED: u64 = 0x2;
-/// Spare ids that a client may move to when its address changes.
-const SPARE_IDS: usize = 2;
+/// Ids of a connection at once: the one in use, and spares to move to when the client's address changes. A client that moves
+/// on before it was given new ones finds a second spare.
+const ACTIVE_IDS: usize = 3;
 const INDEX_BITS: u32 = 20;
 
 /// The QUIC endpoint of one shard.
@@ -90,7 +104,10 @@ pub struct Endpoint {
     shard: u8,
     config: quiche::Config,
     ids: Arc<CidScheme>,
+    tokens: RetryTokens,
     limits: EndpointLimits,
+    /// A wall clock that steps with the shard's: what it showed, and when.
+    clock: (Instant, u64),
     slots: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
     by_id: HashMap<ConnectionId<'static>, usize>,
@@ -98,6 +115,7 @@ pub struct Endpoint {
     timers: BTreeSet<(Instant, usize)>,
     flush_queue: VecDeque<usize>,
     half_open: usize,
+    false_starts: FalseStarts,
     refusing: bool,
     sessions_made: u64,
     scratch: Vec<u8>,
@@ -106,11 +124,20 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint without connections.
-    pub fn new(shard: u8, tls: &TlsFiles, ids: Arc<CidScheme>, limits: EndpointLimits) -> Result<Self, EngineError> {
+    pub fn new(
+        shard: u8,
+        tls: &TlsFiles,
+        ids: Arc<CidScheme>,
+        tokens: RetryTokens,
+        limits: EndpointLimits,
+    ) -> Result<Self, EngineError> {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             shard,
             config: server_config(tls, limits.idle_timeout_ms)?,
             ids,
+            tokens,
+            clock: (Instant::now(), u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)),
             limits: EndpointLimits { connections_max: limits.connections_max.min(1 << INDEX_BITS), ..limits },
             slots: Vec::new(),
             free: Vec::new(),
@@ -118,6 +145,7 @@ impl Endpoint {
             timers: BTreeSet::new(),
             flush_queue: VecDeque::new(),
             half_open: 0,
+            false_starts: FalseStarts::default(),
             refusing: false,
             sessions_made: 0,
             scratch: vec![0; 64 << 10],
@@ -164,17 +192,28 @@ impl Endpoint {
         let owner = self.ids.shard_of(&header.dcid);
         let known =
             if owner.is_some() || header.ty != Type::Short { self.by_id.get(&header.dcid).copied() } else { None };
-        let index = match (known, owner) {
-            (Some(index), _) => index,
+        match (known, owner) {
+            (Some(index), _) => self.receive(now, index, datagram, arrival, sink),
             (None, Some(shard)) if shard != self.shard => return Some(Toss { shard }),
             (None, Some(_)) if header.ty == Type::Short => {
                 self.send_reset(&header.dcid, datagram.len(), arrival.from, backend);
-                return None;
             }
-            (None, _) => self.accept(&header, datagram.len(), arrival, backend)?,
-        };
-        self.receive(now, index, datagram, arrival, sink);
+            (None, _) => {
+                if let Some(index) = self.accept(now, &header, datagram, arrival, backend) {
+                    self.received(now, index, false, sink);
+                }
+            }
+        }
         None
+    }
+
+    /// A datagram that was to be tossed to a shard that this engine does not have: it ran with more of them before its restart,
+    /// so the connection is as lost as one of this shard.
+    pub fn orphan(&mut self, datagram: &mut [u8], from: SocketAddr, backend: &mut dyn PacketBackend) {
+        let Ok(header) = Header::from_slice(datagram, CID_LEN) else { return };
+        if header.ty == Type::Short {
+            self.send_reset(&header.dcid, datagram.len(), from, backend);
+        }
     }
 
     fn receive(
@@ -189,7 +228,14 @@ impl Endpoint {
         let established = connection.quic.is_established();
         // An undecryptable packet is no error of the connection; quiche has counted and dropped it.
         let _ = connection.quic.recv(datagram, RecvInfo { from: arrival.from, to: arrival.to });
+        self.received(now, index, established, sink);
+    }
+
+    /// What follows from a datagram that quiche has taken.
+    fn received(&mut self, now: Instant, index: usize, established: bool, sink: &mut dyn SessionSink) {
+        let Some(Some(connection)) = self.slots.get_mut(index) else { return };
         connection.progress = true;
+        self.stats.migrations += connection.path_events();
         if self.refusing && !connection.quic.is_established() {
             // Told at once, so that the client need not wait for its own time-out. Only the first close counts.
             let refused = connection.quic.close(false, CONNECTION_REFUSED, b"this server is about to stop");
@@ -205,66 +251,10 @@ impl Endpoint {
         self.queue_flush(index);
     }
 
-    fn accept(
-        &mut self,
-        header: &Header<'_>,
-        datagram_len: usize,
-        arrival: Arrival,
-        backend: &mut dyn PacketBackend,
-    ) -> Option<usize> {
-        if header.ty == Type::Short || header.ty == Type::VersionNegotiation {
-            self.stats.junk += 1;
-            return None;
-        }
-        // RFC 9000 §14.1: a first datagram is at least 1200 bytes; answering shorter ones would amplify.
-        if datagram_len < 1200 {
-            self.stats.junk += 1;
-            return None;
-        }
-        if !quiche::version_is_supported(header.version) {
-            let frame = free_frame(backend)?;
-            if let Ok(len) = quiche::negotiate_version(&header.scid, &header.dcid, frame) {
-                let _ = backend.send_train(arrival.from, len, len);
-            }
-            return None;
-        }
-        if header.ty != Type::Initial {
-            self.stats.junk += 1;
-            return None;
-        }
-        if self.connections() >= self.limits.connections_max || self.half_open >= self.limits.half_open_max {
-            self.stats.refused += 1;
-            return None;
-        }
-        self.insert(header, arrival).inspect_err(|_| self.stats.refused += 1).ok()
-    }
-
-    fn insert(&mut self, header: &Header<'_>, arrival: Arrival) -> Result<usize, EngineError> {
-        let id = self.ids.issue(self.shard)?;
-        self.config.set_stateless_reset_token(Some(self.ids.reset_token(&id)));
-        let quic = quiche::accept_with_buf_factory(&id, None, arrival.to, arrival.from, &mut self.config)?;
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.sessions_made += 1;
-        let session = SessionId(u64::from(self.shard) << 56 | self.sessions_made << INDEX_BITS | index as u64);
-        // Until the client has seen our id it goes on using the one that it made up.
-        let original = header.dcid.clone().into_owned();
-        self.by_id.insert(original.clone(), index);
-        self.by_id.insert(id.clone(), index);
-        let connection = Connection::new(quic, session, arrival.from, vec![original, id]);
-        if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Some(Box::new(connection));
-        }
-        self.half_open += 1;
-        self.stats.accepted += 1;
-        Ok(index)
-    }
-
+    /// Fills up the client's ids.
     fn issue_spare_ids(&mut self, index: usize) {
         let Some(Some(connection)) = self.slots.get_mut(index) else { return };
-        for _ in 0..SPARE_IDS.min(connection.quic.scids_left()) {
+        while connection.quic.active_scids() < ACTIVE_IDS && connection.quic.scids_left() > 0 {
             let Ok(id) = self.ids.issue(self.shard) else { return };
             if connection.quic.new_scid(&id, self.ids.reset_token(&id), false).is_err() {
                 return;
@@ -438,6 +428,13 @@ impl Endpoint {
         self.free.push(index);
     }
 
+    /// The wall clock at `now`. Read from the clock of the shard, so that a step of the machine's clock ages no token.
+    fn unix_ms(&self, now: Instant) -> u64 {
+        let (then, unix_ms) = self.clock;
+        let since = now.saturating_duration_since(then);
+        unix_ms.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Closes every connection: the engine stops. Peers see an application close with `reason`.
     pub fn close_all(&mut self, code: u64, reason: &str) {
         for index in 0..self.slots.len() {
@@ -446,6 +443,26 @@ impl Endpoint {
                 self.queue_flush(index);
             }
         }
+    }
+}
+
+/// What tests look at that nobody else needs.
+#[cfg(test)]
+impl Endpoint {
+    /// Handshakes that are not done.
+    pub(super) fn half_open(&self) -> usize {
+        self.half_open
+    }
+
+    /// Connection ids in the map.
+    pub(super) fn ids_known(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Paths that quiche keeps for a session's connection.
+    pub(super) fn paths_of(&self, session: SessionId) -> usize {
+        let slot = self.slots.get(index_of(session)).and_then(Option::as_ref);
+        slot.map_or(0, |connection| connection.quic.path_stats().count())
     }
 }
 

@@ -10,8 +10,10 @@ mod config;
 mod connection;
 mod endpoint;
 mod flush;
+mod initial;
 mod link;
 mod prefix;
+mod retry;
 mod webtransport;
 
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod tests;
 
 pub use config::TlsFiles;
 pub use endpoint::{Endpoint, EndpointLimits, EndpointStats, Toss};
+pub use retry::RetryTokens;
 
 use std::net::SocketAddr;
 

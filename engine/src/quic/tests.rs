@@ -1,5 +1,9 @@
 //! The endpoint against a real quiche client, over wires in memory.
 
+mod admission;
+mod floods;
+mod paths;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +29,7 @@ fn client() -> SocketAddr {
 /// What the endpoint sends, packet by packet.
 struct Wire {
     frame: Vec<u8>,
-    packets: Vec<Vec<u8>>,
+    packets: Vec<(SocketAddr, Vec<u8>)>,
 }
 
 impl PacketBackend for Wire {
@@ -45,8 +49,8 @@ impl PacketBackend for Wire {
         64
     }
 
-    fn send_train(&mut self, _to: SocketAddr, len: usize, segment_len: usize) -> io::Result<Sent> {
-        self.packets.extend(self.frame[..len].chunks(segment_len).map(<[u8]>::to_vec));
+    fn send_train(&mut self, to: SocketAddr, len: usize, segment_len: usize) -> io::Result<Sent> {
+        self.packets.extend(self.frame[..len].chunks(segment_len).map(|packet| (to, packet.to_vec())));
         Ok(Sent::Done)
     }
 
@@ -96,9 +100,12 @@ impl SessionSink for Record {
     }
 }
 
-/// An endpoint and one client of it.
+/// An endpoint and one client of it, whose socket `client()` a NAT shows as `nat`.
 struct World {
     endpoint: Endpoint,
+    nat: SocketAddr,
+    /// The client's packets, as they went.
+    sent: Vec<Vec<u8>>,
     wire: Wire,
     record: Record,
     client: quiche::Connection,
@@ -107,16 +114,19 @@ struct World {
 
 impl World {
     fn new(alpn: &[u8]) -> Self {
-        let now = Instant::now();
-        let ids = cid::CidScheme::new(&[7; 16], &[9; 32], 3).expect("keys have the right length");
-        let limits = EndpointLimits { setup_timeout: SETUP_TIMEOUT, ..EndpointLimits::default() };
-        let endpoint = Endpoint::new(0, &tls_files(), ids.into(), limits).expect("an endpoint");
-        let client = connect(alpn, [5; 16]);
-        let wire = Wire { frame: vec![0; 65_507], packets: Vec::new() };
-        let mut world = Self { endpoint, wire, record: Record::default(), client, now };
+        let mut world = Self::before_handshake(alpn, EndpointLimits::default());
         world.exchange();
         assert!(world.client.is_established());
         world
+    }
+
+    fn before_handshake(alpn: &[u8], limits: EndpointLimits) -> Self {
+        let limits = EndpointLimits { setup_timeout: SETUP_TIMEOUT, ..limits };
+        let tokens = RetryTokens::new(&[4; 32]);
+        let endpoint = Endpoint::new(0, &tls_files(), ids().into(), tokens, limits).expect("an endpoint");
+        let wire = Wire { frame: vec![0; 65_507], packets: Vec::new() };
+        let (client, nat, record) = (connect(alpn, [5; 16]), client(), Record::default());
+        Self { endpoint, nat, sent: Vec::new(), wire, record, client, now: Instant::now() }
     }
 
     /// Another client's first flight and the answer to it.
@@ -135,13 +145,19 @@ impl World {
     fn up(&mut self) -> bool {
         let mut any = false;
         let mut packet = [0; 1500];
-        while let Ok((len, _)) = self.client.send(&mut packet) {
-            let arrival = Arrival { from: client(), to: server() };
-            let toss = self.endpoint.datagram(self.now, &mut packet[..len], arrival, &mut self.wire, &mut self.record);
-            assert_eq!(toss, None);
+        while let Ok((len, info)) = self.client.send(&mut packet) {
+            let from = if info.from == client() { self.nat } else { info.from };
+            self.sent.push(packet[..len].to_vec());
+            assert_eq!(self.arrive(&mut packet[..len], from), None);
             any = true;
         }
         any
+    }
+
+    /// One datagram reaches the endpoint.
+    fn arrive(&mut self, datagram: &mut [u8], from: SocketAddr) -> Option<Toss> {
+        let arrival = Arrival { from, to: server() };
+        self.endpoint.datagram(self.now, datagram, arrival, &mut self.wire, &mut self.record)
     }
 
     /// One flush; which sessions asked to be pumped.
@@ -151,11 +167,15 @@ impl World {
         writable
     }
 
-    /// The endpoint's packets to the client.
+    /// The endpoint's packets to the client. What goes to an address that is not (or no longer) the client's is lost.
     fn down(&mut self) -> bool {
         let packets = std::mem::take(&mut self.wire.packets);
-        for mut packet in packets.iter().cloned() {
-            let _ = self.client.recv(&mut packet, RecvInfo { from: server(), to: client() });
+        for (to, mut packet) in packets.iter().cloned() {
+            let inside = if to == self.nat { client() } else { to };
+            if inside == client() && to != self.nat {
+                continue;
+            }
+            let _ = self.client.recv(&mut packet, RecvInfo { from: server(), to: inside });
         }
         !packets.is_empty()
     }
@@ -179,15 +199,56 @@ impl World {
         pumped.expect("the session is there").more
     }
 
-    fn read_all(&mut self) {
+    fn read_all(&mut self) -> usize {
         let mut buffer = [0; 4096];
+        let mut total = 0;
         for id in self.client.readable() {
-            while self.client.stream_recv(id, &mut buffer).is_ok_and(|(len, fin)| len > 0 && !fin) {}
+            while let Ok((len, fin)) = self.client.stream_recv(id, &mut buffer) {
+                total += len;
+                if fin {
+                    break;
+                }
+            }
         }
+        total
+    }
+
+    /// Brings `len` bytes of a new stream to the client and does something when half of them are there.
+    fn media(&mut self, len: usize, middle: impl FnOnce(&mut Self)) {
+        let (mut stream, mut sent) = (None, 0);
+        self.half(&mut stream, &mut sent, len / 2);
+        middle(self);
+        self.half(&mut stream, &mut sent, len);
+    }
+
+    fn half(&mut self, stream: &mut Option<StreamId>, sent: &mut usize, until: usize) {
+        let (from, mut got) = (*sent, 0);
+        for _ in 0..10_000 {
+            self.pump(|io| {
+                let id = *stream.get_or_insert_with(|| io.open_uni().expect("a stream"));
+                *sent += io.write(id, &vec![7; until - *sent], false).expect("open");
+                *sent < until
+            });
+            self.exchange();
+            got += self.read_all();
+            if got == until - from {
+                return;
+            }
+        }
+        panic!("{got} of {} bytes came", until - from);
     }
 }
 
+fn ids() -> cid::CidScheme {
+    cid::CidScheme::new(&[7; 16], &[9; 32], 3).expect("keys have the right length")
+}
+
 fn connect(alpn: &[u8], id: [u8; 16]) -> quiche::Connection {
+    let id = ConnectionId::from_ref(&id);
+    quiche::connect(None, &id, client(), server(), &mut client_config(alpn)).expect("a client")
+}
+
+fn client_config(alpn: &[u8]) -> quiche::Config {
     let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).expect("a configuration");
     config.set_application_protos(&[alpn]).expect("an ALPN");
     config.verify_peer(false);
@@ -195,10 +256,10 @@ fn connect(alpn: &[u8], id: [u8; 16]) -> quiche::Connection {
     config.set_initial_max_stream_data_uni(1 << 20);
     config.set_initial_max_stream_data_bidi_remote(1 << 16);
     config.set_initial_max_stream_data_bidi_local(1 << 16);
-    config.set_initial_max_streams_uni(16);
+    config.set_initial_max_streams_uni(64);
     config.set_initial_max_streams_bidi(16);
-    let id = ConnectionId::from_ref(&id);
-    quiche::connect(None, &id, client(), server(), &mut config).expect("a client")
+    config.set_active_connection_id_limit(8);
+    config
 }
 
 fn tls_files() -> TlsFiles {

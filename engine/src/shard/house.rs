@@ -153,17 +153,22 @@ impl Shard {
     fn count(&self) {
         let (quic, links, control) =
             (self.parts.endpoint.stats(), self.parts.links.stats(), self.parts.control.stats());
-        let (rx, relay) = (self.parts.rx.stats(), self.relay.counters());
+        let (rx, toss, relay) = (self.parts.rx.stats(), self.parts.tosses.stats(), self.relay.counters());
         let open = self.parts.endpoint.connections() as u64;
         self.parts.control.count(&[
-            (Counter::RxDatagrams, quic.datagrams_in),
-            (Counter::RxBytes, quic.bytes_in),
+            // What was tossed was received by the shard that it came to.
+            (Counter::RxDatagrams, quic.datagrams_in.saturating_sub(toss.caught)),
+            (Counter::RxBytes, quic.bytes_in.saturating_sub(toss.caught_len)),
             (Counter::RxDropped, quic.junk + quic.refused),
             (Counter::RxOverrun, rx.lost_frags),
             (Counter::TxDatagrams, quic.packets_out),
             (Counter::TxBytes, quic.bytes_out),
-            (Counter::TossOut, self.toss_out),
-            (Counter::TossIn, self.toss_in),
+            (Counter::TossOut, toss.tossed),
+            (Counter::TossIn, toss.caught),
+            (Counter::TossOverrun, toss.overrun),
+            (Counter::RetriesSent, quic.retries),
+            (Counter::TokensRefused, quic.tokens_refused),
+            (Counter::Migrations, quic.migrations),
             (Counter::ConnectionsAccepted, quic.accepted),
             (Counter::ConnectionsClosed, quic.accepted.saturating_sub(open)),
             (Counter::ConnectionsOpen, open),

@@ -1,7 +1,8 @@
-//! What shards of one process hand to each other by ownership: sockets with their sessions, and tossed datagrams.
+//! What shards of one process hand to each other by ownership: encoders, each a socket with its session. And the bell that
+//! wakes a shard for whatever another has put into a ring.
 //!
-//! Rings carry bytes; a file descriptor and a parser's state have to move. These are rare (an encoder that connects, a viewer
-//! whose address changed), so a bounded lock-free queue a shard is enough.
+//! Rings carry bytes; a file descriptor and a parser's state have to move. That is rare (an encoder that connects), so a bounded
+//! lock-free queue a shard is enough.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,9 +14,8 @@ use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
 use streams_ingest::RtmpSession;
 
-/// Letters that may wait for one shard. Tossed datagrams beyond it are dropped and QUIC repairs them; an encoder beyond it is
-/// closed and connects again.
-const LETTERS_MAX: usize = 1_024;
+/// Encoders that may wait for one shard. One beyond it is closed and connects again.
+const ENCODERS_MAX: usize = 1_024;
 
 /// An encoder on its way to its home shard: it has asked to publish and waits for the answer.
 pub struct EncoderHandOver {
@@ -29,22 +29,9 @@ pub struct EncoderHandOver {
     pub peer: SocketAddr,
 }
 
-/// One thing handed to a shard.
-pub enum Letter {
-    /// See [`EncoderHandOver`].
-    Encoder(EncoderHandOver),
-    /// A datagram whose connection lives on the receiving shard.
-    Datagram {
-        /// Its bytes.
-        bytes: Vec<u8>,
-        /// Who sent it.
-        from: SocketAddr,
-    },
-}
-
 /// One shard's letter box and door bell.
 pub struct Mailbox {
-    letters: ArrayQueue<Letter>,
+    encoders: ArrayQueue<EncoderHandOver>,
     asleep: AtomicBool,
     bell: File,
 }
@@ -53,22 +40,24 @@ impl Mailbox {
     /// An empty box with an eventfd as its bell.
     pub fn new() -> std::io::Result<Arc<Self>> {
         let bell = File::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        Ok(Arc::new(Self { letters: ArrayQueue::new(LETTERS_MAX), asleep: AtomicBool::new(false), bell }))
+        Ok(Arc::new(Self { encoders: ArrayQueue::new(ENCODERS_MAX), asleep: AtomicBool::new(false), bell }))
     }
 
-    /// Puts a letter in and wakes the shard; gives it back when the box is full.
-    pub fn post(&self, letter: Letter) -> Result<(), Box<Letter>> {
-        self.letters.push(letter).map_err(Box::new)?;
-        self.wake();
-        Ok(())
+    /// Puts an encoder in and wakes the shard. False when the box is full: the encoder's connection is closed then.
+    pub fn post(&self, encoder: EncoderHandOver) -> bool {
+        let posted = self.encoders.push(encoder).is_ok();
+        if posted {
+            self.wake();
+        }
+        posted
     }
 
-    /// Takes the oldest letter.
-    pub fn take(&self) -> Option<Letter> {
-        self.letters.pop()
+    /// Takes the encoder that waits longest.
+    pub fn take(&self) -> Option<EncoderHandOver> {
+        self.encoders.pop()
     }
 
-    /// Wakes the shard if it sleeps. Call it after the work was made visible (a letter, a ring's sequence number).
+    /// Wakes the shard if it sleeps. Call it after the work was made visible (an encoder, a ring's sequence number).
     pub fn wake(&self) {
         // Pairs with `fall_asleep`: either this sees the flag, or the sleeper's last look sees the work.
         std::sync::atomic::fence(Ordering::SeqCst);

@@ -20,6 +20,7 @@ mod messages;
 mod runtime;
 mod rx;
 mod tables;
+mod toss;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -41,9 +42,10 @@ pub use control::{ControlSide, wait_for_control};
 pub use group_store::GroupStore;
 pub use inputs::{Admission, InputContext, Inputs, Kick, Publication};
 pub use links::Links;
-pub use mailbox::{EncoderHandOver, Letter, Mailbox};
+pub use mailbox::{EncoderHandOver, Mailbox};
 pub use rx::RxLink;
 pub use tables::{Tables, sha256_hex};
+pub use toss::Tosses;
 
 /// Rounds of receiving in one turn before others get their share.
 const RECV_ROUNDS_MAX: usize = 4;
@@ -58,6 +60,8 @@ pub struct ShardParts {
     pub backend: Box<dyn PacketBackend>,
     /// Received datagrams.
     pub rx: RxLink,
+    /// Datagrams that arrived at one shard and belong to another.
+    pub tosses: Tosses,
     /// QUIC.
     pub endpoint: Endpoint,
     /// Certificate files, for reloads.
@@ -72,7 +76,7 @@ pub struct ShardParts {
     pub announced: Announced,
     /// Live inputs at home here.
     pub inputs: Inputs,
-    /// Letter boxes of all shards, this one's included.
+    /// Boxes for encoders of all shards, this one's included.
     pub mailboxes: Vec<Arc<Mailbox>>,
 }
 
@@ -134,8 +138,6 @@ pub struct Shard {
     sessions_left: Vec<SessionId>,
     sessions_opened: u64,
     auth_failed: u64,
-    toss_in: u64,
-    toss_out: u64,
     turns_busy: u64,
     turns_idle: u64,
     busy_ns: u64,
@@ -167,8 +169,6 @@ impl Shard {
             sessions_left: Vec::new(),
             sessions_opened: 0,
             auth_failed: 0,
-            toss_in: 0,
-            toss_out: 0,
             turns_busy: 0,
             turns_idle: 0,
             busy_ns: 0,
@@ -202,7 +202,8 @@ impl Shard {
         }
         busy |= self.control();
         busy |= self.directories();
-        busy |= self.letters();
+        busy |= self.encoders();
+        busy |= self.tossed();
         busy |= self.receive();
         busy |= self.parts.links.poll(now, &mut self.relay);
         self.timers();
@@ -262,10 +263,9 @@ impl Shard {
         self.parts.inputs.admit(self.parts.control.tables(), key, self.unix_ms)
     }
 
-    /// Hands an encoder to its home shard; gives it back when that shard's box is full.
+    /// Hands an encoder to its home shard; false when that shard's box is full, and the encoder is gone then.
     pub fn hand_over(&mut self, home: usize, encoder: EncoderHandOver) -> bool {
-        let posted =
-            self.parts.mailboxes.get(home).is_some_and(|mailbox| mailbox.post(Letter::Encoder(encoder)).is_ok());
+        let posted = self.parts.mailboxes.get(home).is_some_and(|mailbox| mailbox.post(encoder));
         self.ingest.hand_overs += u64::from(posted);
         posted
     }
@@ -289,6 +289,7 @@ impl Shard {
 
     fn receive(&mut self) -> bool {
         let mut any = false;
+        let now_us = streams_rings::now_us();
         for _ in 0..RECV_ROUNDS_MAX {
             let received = match self.parts.rx.fill(self.parts.backend.as_mut()) {
                 Ok(received) => received,
@@ -304,15 +305,15 @@ impl Shard {
                 let toss =
                     self.parts.endpoint.datagram(self.now, datagram, arrival, self.parts.backend.as_mut(), &mut sink);
                 let Some(toss) = toss else { continue };
-                if let Some(mailbox) = self.parts.mailboxes.get(usize::from(toss.shard)) {
-                    let letter = Letter::Datagram { bytes: datagram.to_vec(), from: arrival.from };
-                    self.toss_out += u64::from(mailbox.post(letter).is_ok());
+                if !self.parts.tosses.toss(toss.shard, datagram, arrival, now_us) {
+                    self.parts.endpoint.orphan(datagram, arrival.from, self.parts.backend.as_mut());
                 }
             }
             if received == 0 {
                 break;
             }
         }
+        self.parts.tosses.flush();
         any
     }
 
@@ -326,28 +327,22 @@ impl Shard {
         self.parts.announced.refresh(self.now, &mut self.relay)
     }
 
-    fn letters(&mut self) -> bool {
-        let Some(mailbox) = self.parts.mailboxes.get(self.parts.shard).cloned() else { return false };
+    fn encoders(&mut self) -> bool {
+        let Some(mailbox) = self.parts.mailboxes.get(self.parts.shard) else { return false };
+        let before = self.arrived.len();
+        self.arrived.extend(std::iter::from_fn(|| mailbox.take()));
+        self.arrived.len() > before
+    }
+
+    /// Datagrams of this shard's connections that arrived at others.
+    fn tossed(&mut self) -> bool {
         let mut any = false;
-        while let Some(letter) = mailbox.take() {
+        let mut sink = sink!(self);
+        self.parts.tosses.begin_turn();
+        while let Some((datagram, arrival)) = self.parts.tosses.next() {
             any = true;
-            match letter {
-                Letter::Encoder(encoder) => self.arrived.push(encoder),
-                Letter::Datagram { mut bytes, from } => {
-                    self.toss_in += 1;
-                    let to = self.parts.backend.local_addr();
-                    let mut sink = sink!(self);
-                    let arrival = crate::quic::Arrival { from, to };
-                    // A datagram is tossed once: its id names this shard, so it stays here whatever becomes of it.
-                    let _ = self.parts.endpoint.datagram(
-                        self.now,
-                        &mut bytes,
-                        arrival,
-                        self.parts.backend.as_mut(),
-                        &mut sink,
-                    );
-                }
-            }
+            // A datagram is tossed once: its id names this shard, so it stays here whatever becomes of it.
+            let _ = self.parts.endpoint.datagram(self.now, datagram, arrival, self.parts.backend.as_mut(), &mut sink);
         }
         any
     }
@@ -477,12 +472,17 @@ impl SessionSink for Sink<'_> {
     }
 }
 
+/// Most shards of one engine. Every ordered pair of them has links of its own (8.5 MiB a pair with the default sizes, nearly
+/// all of it for replays), so 64 shards take some 36 GiB of shared memory, and the ids of connections have one byte for the shard.
+const SHARDS_MAX: usize = 64;
+
 /// Checks that the parts fit together before a thread is started for them.
 pub fn check_shards(shards: usize) -> Result<(), EngineError> {
-    if (1..=usize::from(u8::MAX)).contains(&shards) {
+    if (1..=SHARDS_MAX).contains(&shards) {
         return Ok(());
     }
-    Err(EngineError::Setting(format!("{shards} shards were asked for; 1 to 255 are possible (set `[engine] shards`)")))
+    let range = format!("1 to {SHARDS_MAX} are possible (set `[engine] shards`)");
+    Err(EngineError::Setting(format!("{shards} shards were asked for; {range}")))
 }
 
 fn unix_ms() -> u64 {

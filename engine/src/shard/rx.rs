@@ -2,16 +2,15 @@
 //! receives into its own frames has one place to hand them over.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use streams_rings::schema::names;
 use streams_rings::{LinkReader, LinkWriter, Polled, ReaderStats, RingsError, Workspace};
 
+use crate::address::{ADDRESS_LEN, decode, encode};
 use crate::backend::PacketBackend;
 use crate::quic::Arrival;
 
-/// Sender in front of each datagram: IPv6 or mapped IPv4 address (16), port (2, little endian).
-const HEAD_LEN: usize = 18;
 /// `sig` of a datagram; other classes come with the packet program's metadata.
 const SIG_DATAGRAM: u64 = 0;
 
@@ -31,7 +30,7 @@ impl RxLink {
         Ok(Self { writer, reader: shards.link_reader(&name)?, scratch: Vec::new() })
     }
 
-    /// Takes one batch from the backend into the link. Returns the number of datagrams.
+    /// Takes one batch from the backend into the link, each datagram behind its sender's address. Returns the number of datagrams.
     pub fn fill(&mut self, backend: &mut dyn PacketBackend) -> io::Result<usize> {
         let now_us = streams_rings::now_us();
         self.writer.set_now_us(now_us);
@@ -50,43 +49,12 @@ impl RxLink {
                 Polled::Message { .. } => break,
             }
         }
-        let (head, datagram) = self.scratch.split_first_chunk_mut::<HEAD_LEN>()?;
+        let (head, datagram) = self.scratch.split_first_chunk_mut::<ADDRESS_LEN>()?;
         Some((datagram, Arrival { from: decode(head), to }))
     }
 
     /// Counters of the reading end.
     pub fn stats(&self) -> ReaderStats {
         self.reader.stats()
-    }
-}
-
-fn encode(from: SocketAddr) -> [u8; HEAD_LEN] {
-    let ip = match from.ip() {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => ip,
-    };
-    let mut head = [0; HEAD_LEN];
-    head[..16].copy_from_slice(&ip.octets());
-    head[16..].copy_from_slice(&from.port().to_le_bytes());
-    head
-}
-
-fn decode(head: &[u8; HEAD_LEN]) -> SocketAddr {
-    let (ip, port) = head.split_at(16);
-    let ip = Ipv6Addr::from(<[u8; 16]>::try_from(ip).unwrap_or_default());
-    let port = u16::from_le_bytes(<[u8; 2]>::try_from(port).unwrap_or_default());
-    SocketAddr::new(IpAddr::V6(ip).to_canonical(), port)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn senders_survive_the_head() {
-        for text in ["127.0.0.1:4433", "203.0.113.9:65535", "[::1]:1", "[2001:db8::7]:40000"] {
-            let from: SocketAddr = text.parse().expect("an address");
-            assert_eq!(decode(&encode(from)), from);
-        }
     }
 }

@@ -100,4 +100,7 @@ counters! {
     TableBadEntries, "table_bad_entries", Total, "entries", "Table entries that could not be read.";
     CommandsHandled, "commands_handled", Total, "commands", "Commands carried out.";
     CommandsRejected, "commands_rejected", Total, "commands", "Commands that could not be read.";
+    TossOverrun, "toss_overrun", Total, "frags", "Datagrams of other shards lost because this shard was slower than a toss link.";
+    TokensRefused, "tokens_refused", Total, "datagrams", "Retry tokens that had expired or came from another address.";
+    Migrations, "migrations", Total, "paths", "Times a connection moved to another address of its peer, which proved to be there.";
 }

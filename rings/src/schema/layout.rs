@@ -46,6 +46,10 @@ pub mod names {
     pub fn ask(from: usize, to: usize) -> String {
         format!("ask.{from}.{to}")
     }
+    /// Datagrams that reached one shard while their connection lives on another.
+    pub fn toss(from: usize, to: usize) -> String {
+        format!("toss.{from}.{to}")
+    }
     /// Table of `TrackEntry` written by a shard.
     pub fn tracks(shard: usize) -> String {
         format!("tracks.{shard}")
@@ -61,6 +65,9 @@ const OBJECT_FRAG_LEN_MAX: usize = 65_472;
 /// Frag size of links that carry documents; a table entry's length, so most messages are one frag.
 const DOCUMENT_FRAG_LEN_MAX: usize = 2_048;
 
+/// Datagrams that may wait between two shards.
+const TOSS_DEPTH: usize = 1_024;
+
 /// Sizes of the workspace `shards` that depend on the machine. All in bytes, powers of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardsSizes {
@@ -72,12 +79,22 @@ pub struct ShardsSizes {
     pub media_len: usize,
     /// Payload ring of each `ask.<i>.<j>`.
     pub ask_len: usize,
+    /// Payload ring of each `toss.<i>.<j>`.
+    pub toss_len: usize,
 }
 
 impl Default for ShardsSizes {
     fn default() -> Self {
         // 4096 datagrams of 2 KiB; 32 MiB is more than a second of 200 Mbit/s; 8 MiB holds a group's replay of most tracks.
-        ShardsSizes { rx_len: 8 << 20, rx_frag_len_max: 2_048, media_len: 32 << 20, ask_len: 8 << 20 }
+        // 512 KiB is 340 datagrams of 1.5 KB, or as many acknowledgements as a toss link has lines: what the viewers say that
+        // changed their address. With its lines such a link takes 545 KiB, so 6.4 MiB among 4 shards, 2.1 GiB among 64.
+        ShardsSizes {
+            rx_len: 8 << 20,
+            rx_frag_len_max: 2_048,
+            media_len: 32 << 20,
+            ask_len: 8 << 20,
+            toss_len: 512 << 10,
+        }
     }
 }
 
@@ -110,7 +127,12 @@ pub fn shards_workspace(shards: usize, sizes: ShardsSizes) -> WorkspaceBuilder {
             .table(&names::runtime(shard), 1_024, 2_048);
         for other in (0..shards).filter(|other| *other != shard) {
             let ask = names::ask(shard, other);
-            builder = builder.link(&ask, 1_024, sizes.ask_len, OBJECT_FRAG_LEN_MAX).fseq(&ask);
+            builder = builder.link(&ask, 1_024, sizes.ask_len, OBJECT_FRAG_LEN_MAX).fseq(&ask).link(
+                &names::toss(shard, other),
+                TOSS_DEPTH,
+                sizes.toss_len,
+                sizes.rx_frag_len_max,
+            );
         }
     }
     builder

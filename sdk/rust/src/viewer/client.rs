@@ -1,6 +1,6 @@
 //! The UDP sockets and the TLS of any number of viewers.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ const KEEP_ALIVE: Duration = Duration::from_millis(900);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Streams that the server may have open: one a group and track, with a reserve for a viewer that is behind.
 const UNI_STREAMS_MAX: u32 = 1024;
+
+/// Any port of any interface.
+const ANY_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const ANY_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 
 /// Connects viewers. One socket serves all sessions of one address family; make several clients to spread viewers over sockets.
 #[derive(Debug)]
@@ -52,6 +56,25 @@ impl Client {
         for endpoint in [&self.v4, &self.v6].into_iter().filter_map(OnceLock::get) {
             endpoint.wait_idle().await;
         }
+    }
+
+    /// Goes on from new UDP sockets, as a device does that leaves its Wi-Fi for another network: all sessions stay, and move to the
+    /// new addresses (RFC 9000 §9). What is on its way to the old ones may be lost and is sent again.
+    ///
+    /// # Errors
+    /// [`crate::PlayErrorKind::Failed`] when there is no socket to be had; the sessions then stay on the old one.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn rebind(&self) -> Result<(), PlayError> {
+        let no_socket = |error| PlayError::failed(format!("no UDP socket: {error}"));
+        for (slot, any) in [(&self.v4, ANY_V4), (&self.v6, ANY_V6)] {
+            if let Some(endpoint) = slot.get() {
+                let socket = UdpSocket::bind(any).map_err(no_socket)?;
+                endpoint.rebind(socket).map_err(no_socket)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn connect(&self, url: &PlaybackUrl) -> Result<(Connection, Draft), PlayError> {
@@ -90,9 +113,9 @@ impl Client {
     }
 
     fn endpoint(&self, address: SocketAddr) -> Result<&Endpoint, PlayError> {
-        let (slot, any): (_, SocketAddr) = match address {
-            SocketAddr::V4(_) => (&self.v4, (Ipv4Addr::UNSPECIFIED, 0).into()),
-            SocketAddr::V6(_) => (&self.v6, (Ipv6Addr::UNSPECIFIED, 0).into()),
+        let (slot, any) = match address {
+            SocketAddr::V4(_) => (&self.v4, ANY_V4),
+            SocketAddr::V6(_) => (&self.v6, ANY_V6),
         };
         if let Some(endpoint) = slot.get() {
             return Ok(endpoint);
