@@ -11,18 +11,19 @@ use streams_ingest::RtmpLimits;
 use streams_relay_core::relay::RelayConfig;
 use streams_rings::schema::{self, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::EngineError;
 use crate::backend::{UdpBackend, bind_shard_socket};
 use crate::edge::rtmp::RtmpSettings;
-use crate::host::{self, HostSettings, PollMode, ShardThread};
+use crate::host::{self, HostSettings, ShardThread};
 use crate::keys::EngineKeys;
 use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointLimits, TlsFiles};
 use crate::shard::{
-    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, check_shards, wait_for_control,
+    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, check_shards, tuned_sizes, untuned,
+    wait_for_control,
 };
 
 /// Control fills its tables from the database before it says so; a laptop under load may need a few seconds.
@@ -63,7 +64,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let run_dir = run_dir(&settings.data)?;
     schema::create_run_dir(&run_dir)?;
     wait_for_control(&run_dir, CONTROL_PATIENCE)?;
-    let workspace = make_workspace(&run_dir, shards)?;
+    let (workspace, sizes) = make_workspace(&run_dir, shards)?;
     let mailboxes: Vec<Arc<Mailbox>> = (0..shards)
         .map(|_| Mailbox::new())
         .collect::<Result<_, _>>()
@@ -76,14 +77,13 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         .collect::<Result<_, _>>()
         .map_err(|source| EngineError::Socket { action: "bind", address: quic.to_string(), source })?;
     let mut threads = Vec::with_capacity(shards);
-    for (shard, socket) in sockets.into_iter().enumerate() {
+    for (shard, (socket, sizes)) in sockets.into_iter().zip(sizes).enumerate() {
         let packets = socket.try_clone().map_err(|source| EngineError::Socket {
             action: "share the socket",
             address: quic.to_string(),
             source,
         })?;
         let host = HostSettings {
-            poll: poll_mode(config),
             rtmp: rtmp_settings(config),
             listener: shard_listener(rtmp)?,
             packets: Some(packets.into()),
@@ -101,6 +101,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             data: settings.data.clone(),
             keys: keys.clone(),
             config: config.clone(),
+            sizes,
             mailboxes: mailboxes.clone(),
         };
         threads.push(host::spawn(shard, host, move || maker.make())?);
@@ -141,11 +142,23 @@ pub fn run_dir(data: &Path) -> Result<PathBuf, EngineError> {
     Ok(schema::run_dir(&crate::shard::sha256_hex(canonical.as_os_str().as_bytes())))
 }
 
-fn make_workspace(run_dir: &Path, shards: usize) -> Result<Workspace, EngineError> {
+fn make_workspace(run_dir: &Path, shards: usize) -> Result<(Workspace, Vec<ShardsSizes>), EngineError> {
     let generation = schema::next_generation(run_dir, names::SHARDS)?;
     let path = schema::generation_path(run_dir, names::SHARDS, generation);
-    let builder = schema::shards_workspace(shards, ShardsSizes::default()).build_id(env!("CARGO_PKG_VERSION"));
-    drop(builder.create(&path)?);
+    let create = |sizes: &[ShardsSizes]| {
+        schema::shards_workspace_of(sizes).build_id(env!("CARGO_PKG_VERSION")).create(&path).map(drop)
+    };
+    let usual = vec![ShardsSizes::default(); shards];
+    let mut sizes = tuned_sizes(run_dir, shards)?;
+    if let Err(error) = create(&sizes) {
+        // Without an engine nobody could tune them back.
+        if sizes == usual {
+            return Err(error.into());
+        }
+        warn!(%error, "the tuned sizes of links cannot be had; the engine starts with the usual ones");
+        sizes = usual;
+        create(&sizes)?;
+    }
     let workspace = Workspace::join(&path, Access::ReadWrite)?;
     for shard in 0..shards {
         let cnc = workspace.cnc(&names::shard(shard))?;
@@ -153,14 +166,7 @@ fn make_workspace(run_dir: &Path, shards: usize) -> Result<Workspace, EngineErro
         cnc.heartbeat(streams_rings::now_ns());
     }
     schema::switch_current(run_dir, names::SHARDS, generation)?;
-    Ok(workspace)
-}
-
-fn poll_mode(config: &Config) -> PollMode {
-    match config.engine.poll {
-        streams_config::Poll::Busy => PollMode::Busy,
-        streams_config::Poll::Adaptive => PollMode::Adaptive,
-    }
+    Ok((workspace, sizes))
 }
 
 fn rtmp_settings(config: &Config) -> RtmpSettings {
@@ -181,12 +187,13 @@ struct PartsMaker {
     data: PathBuf,
     keys: EngineKeys,
     config: Config,
+    sizes: ShardsSizes,
     mailboxes: Vec<Arc<Mailbox>>,
 }
 
 impl PartsMaker {
     fn make(self) -> Result<ShardParts, EngineError> {
-        let Self { shard, socket, workspace, run_dir, data, keys, config, mailboxes } = self;
+        let Self { shard, socket, workspace, run_dir, data, keys, config, sizes, mailboxes } = self;
         let backend = UdpBackend::new(socket).map_err(|source| EngineError::Socket {
             action: "set up the socket",
             address: format!("shard {shard}"),
@@ -199,6 +206,7 @@ impl PartsMaker {
             half_open_max: config.engine.handshakes_max,
             idle_timeout_ms: config.engine.idle_timeout_ms,
             setup_timeout: Duration::from_millis(config.relay.request_timeout_ms),
+            ..EndpointLimits::default()
         };
         let shard_byte = u8::try_from(shard).map_err(|_| EngineError::Setting("more than 255 shards".into()))?;
         let mut control = ControlSide::join(&run_dir, &workspace, shard)?;
@@ -210,6 +218,7 @@ impl PartsMaker {
             endpoint: Endpoint::new(shard_byte, &tls, ids, limits)?,
             tls,
             relay: relay_config(&config),
+            untuned: untuned(&config, &limits, &sizes),
             control,
             links: Links::join(&workspace, shard, mailboxes.clone())?,
             announced: Announced::join(&workspace, shard, mailboxes.len())?,

@@ -18,7 +18,7 @@ mod webtransport;
 mod tests;
 
 pub use config::TlsFiles;
-pub use endpoint::{Endpoint, EndpointLimits, EndpointStats, Toss};
+pub use endpoint::{Endpoint, EndpointLimits, EndpointStats, EndpointTuning, Toss};
 
 use std::net::SocketAddr;
 

@@ -1,6 +1,6 @@
 //! Object names and sizes of both workspaces.
 
-use super::Counter;
+use super::{Counter, Tunable};
 use crate::WorkspaceBuilder;
 
 /// Names of objects, so that no two places spell them.
@@ -15,7 +15,7 @@ pub mod names {
     pub const RESOURCES: &str = "resources";
     /// Table of `SigningKeyEntry`.
     pub const SIGNING_KEYS: &str = "signing_keys";
-    /// Table of `Tunables`.
+    /// Table of `Tunables`: entry 0 for all shards, entry 1+i for shard i alone.
     pub const TUNABLES: &str = "tunables";
     /// Words of `Home`, by input entry index.
     pub const HOMES: &str = "homes";
@@ -34,13 +34,21 @@ pub mod names {
     pub fn events(shard: usize) -> String {
         format!("events.{shard}")
     }
-    /// Received datagrams of a shard.
+    /// Counters with what a shard runs with, by `Tunable` index.
+    pub fn tunables(shard: usize) -> String {
+        format!("tunables.{shard}")
+    }
+    /// Received datagrams of a shard: link and fseq.
     pub fn rx(shard: usize) -> String {
         format!("rx.{shard}")
     }
     /// Objects of tracks at home on a shard.
     pub fn media(shard: usize) -> String {
         format!("media.{shard}")
+    }
+    /// Fseq of shard `to` in the media link of shard `from`; it gives no credits, it shows how far the reader is.
+    pub fn media_reader(from: usize, to: usize) -> String {
+        format!("media.{from}.{to}")
     }
     /// Reliable messages from one shard to another: link and fseq.
     pub fn ask(from: usize, to: usize) -> String {
@@ -61,13 +69,17 @@ const OBJECT_FRAG_LEN_MAX: usize = 65_472;
 /// Frag size of links that carry documents; a table entry's length, so most messages are one frag.
 const DOCUMENT_FRAG_LEN_MAX: usize = 2_048;
 
-/// Sizes of the workspace `shards` that depend on the machine. All in bytes, powers of two.
+/// Sizes of a shard's links, which depend on the machine. Lengths are in bytes; depths and rings are powers of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardsSizes {
+    /// Frags of `rx.<i>`.
+    pub rx_depth: usize,
     /// Payload ring of each `rx.<i>`.
     pub rx_len: usize,
     /// Largest received datagram (or coalesced batch) in one frag, at most 65535.
     pub rx_frag_len_max: usize,
+    /// Frags of `media.<i>`.
+    pub media_depth: usize,
     /// Payload ring of each `media.<i>`: what all tracks of a shard publish while another shard may be descheduled.
     pub media_len: usize,
     /// Payload ring of each `ask.<i>.<j>`.
@@ -77,7 +89,14 @@ pub struct ShardsSizes {
 impl Default for ShardsSizes {
     fn default() -> Self {
         // 4096 datagrams of 2 KiB; 32 MiB is more than a second of 200 Mbit/s; 8 MiB holds a group's replay of most tracks.
-        ShardsSizes { rx_len: 8 << 20, rx_frag_len_max: 2_048, media_len: 32 << 20, ask_len: 8 << 20 }
+        ShardsSizes {
+            rx_depth: 4_096,
+            rx_len: 8 << 20,
+            rx_frag_len_max: 2_048,
+            media_depth: 16_384,
+            media_len: 32 << 20,
+            ask_len: 8 << 20,
+        }
     }
 }
 
@@ -88,28 +107,36 @@ pub fn control_workspace(shards: usize) -> WorkspaceBuilder {
         .table(names::INPUTS, 4_096, 1_024)
         .table(names::RESOURCES, 8_192, 512)
         .table(names::SIGNING_KEYS, 1_024, 2_048)
-        .table(names::TUNABLES, 1, 1_024);
+        .table(names::TUNABLES, 1 + shards, 1_024);
     for shard in 0..shards {
         builder = builder.link(&names::cmd(shard), 256, 512 << 10, DOCUMENT_FRAG_LEN_MAX).fseq(&names::events(shard));
     }
     builder
 }
 
-/// The workspace that the engine writes and control maps read-only.
+/// The workspace that the engine writes and control maps read-only, all shards alike.
 pub fn shards_workspace(shards: usize, sizes: ShardsSizes) -> WorkspaceBuilder {
+    shards_workspace_of(&vec![sizes; shards])
+}
+
+/// The same with sizes for each shard.
+pub fn shards_workspace_of(shards: &[ShardsSizes]) -> WorkspaceBuilder {
     let mut builder = WorkspaceBuilder::new(names::SHARDS).words(names::HOMES, 4_096);
-    for shard in 0..shards {
+    for (shard, sizes) in shards.iter().enumerate() {
         builder = builder
             .cnc(&names::shard(shard))
             .counters(&names::shard(shard), Counter::COUNT)
+            .counters(&names::tunables(shard), Tunable::COUNT)
             .fseq(&names::cmd(shard))
-            .link(&names::rx(shard), 4_096, sizes.rx_len, sizes.rx_frag_len_max)
-            .link(&names::media(shard), 16_384, sizes.media_len, OBJECT_FRAG_LEN_MAX)
+            .link(&names::rx(shard), sizes.rx_depth, sizes.rx_len, sizes.rx_frag_len_max)
+            .fseq(&names::rx(shard))
+            .link(&names::media(shard), sizes.media_depth, sizes.media_len, OBJECT_FRAG_LEN_MAX)
             .link(&names::events(shard), 1_024, 2 << 20, DOCUMENT_FRAG_LEN_MAX)
             .table(&names::tracks(shard), 1_024, 1_024)
             .table(&names::runtime(shard), 1_024, 2_048);
-        for other in (0..shards).filter(|other| *other != shard) {
+        for other in (0..shards.len()).filter(|other| *other != shard) {
             let ask = names::ask(shard, other);
+            builder = builder.fseq(&names::media_reader(shard, other));
             builder = builder.link(&ask, 1_024, sizes.ask_len, OBJECT_FRAG_LEN_MAX).fseq(&ask);
         }
     }
