@@ -250,6 +250,7 @@ fn without_colour_there_is_none() {
     let (before, mut after) = two_samples();
     after.shards[0].counters[Counter::RxOverrun.index()] = 5;
     after.shards[1].counters[Counter::BusyNs.index()] += SECOND_NS / 2;
+    after.shards[1].counters[Counter::SleepNs.index()] -= SECOND_NS / 2;
     let report = Report::between(Some(&before), &after);
     let (_, colours) = drawn(&screen(Some(report.clone()), false), 160, 50);
     assert!(colours.iter().all(|colour| *colour == Color::Reset));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use streams_rings::schema::{Counter, RuntimeEntry, current_path, decode, names};
-use streams_rings::{Access, Cnc, Counters, Fseq, LinkView, Table, Workspace, now_ns};
+use streams_rings::{Access, Cnc, Counters, Fseq, LinkView, ObjectKind, Table, Workspace, now_ns};
 
 use super::sample::{LinkSample, Sample, ShardSample};
 use crate::program::shard_count;
@@ -152,33 +152,99 @@ impl Link {
     }
 }
 
-/// Every link that can be seen, in the order in which a person reads them: packets, media, questions, control.
+/// Every link that can be seen, in the order in which a person reads them: packets, media, what shards ask each other, control.
 fn links(shards: &Workspace, control: Option<&Workspace>, count: usize) -> Vec<Link> {
-    let link = |place: &Workspace, name: String, reader: String, position: Option<Fseq>| {
-        Some(Link { view: place.link_view(&name).ok()?, name, reader, position })
-    };
-    let mut found = Vec::new();
-    let all = 0..count;
-    let pairs = || all.clone().flat_map(|from| (0..count).filter(move |to| *to != from).map(move |to| (from, to)));
-    let shard = |index: usize| format!("shard {index}");
-    found.extend(all.clone().filter_map(|i| link(shards, names::rx(i), shard(i), shards.fseq(&names::rx(i)).ok())));
-    found.extend(pairs().filter_map(|(from, to)| {
-        link(shards, names::media(from), shard(to), shards.fseq(&names::media_reader(from, to)).ok())
-    }));
-    found.extend(pairs().filter_map(|(from, to)| {
-        let name = names::ask(from, to);
-        let position = shards.fseq(&name).ok();
-        link(shards, name, shard(to), position)
-    }));
-    let Some(control) = control else { return found };
-    found.extend(all.clone().filter_map(|i| link(control, names::cmd(i), shard(i), shards.fseq(&names::cmd(i)).ok())));
-    found.extend(
-        all.filter_map(|i| link(shards, names::events(i), "control".to_owned(), control.fseq(&names::events(i)).ok())),
-    );
-    found
+    let mut found: Vec<(LinkName, Link)> = names_of_links(shards)
+        .into_iter()
+        .chain(control.map(names_of_links).into_iter().flatten())
+        .flat_map(|name| readers(&name, count).into_iter().map(move |reader| (name.clone(), reader)))
+        .filter_map(|(name, reader)| {
+            let (place, position) = match name.kind.as_str() {
+                names::CMD => (control?, shards.fseq(&name.object)),
+                names::EVENTS => (shards, control?.fseq(&name.object)),
+                names::MEDIA => (shards, shards.fseq(&names::media_reader(name.shard, reader?))),
+                _ => (shards, shards.fseq(&name.object)),
+            };
+            let view = place.link_view(&name.object).ok()?;
+            let who = reader.map_or("control".to_owned(), |shard| format!("shard {shard}"));
+            let link = Link { name: name.object.clone(), reader: who, view, position: position.ok() };
+            Some((name, link))
+        })
+        .collect();
+    // Readers of one link stay in their order.
+    found.sort_by(|(a, _), (b, _)| a.sort_key().cmp(&b.sort_key()));
+    found.into_iter().map(|(_, link)| link).collect()
+}
+
+/// `<kind>.<shard>` or `<kind>.<shard>.<other>`.
+#[derive(Debug, Clone)]
+struct LinkName {
+    object: String,
+    kind: String,
+    shard: usize,
+    other: Option<usize>,
+}
+
+impl LinkName {
+    fn parse(object: &str) -> Option<Self> {
+        let mut parts = object.split('.');
+        let (kind, shard) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        let other = parts.next().map(str::parse).transpose().ok()?;
+        Some(Self { object: object.to_owned(), kind, shard, other })
+    }
+
+    fn sort_key(&self) -> (usize, &str, usize, Option<usize>) {
+        let first = [names::RX, names::MEDIA].iter().position(|kind| *kind == self.kind);
+        let last = [names::CMD, names::EVENTS].iter().position(|kind| *kind == self.kind).map(|place| place + 3);
+        (first.or(last).unwrap_or(2), &self.kind, self.shard, self.other)
+    }
+}
+
+fn names_of_links(workspace: &Workspace) -> Vec<LinkName> {
+    let rings = workspace.objects().filter(|(kind, ..)| *kind == ObjectKind::Mcache);
+    rings.filter_map(|(_, name, _)| LinkName::parse(name)).collect()
+}
+
+/// Who reads a link: shards, or control (`None`).
+fn readers(name: &LinkName, count: usize) -> Vec<Option<usize>> {
+    match (name.kind.as_str(), name.other) {
+        (names::EVENTS, _) => vec![None],
+        (names::MEDIA, _) => (0..count).filter(|shard| *shard != name.shard).map(Some).collect(),
+        (_, Some(other)) => vec![Some(other)],
+        (_, None) => vec![Some(name.shard)],
+    }
 }
 
 fn unix_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use streams_rings::schema::{ShardsSizes, control_workspace, shards_workspace};
+
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn every_link_is_found_with_its_readers_in_reading_order() {
+        let scratch = Scratch::new();
+        let small = ShardsSizes { rx_len: 1 << 20, media_len: 1 << 20, ask_len: 1 << 20, ..ShardsSizes::default() };
+        let shards = shards_workspace(3, small).create(scratch.path().join("shards.1")).unwrap();
+        let control = control_workspace(3).create(scratch.path().join("control.1")).unwrap();
+        let shown = |control| {
+            let found = links(&shards, control, 3);
+            assert!(found.iter().all(|link| link.position.is_some()), "each reader tells its place");
+            found.into_iter().map(|link| format!("{} {}", link.name, link.reader)).collect::<Vec<_>>()
+        };
+        let all = shown(Some(&control));
+        let ring =
+            ["rx.0 shard 0", "rx.1 shard 1", "rx.2 shard 2", "media.0 shard 1", "media.0 shard 2", "media.1 shard 0"];
+        assert_eq!(all[..6], ring);
+        assert_eq!(all[all.len() - 4..], ["cmd.2 shard 2", "events.0 control", "events.1 control", "events.2 control"]);
+        assert!(all.contains(&"ask.2.0 shard 0".to_owned()));
+        // 3 receive links, 6 readers of media, 6 links to ask, 3 of commands, 3 of events.
+        assert_eq!((all.len(), shown(None).len()), (21, 15));
+    }
 }

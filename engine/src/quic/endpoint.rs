@@ -27,7 +27,7 @@ pub struct EndpointLimits {
     pub connections_max: usize,
     /// Of these, handshakes that are not done.
     pub half_open_max: usize,
-    /// Half-open handshakes from which on a client must prove its address first.
+    /// As many half-open handshakes, and a client has to prove its address by a Retry. 0: always.
     pub retry_half_open_min: usize,
     /// Packets that one connection sends before the next one has its turn.
     pub visit_packets: u64,
@@ -42,8 +42,7 @@ impl Default for EndpointLimits {
         Self {
             connections_max: 16_384,
             half_open_max: 1_000,
-            // Far above what viewers that arrive together leave open, far below what a flood does.
-            retry_half_open_min: 128,
+            retry_half_open_min: 250,
             visit_packets: VISIT_PACKETS,
             idle_timeout_ms: 30_000,
             setup_timeout: Duration::from_secs(10),

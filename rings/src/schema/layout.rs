@@ -22,17 +22,26 @@ pub mod names {
     /// Cnc of control.
     pub const CONTROL_CNC: &str = "control";
 
+    /// First part of the names of receive links.
+    pub const RX: &str = "rx";
+    /// First part of the names of media links.
+    pub const MEDIA: &str = "media";
+    /// First part of the names of command links.
+    pub const CMD: &str = "cmd";
+    /// First part of the names of event links.
+    pub const EVENTS: &str = "events";
+
     /// Cnc and counters of a shard.
     pub fn shard(shard: usize) -> String {
         format!("shard.{shard}")
     }
     /// Commands to a shard: link in `control`, consumer's fseq in `shards`.
     pub fn cmd(shard: usize) -> String {
-        format!("cmd.{shard}")
+        format!("{CMD}.{shard}")
     }
     /// Events of a shard: link in `shards`, consumer's fseq in `control`.
     pub fn events(shard: usize) -> String {
-        format!("events.{shard}")
+        format!("{EVENTS}.{shard}")
     }
     /// Counters with what a shard runs with, by `Tunable` index.
     pub fn tunables(shard: usize) -> String {
@@ -40,15 +49,15 @@ pub mod names {
     }
     /// Received datagrams of a shard: link and fseq.
     pub fn rx(shard: usize) -> String {
-        format!("rx.{shard}")
+        format!("{RX}.{shard}")
     }
     /// Objects of tracks at home on a shard.
     pub fn media(shard: usize) -> String {
-        format!("media.{shard}")
+        format!("{MEDIA}.{shard}")
     }
     /// Fseq of shard `to` in the media link of shard `from`; it gives no credits, it shows how far the reader is.
     pub fn media_reader(from: usize, to: usize) -> String {
-        format!("media.{from}.{to}")
+        format!("{MEDIA}.{from}.{to}")
     }
     /// Reliable messages from one shard to another: link and fseq.
     pub fn ask(from: usize, to: usize) -> String {

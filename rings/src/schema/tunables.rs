@@ -120,7 +120,7 @@ tunables! {
     SpinUs, "spin_us", Live, Domain::Range(0, 10_000), "microseconds",
         "How long an idle adaptive shard goes on looking before it sleeps.";
     RetryHalfOpenMin, "retry_half_open_min", Live, Domain::Range(0, 100_000), "handshakes",
-        "Half-open handshakes from which on a client must prove its address first (QUIC Retry).";
+        "Half-open handshakes from which on a client must prove its address first (QUIC Retry); 0: always.";
     SessionsMax, "sessions_max", Live, Domain::Range(1, 1_000_000), "sessions",
         "Most connections and sessions a shard accepts; open ones stay.";
     DeliveryTimeoutMs, "delivery_timeout_ms", Live, Domain::Range(100, 60_000), "milliseconds",
