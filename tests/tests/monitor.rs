@@ -3,7 +3,7 @@
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
-use streams_tests::{Encoder, Film, Options, Owned, Stack, eventually, kill};
+use streams_tests::{Encoder, Film, Options, Owned, Stack, eventually, eventually_some, kill};
 
 /// Viewers of the fan-out.
 const VIEWERS: usize = 4;
@@ -12,8 +12,13 @@ fn number(value: &Value, pointer: &str) -> f64 {
     value.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer} is no number in {value:#}"))
 }
 
+/// A sample in which every shard has published between its two looks, whatever else the machine does.
 fn monitor(stack: &Stack) -> Value {
-    stack.json(&["monitor", "--once", "--interval", "500ms"])
+    eventually_some("every shard beats", || {
+        let seen = stack.json(&["monitor", "--once", "--interval", "500ms"]);
+        let beat = seen["shards"].as_array()?.iter().all(|shard| !shard["time"].is_null());
+        beat.then_some(seen)
+    })
 }
 
 fn no_engine(output: &Output) -> String {
@@ -74,10 +79,13 @@ fn the_monitor_adds_up_with_what_viewers_counted() {
     let seen = monitor(&stack);
     assert_eq!(number(&seen, "/all/totals/sessions_opened"), VIEWERS as f64);
     let (objects, bytes) = (number(&seen, "/all/totals/objects_out"), number(&seen, "/all/totals/object_bytes_out"));
-    // What the viewers had not read when they left was handed out too; of what they have read nothing is missing.
+    // What the viewers had not read when they left was handed out too; of what they have read nothing is missing, and no
+    // object goes to a viewer twice.
     assert!(received.0 > 0.0 && objects >= received.0, "{objects} objects out, {} received", received.0);
-    assert!(bytes >= received.1 && bytes < received.1 * 1.5, "{bytes} bytes out, {} received", received.1);
-    assert!(number(&seen, "/all/totals/tx_bytes") >= bytes, "packets carry more than their payload");
+    let published = number(&seen, "/all/totals/objects_in");
+    assert!(objects <= published * VIEWERS as f64, "{objects} objects out, {published} in");
+    assert!(bytes >= received.1, "{bytes} bytes out, {} received", received.1);
+    assert!(number(&seen, "/all/totals/tx_bytes") >= received.1, "packets carry more than their payload");
     assert_eq!(number(&seen, "/all/totals/rx_overrun"), 0.0);
     // Every datagram goes through a receive link, and one that was tossed is handed in a second time.
     eventually("links and counters agree", || {

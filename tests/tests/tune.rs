@@ -68,13 +68,14 @@ fn how_a_shard_waits_is_seen_in_its_time() {
     let stack = Stack::start(&Options::default());
     let asleep = |shard: usize| {
         let seen = stack.json(&["monitor", "--once", "--interval", "300ms"]);
-        seen["shards"][shard]["time"]["sleep_percent"].as_f64().expect("a share of time")
+        // A shard that did not beat between the two looks has no share; the next sample will have it.
+        seen["shards"][shard]["time"]["sleep_percent"].as_f64().unwrap_or(-1.0)
     };
     eventually("idle shards sleep", || asleep(0) > 0.0 && asleep(1) > 0.0);
     set(&stack, &["poll=busy", "--shard", "1"]);
     eventually("the busy one never sleeps", || asleep(1) == 0.0);
     assert_eq!(effective(&stack, "poll"), json!(["adaptive", "busy"]));
-    assert!(asleep(0) > 0.0, "the other one goes on as before");
+    eventually("the other one goes on as before", || asleep(0) > 0.0);
     set(&stack, &["poll=default", "--shard", "1"]);
     eventually("it sleeps again", || asleep(1) > 0.0);
 }
@@ -95,9 +96,10 @@ fn fewer_sessions_are_let_in_once_that_is_tuned() {
     eventually("the first viewer plays", || file(1).metadata().is_ok_and(|meta| meta.len() > 100_000));
     set(&stack, &["sessions_max=1"]);
     eventually("it is in effect", || effective(&stack, "sessions_max") == json!([1]));
-    let _second = play(2);
     let refused = || stack.metric("streams_engine_rx_dropped_total");
-    eventually("the second is turned away", || refused() > 0.0);
+    let before = refused();
+    let _second = play(2);
+    eventually("the second is turned away", || refused() > before);
     assert_eq!(stack.metric("streams_engine_sessions_open"), 1.0);
     set(&stack, &["sessions_max=default"]);
     let third = play(3);
