@@ -218,6 +218,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// No engine runs on the data directory.
+    #[error("no engine runs on {}: {reason}; start one with `streams up`, or name another directory with --data DIR", data.display())]
+    NoEngine {
+        /// The data directory.
+        data: PathBuf,
+        /// What was found.
+        reason: String,
+    },
     /// The API answered something this build cannot read.
     #[error("{url} answered something unexpected: {reason}; is it a Streams server of the same version?")]
     Answer {
@@ -250,7 +258,7 @@ impl Error {
             Error::Api { status: 404, .. } => 3,
             Error::Api { status: 401 | 403, .. } => 4,
             Error::Api { status: 400 | 422, .. } => 2,
-            Error::Unreachable { .. } | Error::NoCredentials { .. } => 5,
+            Error::Unreachable { .. } | Error::NoCredentials { .. } | Error::NoEngine { .. } => 5,
             _ => 1,
         };
         ExitCode::from(code)

@@ -87,7 +87,8 @@ pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Re
     let store = Arc::new(SqliteStore::open(&dir.database()).await?);
     provision::first_start(dir, store.as_ref(), &endpoints).await?;
     let signing_keys = store.signing_keys_known_since(revoked_known_since_ms(clock::unix_ms())).await?;
-    let contents = Contents { inputs: store.all_live_inputs().await?, signing_keys };
+    let (inputs, tunables) = (store.all_live_inputs().await?, store.tunables().await?);
+    let contents = Contents { inputs, signing_keys, tunables };
     let program = Arc::new(Program::open(&dir.run_dir(), config.shards(), &contents)?);
     Ok(Arc::new(App {
         store,

@@ -13,18 +13,18 @@ use streams_relay_core::relay::RelayConfig;
 use streams_rings::schema::{self, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
 use streams_xdp_prog::{PortClass, ReuseportProgram, Steering, SteeringMode};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::EngineError;
 use crate::backend::{PacketBackend, RingSizes, UdpBackend, XdpEnd, XdpSetup, XdpWish, bind_shard_socket, set_up};
 use crate::edge::rtmp::RtmpSettings;
-use crate::host::{self, HostSettings, PollMode, ShardThread};
+use crate::host::{self, HostSettings, ShardThread};
 use crate::keys::EngineKeys;
 use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointLimits, RetryTokens, TlsFiles};
 use crate::shard::{
-    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, Tosses, check_shards,
+    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, Tosses, check_shards, tuned_sizes, untuned,
     wait_for_control,
 };
 
@@ -67,7 +67,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let run_dir = run_dir(&settings.data)?;
     schema::create_run_dir(&run_dir)?;
     wait_for_control(&run_dir, CONTROL_PATIENCE)?;
-    let workspace = make_workspace(&run_dir, shards)?;
+    let (workspace, sizes) = make_workspace(&run_dir, shards)?;
     let mailboxes: Vec<Arc<Mailbox>> = (0..shards)
         .map(|_| Mailbox::new())
         .collect::<Result<_, _>>()
@@ -84,7 +84,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let reuseport = steer_sockets(&sockets, &steering);
     let mut ends = xdp_ends(&config.engine.io, quic, &steering)?.into_iter();
     let mut threads = Vec::with_capacity(shards);
-    for (shard, socket) in sockets.into_iter().enumerate() {
+    for (shard, (socket, sizes)) in sockets.into_iter().zip(sizes).enumerate() {
         let end = ends.next();
         let share = || -> std::io::Result<Vec<OwnedFd>> {
             let mut packets = vec![socket.try_clone()?.into()];
@@ -97,7 +97,6 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             source,
         })?;
         let host = HostSettings {
-            poll: poll_mode(config),
             rtmp: rtmp_settings(config),
             listener: shard_listener(rtmp)?,
             packets,
@@ -115,7 +114,9 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             run_dir: run_dir.clone(),
             data: settings.data.clone(),
             ids: ids.clone(),
+            keys: keys.clone(),
             config: config.clone(),
+            sizes,
             mailboxes: mailboxes.clone(),
         };
         threads.push(host::spawn(shard, host, move || maker.make())?);
@@ -207,11 +208,23 @@ fn xdp_ends(io: &Io, address: SocketAddr, steering: &Steering) -> Result<Vec<Xdp
     }
 }
 
-fn make_workspace(run_dir: &Path, shards: usize) -> Result<Workspace, EngineError> {
+fn make_workspace(run_dir: &Path, shards: usize) -> Result<(Workspace, Vec<ShardsSizes>), EngineError> {
     let generation = schema::next_generation(run_dir, names::SHARDS)?;
     let path = schema::generation_path(run_dir, names::SHARDS, generation);
-    let builder = schema::shards_workspace(shards, ShardsSizes::default()).build_id(env!("CARGO_PKG_VERSION"));
-    drop(builder.create(&path)?);
+    let create = |sizes: &[ShardsSizes]| {
+        schema::shards_workspace_of(sizes).build_id(env!("CARGO_PKG_VERSION")).create(&path).map(drop)
+    };
+    let usual = vec![ShardsSizes::default(); shards];
+    let mut sizes = tuned_sizes(run_dir, shards)?;
+    if let Err(error) = create(&sizes) {
+        // Without an engine nobody could tune them back.
+        if sizes == usual {
+            return Err(error.into());
+        }
+        warn!(%error, "the tuned sizes of links cannot be had; the engine starts with the usual ones");
+        sizes = usual;
+        create(&sizes)?;
+    }
     let workspace = Workspace::join(&path, Access::ReadWrite)?;
     for shard in 0..shards {
         let cnc = workspace.cnc(&names::shard(shard))?;
@@ -219,14 +232,7 @@ fn make_workspace(run_dir: &Path, shards: usize) -> Result<Workspace, EngineErro
         cnc.heartbeat(streams_rings::now_ns());
     }
     schema::switch_current(run_dir, names::SHARDS, generation)?;
-    Ok(workspace)
-}
-
-fn poll_mode(config: &Config) -> PollMode {
-    match config.engine.poll {
-        streams_config::Poll::Busy => PollMode::Busy,
-        streams_config::Poll::Adaptive => PollMode::Adaptive,
-    }
+    Ok((workspace, sizes))
 }
 
 fn rtmp_settings(config: &Config) -> RtmpSettings {
@@ -247,13 +253,15 @@ struct PartsMaker {
     run_dir: PathBuf,
     data: PathBuf,
     ids: Arc<CidScheme>,
+    keys: EngineKeys,
     config: Config,
+    sizes: ShardsSizes,
     mailboxes: Vec<Arc<Mailbox>>,
 }
 
 impl PartsMaker {
     fn make(self) -> Result<ShardParts, EngineError> {
-        let Self { shard, socket, end, workspace, run_dir, data, ids, config, mailboxes } = self;
+        let Self { shard, socket, end, workspace, run_dir, data, ids, keys, config, sizes, mailboxes } = self;
         let backend = make_backend(socket, end).map_err(|source| EngineError::Socket {
             action: "set up the socket",
             address: format!("shard {shard}"),
@@ -266,6 +274,7 @@ impl PartsMaker {
             retry_half_open_min: config.engine.retry_half_open_min,
             idle_timeout_ms: config.engine.idle_timeout_ms,
             setup_timeout: Duration::from_millis(config.relay.request_timeout_ms),
+            ..EndpointLimits::default()
         };
         let shard_byte = u8::try_from(shard).map_err(|_| EngineError::Setting("more than 255 shards".into()))?;
         let mut control = ControlSide::join(&run_dir, &workspace, shard)?;
@@ -278,6 +287,7 @@ impl PartsMaker {
             endpoint: Endpoint::new(shard_byte, &tls, ids, RetryTokens::new(&keys.retry), limits)?,
             tls,
             relay: relay_config(&config),
+            untuned: untuned(&config, &limits, &sizes),
             control,
             links: Links::join(&workspace, shard, mailboxes.clone())?,
             announced: Announced::join(&workspace, shard, mailboxes.len())?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim::{Link, Net, Shards, live, namespace, payload, token, track};
 use streams_relay_core::client::{Client, ClientConfig, FetchRequest, Join, RequestId, SubscribeRequest};
-use streams_relay_core::relay::{Dir, RelayConfig, RelayEvent, StreamId, TrackConfig};
+use streams_relay_core::relay::{Dir, RelayConfig, RelayEvent, RelayTuning, StreamId, TrackConfig};
 use streams_relay_core::wire::{
     ControlMessage, Draft, EndLocation, GroupOrder, Location, ObjectStatus, Parameters, Properties, Property,
     PropertyValue, Publish, PublishDoneCode, RequestErrorCode, Setup, SubgroupHeader, SubgroupId, TrackStatus,
@@ -293,6 +293,26 @@ fn the_cache_stays_within_its_bounds_over_all_tracks() {
     assert!(net.relays[0].cache_len() <= 1_000_000, "{}", net.relays[0].cache_len());
     net.run(Duration::from_secs(60));
     assert!(net.relays[0].cache_len() <= 700_000, "old groups go although nothing new comes");
+}
+
+#[test]
+fn bounds_that_are_tuned_hold_from_then_on() {
+    let mut net = open(RelayConfig::default());
+    net.namespace_up(0, live());
+    let config = TrackConfig { publisher_priority: 1, pinned: false };
+    let track = net.relays[0].track_open(net.now, track(live(), "t"), config);
+    (0..50).for_each(|group| sim::net::group(&mut net, 0, track, group, 5, 2_000));
+    assert!(net.relays[0].cache_len() >= 400_000, "{}", net.relays[0].cache_len());
+    let sessions: Vec<_> = (0..2).map(|_| net.join(0, "/", Link::default())).collect();
+    net.run(Duration::from_millis(100));
+    let delivery_timeout = Duration::from_millis(700);
+    net.relays[0].tune(RelayTuning { sessions_max: 2, cache_len_max: 300_000, delivery_timeout });
+    assert!(net.relays[0].cache_len() <= 300_000, "at once: {}", net.relays[0].cache_len());
+    assert_eq!(net.relays[0].config().delivery_timeout, delivery_timeout);
+    let late = net.join(0, "/", Link::default());
+    net.run(Duration::from_millis(100));
+    assert!(net.record(late).closed().is_some(), "a third session is one too many");
+    assert!(sessions.iter().all(|session| net.record(*session).closed().is_none()), "open ones stay");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! A consumer's position, written by the consumer alone.
 //!
 //! ```text
-//! byte 0 magic | 8 seq: the next frag the consumer wants; 0 = never used | 16 padding to 128 B
+//! byte 0 magic | 8 seq: the next frag the consumer wants; 0 = never used | 16 lost | 24 padding to 128 B
 //! ```
 //!
 //! It may lie in another workspace than its link: each side writes only its own. What it holds from the life of an earlier
-//! link is told apart by the link's `seq0` (see `link`).
+//! link is told apart by the link's `seq0` (see `link`). `lost` counts the frags that a consumer without credits lost by being
+//! slow; nobody but a monitor looks at it.
 
 use crate::region::Region;
 use crate::sync::{Ordering, load_acquire};
@@ -13,6 +14,7 @@ use crate::sync::{Ordering, load_acquire};
 const MAGIC: u64 = u64::from_le_bytes(*b"STRMfseq");
 const WORD_MAGIC: usize = 0;
 const WORD_SEQ: usize = 1;
+const WORD_LOST: usize = 2;
 
 /// A joined consumer position. Clones are the same position.
 #[derive(Debug, Clone)]
@@ -48,6 +50,20 @@ impl Fseq {
     #[inline]
     pub fn publish(&self, seq: u64) {
         self.region.store(WORD_SEQ, seq, Ordering::Release);
+    }
+
+    /// Frags that the consumer has lost by being slow, as it last said.
+    pub fn lost(&self) -> u64 {
+        self.region.word(WORD_LOST).load(Ordering::Relaxed)
+    }
+
+    /// Tells how many frags the consumer has lost.
+    ///
+    /// # Panics
+    /// On a read-only join.
+    #[inline]
+    pub fn tell_lost(&self, frags: u64) {
+        self.region.store(WORD_LOST, frags, Ordering::Relaxed);
     }
 
     pub(crate) fn writable(&self) -> bool {

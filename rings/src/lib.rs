@@ -51,6 +51,7 @@ mod fctl;
 mod fseq;
 mod link;
 mod link_reader;
+mod link_view;
 #[cfg(all(test, loom))]
 mod loom_models;
 #[cfg(not(loom))]
@@ -82,6 +83,7 @@ pub use error::RingsError;
 pub use fseq::Fseq;
 pub use link::LinkWriter;
 pub use link_reader::{LinkReader, Polled, ReaderStats};
+pub use link_view::LinkView;
 pub use reliable::{Full, ReliableReader, ReliableWriter};
 pub use table::Table;
 #[cfg(not(loom))]

@@ -16,6 +16,7 @@ use crate::error::RingsError;
 use crate::fseq::Fseq;
 use crate::link::{Link, LinkWriter};
 use crate::link_reader::LinkReader;
+use crate::link_view::LinkView;
 use crate::mapping::Mapping;
 use crate::mcache::Mcache;
 use crate::region::Region;
@@ -120,6 +121,11 @@ impl Workspace {
         let link = self.link(name)?;
         let position = link.mcache.position();
         Ok(LinkReader::new(link, position))
+    }
+
+    /// A link as a monitor sees it: where its writer is, and nothing of what it carries.
+    pub fn link_view(&self, name: &str) -> Result<LinkView, RingsError> {
+        Ok(LinkView::new(self.link(name)?))
     }
 
     /// The writer of a link that waits for these consumers. One at a time.

@@ -316,3 +316,23 @@ fn a_table_read_while_it_is_rewritten_gives_whole_entries() {
         }
     });
 }
+
+#[test]
+fn a_monitor_sees_how_far_writer_and_reader_are() {
+    let folder = Folder::new();
+    let workspace = workspace(&folder, 64, 1 << 14, 100);
+    let seen = Workspace::join(folder.file("w"), streams_rings::Access::ReadOnly).expect("joined");
+    let (view, position) = (seen.link_view("l").expect("view"), seen.fseq("a").expect("fseq"));
+    assert_eq!((view.depth(), view.data_len(), view.seq() - view.seq0(), view.newest_chunk()), (64, 1 << 14, 0, None));
+    let (mut writer, mut reader) = (workspace.link_writer("l").expect("w"), workspace.link_reader("l").expect("r"));
+    let told = workspace.fseq("a").expect("fseq");
+    writer.publish(1, 0, &[1; 64]);
+    let first = view.newest_chunk().expect("published");
+    (0..9).for_each(|_| assert!(writer.publish(1, 0, &[1; 64]) > 0));
+    assert_eq!((view.seq() - view.seq0(), view.newest_chunk()), (10, Some(first + 9)));
+    let mut out = Vec::new();
+    (0..4).for_each(|_| assert!(matches!(reader.poll(|_| true, &mut out), Polled::Message { .. })));
+    told.publish(reader.seq());
+    told.tell_lost(7);
+    assert_eq!((view.seq() - position.get(), position.lost()), (6, 7));
+}

@@ -9,13 +9,20 @@ use std::os::unix::fs::PermissionsExt;
 
 use streams_rings::schema::{
     self, Command, Counter, Event, HexBytes, Home, InputEntry, KeyHash, ResourceEntry, RuntimeEntry, RuntimeTrack,
-    ShardsSizes, SigningKeyEntry, TrackEntry, Tunables, names,
+    ShardsSizes, SigningKeyEntry, TrackEntry, Tunable, Tunables, names,
 };
 use streams_rings::{Access, Polled, Workspace};
 use support::Folder;
 
-const SMALL: ShardsSizes =
-    ShardsSizes { rx_len: 1 << 16, rx_frag_len_max: 2_048, media_len: 1 << 18, ask_len: 1 << 18, toss_len: 1 << 16 };
+const SMALL: ShardsSizes = ShardsSizes {
+    rx_depth: 512,
+    rx_len: 1 << 16,
+    rx_frag_len_max: 2_048,
+    media_depth: 512,
+    media_len: 1 << 18,
+    ask_len: 1 << 18,
+    toss_len: 1 << 16,
+};
 
 #[test]
 fn documents_come_back_as_they_were_written() {
@@ -104,10 +111,13 @@ fn both_workspaces_hold_what_each_side_looks_for() {
         assert_eq!(seen_by_control.counters(&names::shard(shard)).expect("counters").count(), Counter::COUNT);
         seen_by_control.cnc(&names::shard(shard)).expect("cnc");
         seen_by_control.table(&names::runtime(shard)).expect("runtime");
+        assert_eq!(seen_by_control.counters(&names::tunables(shard)).expect("tunables").count(), Tunable::COUNT);
+        seen_by_control.fseq(&names::rx(shard)).expect("position of the receiver");
         shards.table(&names::tracks(shard)).expect("tracks");
         shards.link_writer(&names::rx(shard)).expect("rx");
         shards.link_writer(&names::media(shard)).expect("media");
         for other in (0..SHARDS).filter(|other| *other != shard) {
+            seen_by_control.fseq(&names::media_reader(shard, other)).expect("position of the reader");
             let fseq = shards.fseq(&names::ask(shard, other)).expect("fseq");
             shards.reliable_writer(&names::ask(shard, other), &[fseq]).expect("ask");
             shards.link_writer(&names::toss(shard, other)).expect("toss");

@@ -13,6 +13,7 @@ mod observe;
 mod playback;
 mod problem;
 mod signing_keys;
+mod tunables;
 
 use std::sync::Arc;
 
@@ -88,6 +89,7 @@ pub fn router(app: Arc<App>, plain: bool) -> Router {
         .route("/live-inputs/{id}/playback-url", post(playback::create))
         .route("/signing-keys", get(signing_keys::list).post(signing_keys::create))
         .route("/signing-keys/{id}", get(signing_keys::read).delete(signing_keys::revoke))
+        .route("/tunables", get(tunables::list).post(tunables::set))
         .route("/drain", post(drain::drain));
     let router = Router::new()
         .nest("/v1", v1)

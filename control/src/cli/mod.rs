@@ -8,6 +8,7 @@ mod play;
 mod playback;
 mod signing;
 mod trust;
+mod tune;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 pub use self::client::Client;
-pub use self::output::{Output, pairs, print};
+pub use self::output::{Output, pairs, print, table};
 use crate::Error;
 use crate::datadir::DataDir;
 use crate::launcher::{self, UpArgs};
@@ -82,6 +83,11 @@ enum Command {
     Play(play::PlayArgs),
     /// Let sessions leave and accept no new ones
     Drain(drain::DrainArgs),
+    /// Show what the engine does, from shared memory alone
+    Monitor(crate::monitor::MonitorArgs),
+    /// Settings of the shards that may change while they run
+    #[command(subcommand)]
+    Tune(tune::Tune),
     /// Run a program in a session of its own (used by `up`)
     #[command(hide = true)]
     Detached(launcher::DetachedArgs),
@@ -118,6 +124,8 @@ fn run(global: Global, command: Command, output: &Output) -> Result<(), Error> {
             Command::PlaybackUrl(args) => playback::run(&global.client()?, args, output).await,
             Command::Play(args) => play::run(&DataDir::at(&global.data_root()?), args, output).await,
             Command::Drain(args) => drain::run(&global.client()?, args, output).await,
+            Command::Monitor(args) => crate::monitor::run(&DataDir::at(&global.data_root()?), &args, output),
+            Command::Tune(command) => tune::run(&global.client()?, command, output).await,
             Command::Detached(args) => Err(launcher::detached(&args)),
         }
     })

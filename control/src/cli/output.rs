@@ -40,7 +40,7 @@ impl Output {
     pub fn error(&self, error: &Error) {
         let kind = match error {
             Error::Api { kind, .. } => kind.as_str(),
-            Error::Unreachable { .. } | Error::NoCredentials { .. } => "unreachable",
+            Error::Unreachable { .. } | Error::NoCredentials { .. } | Error::NoEngine { .. } => "unreachable",
             Error::Play(error) => match error.kind {
                 PlayErrorKind::Usage => "usage",
                 PlayErrorKind::NotFound => "not_found",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use streams_rings::schema::{Counter, Event, RuntimeEntry, decode, names};
+use streams_rings::schema::{Counter, Event, RuntimeEntry, TunableValues, decode, names};
 use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, Signal, Table, Workspace, now_ns};
 
 use crate::Error;
@@ -72,6 +72,7 @@ pub struct EngineView {
 struct ShardView {
     cnc: Cnc,
     counters: Counters,
+    tuned: Option<Counters>,
     runtime: Table,
     runtime_version: Option<u64>,
     inputs: HashMap<String, RuntimeEntry>,
@@ -117,6 +118,15 @@ impl EngineView {
         self.shards.iter().map(of).collect()
     }
 
+    /// What each shard runs with; `None` for an engine that does not say.
+    pub fn tuned(&self) -> Vec<Option<TunableValues>> {
+        let of = |shard: &ShardView| {
+            let tuned = shard.tuned.as_ref()?;
+            Some(TunableValues::from_fn(|tunable| tuned.get(tunable.index())))
+        };
+        self.shards.iter().map(of).collect()
+    }
+
     /// A running input. An input that two shards know (its home moved) is told by the one that changed last.
     pub fn runtime(&mut self, input: &str) -> Option<RuntimeEntry> {
         let of = |shard: &mut ShardView| {
@@ -157,6 +167,8 @@ impl ShardView {
         Ok(Self {
             cnc: workspace.cnc(&names::shard(shard))?,
             counters: workspace.counters(&names::shard(shard))?,
+            // An engine of an older build has none.
+            tuned: workspace.counters(&names::tunables(shard)).ok(),
             runtime: workspace.table(&names::runtime(shard))?,
             runtime_version: None,
             inputs: HashMap::new(),
@@ -201,7 +213,7 @@ pub fn sessions_open(run_dir: &Path) -> Option<u64> {
     (0..shard_count(&workspace)).map(of).sum()
 }
 
-fn shard_count(workspace: &Workspace) -> usize {
+pub(crate) fn shard_count(workspace: &Workspace) -> usize {
     (0..SHARDS_MAX).take_while(|shard| workspace.cnc(&names::shard(*shard)).is_ok()).count()
 }
 

@@ -19,16 +19,17 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use streams_rings::schema::{self, Command, Event, RuntimeEntry, names};
+use streams_rings::schema::{self, Command, Event, RuntimeEntry, Tunable, TunableValues, Tunables, names};
 use streams_rings::{Access, Cnc, Signal, Workspace, now_ns};
 
 use self::commands::Commands;
 use self::engine_view::EngineView;
+pub(crate) use self::engine_view::shard_count;
 pub use self::engine_view::{EngineState, HEARTBEAT_FRESH, ShardState, peek, sessions_open};
 pub use self::tables::KEYS_OF_INPUT_MAX;
 use self::tables::Tables;
 use crate::Error;
-use crate::store::{LiveInput, SigningKey};
+use crate::store::{LiveInput, SigningKey, TunedRow};
 
 /// Events taken in one [`Program::tick`]: a flood of them must not keep the tables waiting.
 const EVENTS_A_TICK: usize = 256;
@@ -48,6 +49,18 @@ pub struct Contents {
     pub inputs: Vec<LiveInput>,
     /// Every signing key that shards have to know.
     pub signing_keys: Vec<SigningKey>,
+    /// Every setting of the shards.
+    pub tunables: Vec<TunedRow>,
+}
+
+/// What the shards are tuned to, and what they run with.
+pub struct Tuned {
+    /// Set for all shards.
+    pub all: Tunables,
+    /// Set for one shard, by shard.
+    pub shards: Vec<Tunables>,
+    /// In effect, by shard; empty without a living engine, `None` for a shard that does not say.
+    pub effective: Vec<Option<TunableValues>>,
 }
 
 /// Control's side of shared memory; every operation is short and takes one lock.
@@ -144,6 +157,23 @@ impl Program {
         self.lock().tables.retain_signing_keys(known)
     }
 
+    /// What the shards are tuned to, and what they run with.
+    pub fn tuned(&self) -> Tuned {
+        let mut inner = self.lock();
+        inner.follow_engine();
+        let engine = inner.engine.as_ref().filter(|engine| engine.state().alive());
+        Tuned {
+            all: inner.tables.tunables(None),
+            shards: (0..inner.tables.tunable_shards()).map(|shard| inner.tables.tunables(Some(shard))).collect(),
+            effective: engine.map(EngineView::tuned).unwrap_or_default(),
+        }
+    }
+
+    /// Sets a value for one shard or for all; `None` takes it back.
+    pub fn set_tunable(&self, shard: Option<usize>, tunable: Tunable, value: Option<u64>) -> Result<(), Error> {
+        self.lock().tables.set_tunable(shard, tunable, value)
+    }
+
     /// Sends a command to every shard. Without an engine there is nobody to tell: the next one reads the tables.
     pub fn send(&self, command: &Command) -> Result<(), Error> {
         self.lock().commands.send(command)
@@ -211,8 +241,7 @@ fn joined(run_dir: &Path, shards: usize) -> Option<Workspace> {
     let control = Workspace::join(schema::current_path(run_dir, names::CONTROL), Access::ReadWrite).ok()?;
     let last = shards.saturating_sub(1);
     control.fseq(&names::events(last)).ok()?;
-    Tables::join(&control).ok()?;
-    Some(control)
+    (Tables::join(&control).ok()?.tunable_shards() >= shards).then_some(control)
 }
 
 fn created(run_dir: &Path, shards: usize) -> Result<Workspace, Error> {

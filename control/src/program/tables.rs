@@ -1,6 +1,6 @@
 //! Rows of the store as documents of the tables.
 
-use streams_rings::schema::{InputEntry, KeyHash, ResourceEntry, SigningKeyEntry, Tunables, names};
+use streams_rings::schema::{InputEntry, KeyHash, ResourceEntry, SigningKeyEntry, Tunable, Tunables, names};
 use streams_rings::{Table, Workspace, schema};
 
 use super::Contents;
@@ -59,7 +59,41 @@ impl Tables {
         self.signing_keys.fill(&keys)?;
         self.resources.fill(&resources)?;
         self.inputs.fill(&inputs)?;
-        Ok(self.tunables.write(0, &schema::encode(&Tunables::default())?)?)
+        self.fill_tunables(contents)
+    }
+
+    fn fill_tunables(&mut self, contents: &Contents) -> Result<(), Error> {
+        let mut entries = vec![Tunables::default(); self.tunables.entries()];
+        for row in &contents.tunables {
+            // A key of another build, or a shard that this installation has not now: kept in the database for later.
+            let entry = entries.get_mut(tunables_entry(row.shard));
+            if let (Some(entry), Ok(tunable)) = (entry, Tunable::from_name(&row.name)) {
+                entry.set(tunable, row.value);
+            }
+        }
+        for (index, entry) in entries.iter().enumerate() {
+            self.tunables.write(index, &schema::encode(entry)?)?;
+        }
+        Ok(())
+    }
+
+    /// Shards that have an entry of their own in `tunables`.
+    pub fn tunable_shards(&self) -> usize {
+        self.tunables.entries().saturating_sub(1)
+    }
+
+    /// What is tuned for one shard, or for all.
+    pub fn tunables(&self, shard: Option<usize>) -> Tunables {
+        let mut bytes = Vec::new();
+        let found = self.tunables.read(tunables_entry(shard), &mut bytes);
+        found.and_then(|_| schema::decode(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Sets a value for one shard or for all; `None` takes it back.
+    pub fn set_tunable(&mut self, shard: Option<usize>, tunable: Tunable, value: Option<u64>) -> Result<(), Error> {
+        let mut wishes = self.tunables(shard);
+        wishes.set(tunable, value);
+        Ok(self.tunables.write(tunables_entry(shard), &schema::encode(&wishes)?)?)
     }
 
     /// Writes a live input and its playback resource.
@@ -100,6 +134,11 @@ impl Tables {
     pub fn retain_signing_keys(&mut self, known: &[SigningKey]) -> Result<(), Error> {
         self.signing_keys.retain(&known.iter().map(|key| key.id.as_str()).collect())
     }
+}
+
+/// Entry 0 is for all shards, the next ones for one each.
+fn tunables_entry(shard: Option<usize>) -> usize {
+    shard.map_or(0, |shard| shard.saturating_add(1))
 }
 
 fn input_entry(input: &LiveInput) -> InputEntry {

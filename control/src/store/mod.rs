@@ -7,7 +7,7 @@ mod sqlite;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use rows::{ApiKey, Begun, LiveInput, SigningKey, StoredAnswer, StreamKey};
+pub use rows::{ApiKey, Begun, LiveInput, SigningKey, StoredAnswer, StreamKey, TunedRow};
 pub use sqlite::SqliteStore;
 
 use crate::Error;
@@ -74,6 +74,11 @@ pub trait Store: Send + Sync {
     fn server_key<'a>(&'a self, org: &'a str) -> Later<'a, Option<SigningKey>>;
     /// Marks a key as revoked. False when there is no such key or it was revoked before.
     fn revoke_signing_key<'a>(&'a self, org: &'a str, id: &'a str, now_ms: i64) -> Later<'a, bool>;
+
+    /// Every setting of the shards.
+    fn tunables(&self) -> Later<'_, Vec<TunedRow>>;
+    /// Writes one, or removes it when it has no value.
+    fn set_tunable<'a>(&'a self, row: &'a TunedRow) -> Later<'a, ()>;
 
     /// Reserves an idempotency key for a request, or tells what became of the first request with it.
     fn begin_request<'a>(&'a self, org: &'a str, key: &'a str, fingerprint: &'a str, now_ms: i64) -> Later<'a, Begun>;

@@ -39,6 +39,17 @@ pub struct StreamKey {
     pub expires_at: Option<i64>,
 }
 
+/// A setting of the shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunedRow {
+    /// For one shard; `None`: for all.
+    pub shard: Option<usize>,
+    /// Name of the tunable.
+    pub name: String,
+    /// `None`: not set.
+    pub value: Option<u64>,
+}
+
 /// A signing key of playback tokens.
 #[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SigningKey {

@@ -8,13 +8,15 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteExecutor, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::{ApiKey, Begun, Later, LiveInput, Page, SigningKey, Store, StoredAnswer, StreamKey};
+use super::{ApiKey, Begun, Later, LiveInput, Page, SigningKey, Store, StoredAnswer, StreamKey, TunedRow};
 use crate::Error;
 
 /// Connections: one writer at a time is SQLite's nature, a few readers beside it are plenty for an API.
 const CONNECTIONS_MAX: u32 = 4;
 /// How long a writer waits for another one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The column `shard` of a setting for all shards.
+const ALL_SHARDS: i64 = -1;
 /// How long an answer is kept for its idempotency key.
 const ANSWER_KEPT_MS: i64 = 24 * 3600 * 1000;
 /// A reserved request that did not finish within this died with its process.
@@ -289,6 +291,37 @@ impl Store for SqliteStore {
                 "UPDATE signing_keys SET revoked_at = $3 WHERE org = $1 AND id = $2 AND revoked_at IS NULL",
             );
             Ok(update.bind(org).bind(id).bind(now_ms).execute(&self.pool).await?.rows_affected() > 0)
+        })
+    }
+
+    fn tunables(&self) -> Later<'_, Vec<TunedRow>> {
+        Box::pin(async {
+            let select = sqlx::query_as("SELECT shard, name, value FROM tunables ORDER BY shard, name");
+            let rows: Vec<(i64, String, i64)> = select.fetch_all(&self.pool).await?;
+            let row = |(shard, name, value)| TunedRow {
+                shard: usize::try_from(shard).ok(),
+                name,
+                value: u64::try_from(value).ok(),
+            };
+            Ok(rows.into_iter().map(row).collect())
+        })
+    }
+
+    fn set_tunable<'a>(&'a self, row: &'a TunedRow) -> Later<'a, ()> {
+        Box::pin(async move {
+            let shard = row.shard.and_then(|shard| i64::try_from(shard).ok()).unwrap_or(ALL_SHARDS);
+            let change = match row.value.map(i64::try_from) {
+                Some(value) => sqlx::query(
+                    "INSERT INTO tunables (shard, name, value) VALUES ($1, $2, $3) \
+                     ON CONFLICT (shard, name) DO UPDATE SET value = excluded.value",
+                )
+                .bind(shard)
+                .bind(&row.name)
+                .bind(value.unwrap_or(i64::MAX)),
+                None => sqlx::query("DELETE FROM tunables WHERE shard = $1 AND name = $2").bind(shard).bind(&row.name),
+            };
+            change.execute(&self.pool).await?;
+            Ok(())
         })
     }
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use streams_rings::schema::{
-    self, Command, Event, InputEntry, MESSAGE_SIG, ResourceEntry, RuntimeEntry, ShardsSizes, SigningKeyEntry, names,
+    self, Command, Event, InputEntry, MESSAGE_SIG, ResourceEntry, RuntimeEntry, ShardsSizes, SigningKeyEntry, Tunable,
+    Tunables, names,
 };
 use streams_rings::{Access, Polled, ReliableReader, ReliableWriter, Signal, Workspace, now_ns, now_us};
 
@@ -90,6 +91,19 @@ impl FakeEngine {
 
     pub fn resource(&self, id: &str) -> Option<ResourceEntry> {
         self.entries::<ResourceEntry>(names::RESOURCES).into_iter().map(|(_, entry)| entry).find(|entry| entry.id == id)
+    }
+
+    /// An entry of `tunables`.
+    pub fn tunables(&self, index: usize) -> Tunables {
+        let mut bytes = Vec::new();
+        self.control.table(names::TUNABLES).unwrap().read(index, &mut bytes).unwrap();
+        schema::decode(&bytes).unwrap()
+    }
+
+    /// Says what a shard runs with.
+    pub fn run_with(&self, shard: usize, tunable: Tunable, value: u64) {
+        self.beat(Signal::Run);
+        self.shards.counters(&names::tunables(shard)).unwrap().set(tunable.index(), value);
     }
 
     pub fn signing_key(&self, kid: &str) -> Option<SigningKeyEntry> {

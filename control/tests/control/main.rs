@@ -10,3 +10,4 @@ mod player_page;
 mod server;
 mod signing_keys;
 mod tokens;
+mod tunables;

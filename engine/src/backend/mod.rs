@@ -60,6 +60,10 @@ pub trait PacketBackend {
     /// nothing waits.
     fn recv(&mut self, sink: &mut dyn FnMut(&[u8], SocketAddr)) -> io::Result<usize>;
 
+    /// Takes at most `datagrams` with one call of [`PacketBackend::recv`] from now on, or as many as it can. Returns how many
+    /// that is.
+    fn set_recv_batch(&mut self, datagrams: usize) -> usize;
+
     /// The frame that the next train is written into. At least [`PacketBackend::train_len_max`] bytes.
     fn frame(&mut self) -> &mut [u8];
 

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{PacketBackend, Sent};
 
-/// Datagrams (or GRO super-packets) taken with one system call.
+/// Most datagrams (or GRO super-packets) taken with one system call.
 const RECV_BATCH: usize = 16;
 /// A GRO super-packet is at most 64 KiB.
 const RECV_LEN_MAX: usize = 65_536;
@@ -38,6 +38,7 @@ pub struct UdpBackend {
     socket: Socket,
     local: SocketAddr,
     received: Vec<u8>,
+    recv_batch: usize,
     frame: Vec<u8>,
     blocked: Option<Train>,
     gso: bool,
@@ -63,6 +64,7 @@ impl UdpBackend {
             socket,
             local,
             received: vec![0; RECV_BATCH * RECV_LEN_MAX],
+            recv_batch: RECV_BATCH,
             frame: vec![0; TRAIN_LEN_MAX],
             blocked: None,
             gso,
@@ -103,7 +105,7 @@ impl UdpBackend {
 impl PacketBackend for UdpBackend {
     fn recv(&mut self, sink: &mut dyn FnMut(&[u8], SocketAddr)) -> io::Result<usize> {
         let mut batch = RecvBatch::new(&mut self.received);
-        let messages = batch.receive(self.socket.as_raw_fd())?;
+        let messages = batch.receive(self.socket.as_raw_fd(), self.recv_batch)?;
         let mut datagrams = 0;
         for index in 0..messages {
             let Some((bytes, from, segment_len)) = batch.message(index) else { continue };
@@ -113,6 +115,11 @@ impl PacketBackend for UdpBackend {
             }
         }
         Ok(datagrams)
+    }
+
+    fn set_recv_batch(&mut self, datagrams: usize) -> usize {
+        self.recv_batch = datagrams.clamp(1, RECV_BATCH);
+        self.recv_batch
     }
 
     fn frame(&mut self) -> &mut [u8] {
@@ -253,13 +260,14 @@ impl<'a> RecvBatch<'a> {
         }
     }
 
-    /// Takes what waits, at most RECV_BATCH messages; 0 when nothing does.
-    fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
+    /// Takes what waits, at most `most` messages (of RECV_BATCH); 0 when nothing does.
+    fn receive(&mut self, fd: RawFd, most: usize) -> io::Result<usize> {
         let mut parts: [libc::iovec; RECV_BATCH] =
             std::array::from_fn(|_| libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 });
         // SAFETY: mmsghdr is plain data for which all-zero is a valid value.
         let mut headers: [libc::mmsghdr; RECV_BATCH] = unsafe { zeroed() };
-        for (index, chunk) in self.buffer.chunks_exact_mut(RECV_LEN_MAX).take(RECV_BATCH).enumerate() {
+        let most = most.min(RECV_BATCH);
+        for (index, chunk) in self.buffer.chunks_exact_mut(RECV_LEN_MAX).take(most).enumerate() {
             parts[index] = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
             let header = &mut headers[index].msg_hdr;
             header.msg_iov = &raw mut parts[index];
@@ -269,11 +277,10 @@ impl<'a> RecvBatch<'a> {
             header.msg_control = self.controls[index].0.as_mut_ptr().cast();
             header.msg_controllen = CONTROL_LEN;
         }
-        // SAFETY: each header points at a distinct part of `buffer`, at its own name and its own control space, all alive and
+        // SAFETY: each of the first `most` headers points at a distinct part of `buffer`, at its own name and its own control space, all alive and
         // exclusively borrowed during the call; their lengths are the true ones.
-        let count = unsafe {
-            libc::recvmmsg(fd, headers.as_mut_ptr(), RECV_BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
-        };
+        let count =
+            unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), most as u32, libc::MSG_DONTWAIT, std::ptr::null_mut()) };
         let Ok(count) = usize::try_from(count) else {
             let error = io::Error::last_os_error();
             return match error.raw_os_error() {
@@ -387,6 +394,19 @@ mod tests {
         }
         let lens: Vec<usize> = recv_all(&mut receiver, 3).iter().map(|(bytes, _)| bytes.len()).collect();
         assert_eq!(lens, [1, 17, 1472]);
+    }
+
+    #[test]
+    fn a_smaller_batch_takes_so_many_a_call_and_the_rest_with_the_next() {
+        let mut receiver = UdpBackend::new(bind_shard_socket(loopback()).expect("bind")).expect("backend");
+        assert_eq!([0, 3, usize::MAX].map(|wanted| receiver.set_recv_batch(wanted)), [1, 3, RECV_BATCH]);
+        receiver.set_recv_batch(2);
+        let peer = UdpSocket::bind(loopback()).expect("bind");
+        for _ in 0..5 {
+            peer.send_to(b"one", receiver.local_addr()).expect("send");
+        }
+        let calls: Vec<usize> = (0..4).map(|_| receiver.recv(&mut |_, _| {}).expect("recv")).collect();
+        assert_eq!(calls, [2, 2, 1, 0]);
     }
 
     #[test]

@@ -36,9 +36,6 @@ pub(crate) use tcp::{host_listener, host_stream};
 const EDGE_LOOK_INTERVAL: Duration = Duration::from_micros(100);
 /// How long edge tasks may run between two turns.
 const EDGE_SLICE: Duration = Duration::from_micros(200);
-/// How long an adaptive shard goes on looking before it sleeps: an acknowledgement of what was just sent is a few
-/// microseconds away on a LAN, and a sleep and a wake cost more than that.
-const SPIN_BEFORE_SLEEP: Duration = Duration::from_micros(50);
 /// How long sessions may take to leave when the engine stops.
 const STOP_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -53,7 +50,6 @@ pub enum PollMode {
 
 /// What a shard's thread needs besides the shard.
 pub(crate) struct HostSettings {
-    pub(crate) poll: PollMode,
     pub(crate) rtmp: RtmpSettings,
     pub(crate) listener: std::net::TcpListener,
     /// Other handles of the backend's sockets, to sleep on.
@@ -122,13 +118,12 @@ struct Host {
     edge: RtmpEdge,
     mailbox: Arc<Mailbox>,
     stop: Arc<AtomicBool>,
-    poll: PollMode,
     looked: Instant,
 }
 
 impl Host {
     fn new(parts: ShardParts, settings: HostSettings) -> Result<Self, EngineError> {
-        let HostSettings { poll, rtmp: rtmp_settings, listener, packets, mailbox, stop } = settings;
+        let HostSettings { rtmp: rtmp_settings, listener, packets, mailbox, stop } = settings;
         let index = parts.shard;
         let io_error =
             |source| EngineError::Socket { action: "watch the sockets", address: format!("shard {index}"), source };
@@ -142,8 +137,8 @@ impl Host {
         let edge =
             RtmpEdge { shard: shard.clone(), reactor: reactor.clone(), spawner, settings: Rc::new(rtmp_settings) };
         executor.spawn(rtmp::listen(edge.clone(), listener)).detach();
-        info!(shard = index, ?poll, "shard runs");
-        Ok(Self { shard, executor, reactor, edge, mailbox, stop, poll, looked: now })
+        info!(shard = index, poll = ?shard.borrow().waiting().0, "shard runs");
+        Ok(Self { shard, executor, reactor, edge, mailbox, stop, looked: now })
     }
 
     /// Turns the shard until it is told to stop and has stopped, or cannot go on.
@@ -161,9 +156,10 @@ impl Host {
                 Turn::Busy => idle_since = None,
                 Turn::Idle(_) if edge_busy => idle_since = None,
                 Turn::Idle(_) => {
-                    let spun = now.duration_since(*idle_since.get_or_insert(now)) >= SPIN_BEFORE_SLEEP;
+                    let (poll, spin) = self.shard.borrow().waiting();
+                    let spun = now.duration_since(*idle_since.get_or_insert(now)) >= spin;
                     // No spinning after a sleep that brought nothing: only work makes more work likely.
-                    if spun && self.poll == PollMode::Adaptive {
+                    if spun && poll == PollMode::Adaptive {
                         self.sleep();
                     }
                 }
@@ -186,14 +182,17 @@ impl Host {
             self.looked = now;
             self.reactor.look(now);
         }
-        let mut any = false;
+        let mut since_turn = None;
         while self.executor.try_tick() {
-            any = true;
-            if now.elapsed() > EDGE_SLICE {
+            let elapsed = *since_turn.insert(now.elapsed());
+            if elapsed > EDGE_SLICE {
                 break;
             }
         }
-        any
+        if let Some(since_turn) = since_turn {
+            self.shard.borrow_mut().count_edge(since_turn);
+        }
+        since_turn.is_some()
     }
 
     /// Sleeps until something arrives or a timer is due. Whoever has work for this shard looks at its flag after making the
@@ -204,8 +203,9 @@ impl Host {
         // The turn may have started a task, which must not wait for the sleep's end.
         let edge_busy = self.executor.try_tick();
         if let (Turn::Idle(due), false) = (turn, edge_busy) {
-            self.shard.borrow_mut().count_sleep();
+            let asleep = Instant::now();
             self.reactor.sleep(due);
+            self.shard.borrow_mut().count_sleep(asleep.elapsed());
         }
         self.mailbox.awake();
     }

@@ -18,7 +18,7 @@ use crate::backend::{PacketBackend, Sent};
 use super::cid::{CID_LEN, CidScheme};
 use super::config::{TlsFiles, server_config};
 use super::connection::Connection;
-use super::flush::flush;
+use super::flush::{VISIT_PACKETS, flush};
 use super::link::Link;
 use super::retry::RetryTokens;
 use super::{Arrival, SessionSink};
@@ -33,6 +33,8 @@ pub struct EndpointLimits {
     pub half_open_max: usize,
     /// As many half-open handshakes, and a client has to prove its address by a Retry. 0: always.
     pub retry_half_open_min: usize,
+    /// Packets that one connection sends before the next one has its turn.
+    pub visit_packets: u64,
     /// A connection without any packet for so long is over, in milliseconds.
     pub idle_timeout_ms: u64,
     /// Time from the handshake to an accepted WebTransport session.
@@ -45,10 +47,22 @@ impl Default for EndpointLimits {
             connections_max: 16_384,
             half_open_max: 1_000,
             retry_half_open_min: 250,
+            visit_packets: VISIT_PACKETS,
             idle_timeout_ms: 30_000,
             setup_timeout: Duration::from_secs(10),
         }
     }
+}
+
+/// The part of [`EndpointLimits`] that may change while the endpoint runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointTuning {
+    /// As [`EndpointLimits::connections_max`]; open connections stay.
+    pub connections_max: usize,
+    /// As [`EndpointLimits::retry_half_open_min`].
+    pub retry_half_open_min: usize,
+    /// As [`EndpointLimits::visit_packets`].
+    pub visit_packets: u64,
 }
 
 /// What the endpoint counted since it was made.
@@ -157,6 +171,13 @@ impl Endpoint {
     pub fn reload_certificate(&mut self, tls: &TlsFiles) -> Result<(), EngineError> {
         self.config = server_config(tls, self.limits.idle_timeout_ms)?;
         Ok(())
+    }
+
+    /// Goes on with other limits.
+    pub fn tune(&mut self, tuning: EndpointTuning) {
+        let EndpointTuning { connections_max, retry_half_open_min, visit_packets } = tuning;
+        let connections_max = connections_max.min(1 << INDEX_BITS);
+        self.limits = EndpointLimits { connections_max, retry_half_open_min, visit_packets, ..self.limits };
     }
 
     /// New connections are refused from now on; open ones stay.
@@ -366,7 +387,7 @@ impl Endpoint {
             let Some(index) = self.flush_queue.pop_front() else { return Ok(()) };
             let Some(Some(connection)) = self.slots.get_mut(index) else { continue };
             connection.flush_queued = false;
-            let flushed = match flush(&mut connection.quic, backend) {
+            let flushed = match flush(&mut connection.quic, backend, self.limits.visit_packets) {
                 Ok(flushed) => flushed,
                 Err(error) => {
                     // The packet is lost like one on the way, and the connection's own timer sees to it.

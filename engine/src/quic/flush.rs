@@ -21,15 +21,15 @@ pub(super) struct Flushed {
     pub(super) more: bool,
 }
 
-/// Packets of one visit to a connection: enough for a whole video frame at 5 Mbit/s, so that its keys and state are loaded
+/// Packets of one visit to a connection when nothing is tuned: enough for a whole video frame at 5 Mbit/s, so that its keys and state are loaded
 /// once, and little enough that no viewer waits long behind another.
-const VISIT_PACKETS_MAX: u64 = 64;
+pub(super) const VISIT_PACKETS: u64 = 64;
 
 /// Sends what `quic` has to send, up to one visit's worth.
-pub(super) fn flush(quic: &mut Quic, backend: &mut dyn PacketBackend) -> io::Result<Flushed> {
+pub(super) fn flush(quic: &mut Quic, backend: &mut dyn PacketBackend, visit_packets: u64) -> io::Result<Flushed> {
     let mut flushed = Flushed::default();
     let mut train = Train::default();
-    while flushed.packets < VISIT_PACKETS_MAX {
+    while flushed.packets < visit_packets {
         if !train.fits_another(backend) {
             flushed.blocked = train.send(backend)?;
             if flushed.blocked {

@@ -20,7 +20,7 @@ mod webtransport;
 mod tests;
 
 pub use config::TlsFiles;
-pub use endpoint::{Endpoint, EndpointLimits, EndpointStats, Toss};
+pub use endpoint::{Endpoint, EndpointLimits, EndpointStats, EndpointTuning, Toss};
 pub use retry::RetryTokens;
 
 use std::net::SocketAddr;

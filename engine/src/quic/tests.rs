@@ -37,6 +37,10 @@ impl PacketBackend for Wire {
         Ok(0)
     }
 
+    fn set_recv_batch(&mut self, datagrams: usize) -> usize {
+        datagrams
+    }
+
     fn frame(&mut self) -> &mut [u8] {
         &mut self.frame
     }
@@ -361,4 +365,25 @@ fn a_draining_endpoint_refuses_at_the_first_packet_and_keeps_who_is_there() {
     assert_eq!((error.is_app, error.error_code), (false, 0x2));
     world.exchange();
     assert_eq!(world.client.peer_error(), None);
+}
+
+#[test]
+fn limits_that_are_tuned_hold_from_then_on() {
+    let mut world = World::new(ALPN[0]);
+    let usual = EndpointLimits::default();
+    let tuning =
+        EndpointTuning { connections_max: 1, retry_half_open_min: usual.retry_half_open_min, visit_packets: 2 };
+    world.endpoint.tune(tuning);
+    world.pump(|io| {
+        let id = io.open_uni().expect("a stream");
+        io.write(id, &vec![0; 1 << 20], false).expect("open") < 1 << 20
+    });
+    world.flush();
+    assert_eq!(world.wire.packets.len(), 2, "one visit");
+    world.exchange();
+    let before = world.endpoint.stats().refused;
+    let late = world.connect(ALPN[0]);
+    assert!(!late.is_established() && world.endpoint.stats().refused > before, "a second connection is one too many");
+    world.endpoint.tune(EndpointTuning { connections_max: 2, ..tuning });
+    assert!(world.connect(ALPN[0]).is_established());
 }

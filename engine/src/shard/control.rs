@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use streams_rings::schema::{self, Command, Counter, Event, MESSAGE_SIG, names};
+use streams_rings::schema::{self, Command, Counter, Event, MESSAGE_SIG, TunableValues, Tunables, names};
 use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, ReliableWriter, RingsError, Signal, Workspace};
 
 use super::tables::{Changes, Tables};
+use super::tuning::Wishes;
 
 /// Control beats once a second or more often; after this long its events are written over instead of waited for.
 const CONTROL_FRESH: Duration = Duration::from_secs(5);
@@ -33,11 +34,13 @@ pub struct ControlSide {
     shards: Workspace,
     current: PathBuf,
     tables: Tables,
+    wishes: Wishes,
     commands: ReliableReader,
     control_cnc: Cnc,
     events: ReliableWriter,
     own_cnc: Cnc,
     counters: Counters,
+    tuned: Counters,
     scratch: Vec<u8>,
     stats: ControlStats,
 }
@@ -52,11 +55,13 @@ impl ControlSide {
             run_dir: run_dir.to_owned(),
             shards: shards.clone(),
             tables: Tables::join(&control)?,
+            wishes: Wishes::join(&control, shard)?,
             commands: control.reliable_reader(&names::cmd(shard), shards.fseq(&names::cmd(shard))?)?,
             control_cnc: control.cnc(names::CONTROL_CNC)?,
             events: shards.reliable_writer(&names::events(shard), &[control.fseq(&names::events(shard))?])?,
             own_cnc: shards.cnc(&names::shard(shard))?,
             counters: shards.counters(&names::shard(shard))?,
+            tuned: shards.counters(&names::tunables(shard))?,
             current,
             scratch: Vec::new(),
             stats: ControlStats::default(),
@@ -81,6 +86,18 @@ impl ControlSide {
     /// Reads tables that changed.
     pub fn refresh(&mut self) -> Changes {
         self.tables.refresh(&mut self.stats.table_reloads, &mut self.stats.table_bad_entries)
+    }
+
+    /// What is tuned for all shards and for this one, when that may have changed.
+    pub fn wishes(&mut self) -> Option<(Tunables, Tunables)> {
+        self.wishes.changed(&mut self.stats.table_bad_entries)
+    }
+
+    /// Tells what the shard runs with.
+    pub fn tell_tuned(&self, values: &TunableValues) {
+        for tunable in schema::Tunable::ALL {
+            self.tuned.set(tunable.index(), values.get(*tunable));
+        }
     }
 
     /// The next command.
@@ -144,7 +161,7 @@ impl ControlSide {
     }
 }
 
-fn current_generation(run_dir: &Path) -> PathBuf {
+pub(super) fn current_generation(run_dir: &Path) -> PathBuf {
     let link = schema::current_path(run_dir, names::CONTROL);
     match std::fs::read_link(&link) {
         Ok(target) => run_dir.join(target),

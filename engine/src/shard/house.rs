@@ -8,7 +8,7 @@ use streams_rings::Signal;
 use streams_rings::schema::{Command, Counter, Event};
 use tracing::{info, warn};
 
-use super::{InputContext, Shard};
+use super::{InputContext, Shard, nanos};
 use crate::EngineError;
 
 /// Heartbeat, counters, windows, group ids, control's generation.
@@ -145,8 +145,12 @@ impl Shard {
         if self.now.duration_since(self.publishers_checked) >= PUBLISHER_CHECK_INTERVAL {
             self.recheck_publishers();
         }
+        self.tune();
         self.parts.control.beat(if self.stopping.is_some() { Signal::Halt } else { Signal::Run });
         self.count();
+        // It comes first in a turn, so one look at the clock tells how long it took.
+        self.turn_worked = self.now.elapsed();
+        self.housekeeping_ns += nanos(self.turn_worked);
         false
     }
 
@@ -154,6 +158,8 @@ impl Shard {
         let (quic, links, control) =
             (self.parts.endpoint.stats(), self.parts.links.stats(), self.parts.control.stats());
         let (rx, toss, relay) = (self.parts.rx.stats(), self.parts.tosses.stats(), self.relay.counters());
+        self.parts.rx.tell_lost();
+        self.parts.links.tell_lost();
         let open = self.parts.endpoint.connections() as u64;
         self.parts.control.count(&[
             // What was tossed was received by the shard that it came to.
@@ -202,6 +208,18 @@ impl Shard {
             (Counter::TurnsBusy, self.turns_busy),
             (Counter::TurnsIdle, self.turns_idle),
             (Counter::BusyNs, self.busy_ns),
+            (Counter::HousekeepingNs, self.housekeeping_ns),
+            (Counter::EdgeNs, self.edge_ns),
+            (Counter::SleepNs, self.sleep_ns),
+            (Counter::XdpRedirected, levels.redirected),
+            (Counter::XdpReceived, levels.received),
+            (Counter::XdpFillLevel, levels.fill.into()),
+            (Counter::XdpRxLevel, levels.rx.into()),
+            (Counter::XdpTxLevel, levels.tx.into()),
+            (Counter::XdpCompletionLevel, levels.completion.into()),
+            (Counter::XdpWakeups, levels.wakeups),
+            (Counter::XdpRxDropped, levels.dropped),
+            (Counter::XdpNoMetadata, levels.no_metadata),
             (Counter::TableReloads, control.table_reloads),
             (Counter::TableBadEntries, control.table_bad_entries),
             (Counter::CommandsHandled, control.commands_handled),

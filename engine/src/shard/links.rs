@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use streams_relay_core::relay::{CachedObject, FullTrackName, PublishDone, Relay, RelayEvent};
 use streams_rings::schema::names;
-use streams_rings::{LinkReader, LinkWriter, Polled, ReliableReader, ReliableWriter, RingsError, Workspace};
+use streams_rings::{Fseq, LinkReader, LinkWriter, Polled, ReliableReader, ReliableWriter, RingsError, Workspace};
 
 use self::followers::Followers;
 use super::mailbox::Mailbox;
@@ -53,6 +53,8 @@ pub struct Links {
 
 struct Peer {
     media_in: LinkReader,
+    /// Where `media_in` is, for monitors.
+    media_position: Fseq,
     ask_in: ReliableReader,
     ask_out: ReliableWriter,
     backlog: VecDeque<Vec<u8>>,
@@ -79,6 +81,13 @@ impl Links {
             scratch: Vec::new(),
             stats: LinkStats::default(),
         })
+    }
+
+    /// Shows monitors what was lost of the others' media links.
+    pub fn tell_lost(&self) {
+        for peer in self.peers.iter().flatten() {
+            peer.media_position.tell_lost(peer.media_in.stats().lost_frags);
+        }
     }
 
     /// Counters.
@@ -206,6 +215,7 @@ impl Peer {
         let (out, back) = (names::ask(shard, other), names::ask(other, shard));
         Ok(Self {
             media_in: shards.link_reader(&names::media(other))?,
+            media_position: shards.fseq(&names::media_reader(other, shard))?,
             ask_in: shards.reliable_reader(&back, shards.fseq(&back)?)?,
             ask_out: shards.reliable_writer(&out, &[shards.fseq(&out)?])?,
             backlog: VecDeque::new(),
@@ -330,6 +340,7 @@ impl Peer {
             let followed = &self.followed;
             match self.media_in.poll(|link_id| followed.contains(&link_id), scratch) {
                 Polled::Empty => {
+                    self.media_position.publish(self.media_in.seq());
                     self.end_tracks(now, other, relay);
                     return polled > 0;
                 }
@@ -350,6 +361,7 @@ impl Peer {
                 }
             }
         }
+        self.media_position.publish(self.media_in.seq());
         self.end_tracks(now, other, relay);
         true
     }

@@ -21,6 +21,7 @@ mod runtime;
 mod rx;
 mod tables;
 mod toss;
+mod tuning;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use streams_relay_core::relay::{Dir, Relay, RelayConfig, SessionConfig, SessionId, StreamId};
 use streams_rings::Signal;
-use streams_rings::schema::Event;
+use streams_rings::schema::{Event, Tunable, TunableValues};
 use tracing::warn;
 
 use self::house::HOUSEKEEPING_INTERVAL;
@@ -46,11 +47,7 @@ pub use mailbox::{EncoderHandOver, Mailbox};
 pub use rx::RxLink;
 pub use tables::{Tables, sha256_hex};
 pub use toss::Tosses;
-
-/// Rounds of receiving in one turn before others get their share.
-const RECV_ROUNDS_MAX: usize = 4;
-/// Pump and flush rounds in one turn: the first sends what is there, the others what acknowledgements made room for.
-const SEND_ROUNDS_MAX: usize = 4;
+pub use tuning::{tuned_sizes, untuned};
 
 /// The parts of a shard, made by [`crate::start`].
 pub struct ShardParts {
@@ -68,6 +65,8 @@ pub struct ShardParts {
     pub tls: TlsFiles,
     /// Relay settings.
     pub relay: RelayConfig,
+    /// What it runs with while nothing is tuned.
+    pub untuned: TunableValues,
     /// Control's side.
     pub control: ControlSide,
     /// Links to the other shards.
@@ -141,7 +140,14 @@ pub struct Shard {
     turns_busy: u64,
     turns_idle: u64,
     busy_ns: u64,
+    housekeeping_ns: u64,
+    edge_ns: u64,
+    sleep_ns: u64,
     sleeps: u64,
+    /// Time of the last turn that is counted as busy or housekeeping.
+    turn_worked: Duration,
+    /// What the shard runs with.
+    tuned: TunableValues,
     /// When the keys of MoQT publishers were checked last.
     publishers_checked: Instant,
     /// Nobody new is let in.
@@ -155,8 +161,11 @@ pub struct Shard {
 
 impl Shard {
     /// A shard that has not turned yet.
-    pub fn new(parts: ShardParts, now: Instant) -> Self {
+    pub fn new(mut parts: ShardParts, now: Instant) -> Self {
+        let batch = usize::try_from(parts.untuned.get(Tunable::RecvBatch)).unwrap_or(usize::MAX);
+        parts.untuned.set(Tunable::RecvBatch, parts.backend.set_recv_batch(batch) as u64);
         Self {
+            tuned: parts.untuned,
             relay: Relay::new(parts.relay.clone()),
             parts,
             now,
@@ -172,7 +181,11 @@ impl Shard {
             turns_busy: 0,
             turns_idle: 0,
             busy_ns: 0,
+            housekeeping_ns: 0,
+            edge_ns: 0,
+            sleep_ns: 0,
             sleeps: 0,
+            turn_worked: Duration::ZERO,
             publishers_checked: now,
             draining: false,
             stopping: None,
@@ -196,6 +209,7 @@ impl Shard {
         self.now = now;
         self.unix_ms = unix_ms();
         self.relay.set_time(self.unix_ms);
+        self.turn_worked = Duration::ZERO;
         let mut busy = self.housekeeping();
         if self.failure.is_some() {
             return Turn::Stopped;
@@ -221,7 +235,9 @@ impl Shard {
         }
         if busy || self.parts.endpoint.wants_flush() {
             self.turns_busy += 1;
-            self.busy_ns += u64::try_from(now.elapsed().as_nanos()).unwrap_or(0);
+            let (elapsed, housekeeping) = (now.elapsed(), self.turn_worked);
+            self.busy_ns += nanos(elapsed.saturating_sub(housekeeping));
+            self.turn_worked = elapsed;
             return Turn::Busy;
         }
         self.turns_idle += 1;
@@ -230,9 +246,15 @@ impl Shard {
         Turn::Idle(due)
     }
 
-    /// The host put the shard to sleep once more.
-    pub fn count_sleep(&mut self) {
+    /// The host put the shard to sleep once more, for so long.
+    pub fn count_sleep(&mut self, slept: Duration) {
         self.sleeps += 1;
+        self.sleep_ns += nanos(slept);
+    }
+
+    /// Tasks of the edge ended so long after the last turn had begun; what of it was the turn's own work is told apart here.
+    pub fn count_edge(&mut self, since_turn: Duration) {
+        self.edge_ns += nanos(since_turn.saturating_sub(self.turn_worked));
     }
 
     // ---- what the encoders' tasks use -----------------------------------------------------------------------------
@@ -290,7 +312,7 @@ impl Shard {
     fn receive(&mut self) -> bool {
         let mut any = false;
         let now_us = streams_rings::now_us();
-        for _ in 0..RECV_ROUNDS_MAX {
+        for _ in 0..self.tuned.get(Tunable::RecvRounds) {
             let received = match self.parts.rx.fill(self.parts.backend.as_mut()) {
                 Ok(received) => received,
                 Err(error) => {
@@ -357,7 +379,7 @@ impl Shard {
 
     fn send(&mut self) -> bool {
         let mut any = false;
-        for _ in 0..SEND_ROUNDS_MAX {
+        for _ in 0..self.tuned.get(Tunable::SendRounds) {
             let pumped = self.pump();
             if !pumped && !self.parts.endpoint.wants_flush() {
                 break;
@@ -483,6 +505,10 @@ pub fn check_shards(shards: usize) -> Result<(), EngineError> {
     }
     let range = format!("1 to {SHARDS_MAX} are possible (set `[engine] shards`)");
     Err(EngineError::Setting(format!("{shards} shards were asked for; {range}")))
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn unix_ms() -> u64 {

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use streams_rings::schema::names;
-use streams_rings::{LinkReader, LinkWriter, Polled, ReaderStats, RingsError, Workspace};
+use streams_rings::{Fseq, LinkReader, LinkWriter, Polled, ReaderStats, RingsError, Workspace};
 
 use crate::address::{ADDRESS_LEN, decode, encode};
 use crate::backend::PacketBackend;
@@ -18,6 +18,8 @@ const SIG_DATAGRAM: u64 = 0;
 pub struct RxLink {
     writer: LinkWriter,
     reader: LinkReader,
+    /// Where the reader is, for monitors.
+    position: Fseq,
     scratch: Vec<u8>,
 }
 
@@ -27,7 +29,8 @@ impl RxLink {
         let name = names::rx(shard);
         // The reader starts at the writer's position, so it has to come second.
         let writer = shards.link_writer(&name)?;
-        Ok(Self { writer, reader: shards.link_reader(&name)?, scratch: Vec::new() })
+        let position = shards.fseq(&name)?;
+        Ok(Self { writer, reader: shards.link_reader(&name)?, position, scratch: Vec::new() })
     }
 
     /// Takes one batch from the backend into the link, each datagram behind its sender's address. Returns the number of datagrams.
@@ -44,13 +47,21 @@ impl RxLink {
     pub fn next(&mut self, to: SocketAddr) -> Option<(&mut [u8], Arrival)> {
         loop {
             match self.reader.poll(|_| true, &mut self.scratch) {
-                Polled::Empty => return None,
+                Polled::Empty => {
+                    self.position.publish(self.reader.seq());
+                    return None;
+                }
                 Polled::Skipped | Polled::Overrun { .. } => {}
                 Polled::Message { .. } => break,
             }
         }
         let (head, datagram) = self.scratch.split_first_chunk_mut::<ADDRESS_LEN>()?;
         Some((datagram, Arrival { from: decode(head), to }))
+    }
+
+    /// Shows monitors what the reading end lost.
+    pub fn tell_lost(&self) {
+        self.position.tell_lost(self.reader.stats().lost_frags);
     }
 
     /// Counters of the reading end.

@@ -59,6 +59,17 @@ pub struct RelayConfig {
     pub linger: Duration,
 }
 
+/// The part of [`RelayConfig`] that may change while the relay runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayTuning {
+    /// As [`RelayConfig::sessions_max`]; sessions that are open stay.
+    pub sessions_max: usize,
+    /// As [`RelayConfig::cache_len_max`]; kept at once.
+    pub cache_len_max: usize,
+    /// As [`RelayConfig::delivery_timeout`]; from the next look at a subscription on.
+    pub delivery_timeout: Duration,
+}
+
 impl Default for RelayConfig {
     fn default() -> Self {
         Self {

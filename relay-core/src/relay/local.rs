@@ -146,6 +146,11 @@ impl Relay {
             let evicted = track.cache.evict(now, bounds);
             self.count_evicted(evicted);
         }
+        self.bound_all_caches();
+    }
+
+    /// Keeps all tracks together within the bound of the cache.
+    pub(super) fn bound_all_caches(&mut self) {
         if self.tracks.cache_len > self.config.cache_len_max {
             self.shrink_caches(self.config.cache_len_max / 20 * 19);
         }

@@ -49,7 +49,7 @@ mod watch;
 pub use crate::directory::{Directory, Resource, SigningAlgorithm, SigningKey};
 pub use crate::wire::{Draft, FullTrackName, Location, Namespace, PublishDoneCode as PublishDone};
 pub use event::RelayEvent;
-pub use limits::RelayConfig;
+pub use limits::{RelayConfig, RelayTuning};
 pub use offered::offered_track;
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use types::{CachedObject, Counters, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport};
@@ -123,6 +123,13 @@ impl Relay {
     /// The configuration it runs with.
     pub fn config(&self) -> &RelayConfig {
         &self.config
+    }
+
+    /// Goes on with other bounds.
+    pub fn tune(&mut self, tuning: RelayTuning) {
+        let RelayTuning { sessions_max, cache_len_max, delivery_timeout } = tuning;
+        self.config = RelayConfig { sessions_max, cache_len_max, delivery_timeout, ..self.config.clone() };
+        self.bound_all_caches();
     }
 
     /// What was taken, handed out, refused, dropped and closed so far.

@@ -95,7 +95,7 @@ counters! {
     TurnsBusy, "turns_busy", Total, "turns", "Turns that did work.";
     TurnsIdle, "turns_idle", Total, "turns", "Turns that found nothing to do.";
     Sleeps, "sleeps", Total, "times", "Times the shard slept for lack of work.";
-    BusyNs, "busy_ns", Total, "ns", "Time spent in turns that did work.";
+    BusyNs, "busy_ns", Total, "ns", "Time spent in turns that did work, without their housekeeping.";
     TableReloads, "table_reloads", Total, "times", "Times a table was read again after a change.";
     TableBadEntries, "table_bad_entries", Total, "entries", "Table entries that could not be read.";
     CommandsHandled, "commands_handled", Total, "commands", "Commands carried out.";
@@ -103,4 +103,16 @@ counters! {
     TossOverrun, "toss_overrun", Total, "frags", "Datagrams of other shards lost because this shard was slower than a toss link.";
     TokensRefused, "tokens_refused", Total, "datagrams", "Retry tokens that had expired or came from another address.";
     Migrations, "migrations", Total, "paths", "Times a connection moved to another address of its peer, which proved to be there.";
+    HousekeepingNs, "housekeeping_ns", Total, "ns", "Time spent in housekeeping; not part of busy_ns.";
+    EdgeNs, "edge_ns", Total, "ns", "Time spent in the tasks of encoders' connections between turns.";
+    SleepNs, "sleep_ns", Total, "ns", "Time asleep for lack of work.";
+    XdpRedirected, "xdp_redirected", Total, "datagrams", "Datagrams that the packet program redirected to the shard.";
+    XdpReceived, "xdp_received", Total, "datagrams", "Datagrams that the shard took from its AF_XDP receive ring.";
+    XdpFillLevel, "xdp_fill_level", Gauge, "frames", "Frames in the AF_XDP fill ring.";
+    XdpRxLevel, "xdp_rx_level", Gauge, "frames", "Frames in the AF_XDP receive ring.";
+    XdpTxLevel, "xdp_tx_level", Gauge, "frames", "Frames in the AF_XDP transmit ring.";
+    XdpCompletionLevel, "xdp_completion_level", Gauge, "frames", "Frames in the AF_XDP completion ring.";
+    XdpWakeups, "xdp_wakeups", Total, "times", "System calls that woke the driver.";
+    XdpRxDropped, "xdp_rx_dropped", Total, "datagrams", "Datagrams that the kernel dropped because an AF_XDP ring was full or empty.";
+    XdpNoMetadata, "xdp_no_metadata", Total, "datagrams", "Datagrams that came without the packet program's metadata.";
 }

@@ -60,22 +60,6 @@ pub struct SigningKeyEntry {
     pub revoked: bool,
 }
 
-/// Settings that change while the engine runs, table `tunables`, entry 0. Zero means the engine's own default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Tunables {
-    /// `adaptive` or `busy`; empty: as started.
-    pub poll: String,
-    /// Most sessions a shard accepts.
-    pub sessions_max: u32,
-    /// Half-open handshakes above which a shard asks for Retry.
-    pub retry_half_open_min: u32,
-    /// Age at which a group is reset instead of sent, milliseconds.
-    pub delivery_timeout_ms: u32,
-    /// Bytes of group cache a shard may hold.
-    pub cache_bytes_max: u64,
-}
-
 /// A namespace announced on a shard, table `tracks.<i>` (single writer: that shard).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

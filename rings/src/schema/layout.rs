@@ -1,6 +1,6 @@
 //! Object names and sizes of both workspaces.
 
-use super::Counter;
+use super::{Counter, Tunable};
 use crate::WorkspaceBuilder;
 
 /// Names of objects, so that no two places spell them.
@@ -15,12 +15,21 @@ pub mod names {
     pub const RESOURCES: &str = "resources";
     /// Table of `SigningKeyEntry`.
     pub const SIGNING_KEYS: &str = "signing_keys";
-    /// Table of `Tunables`.
+    /// Table of `Tunables`: entry 0 for all shards, entry 1+i for shard i alone.
     pub const TUNABLES: &str = "tunables";
     /// Words of `Home`, by input entry index.
     pub const HOMES: &str = "homes";
     /// Cnc of control.
     pub const CONTROL_CNC: &str = "control";
+
+    /// First part of the names of receive links.
+    pub const RX: &str = "rx";
+    /// First part of the names of media links.
+    pub const MEDIA: &str = "media";
+    /// First part of the names of command links.
+    pub const CMD: &str = "cmd";
+    /// First part of the names of event links.
+    pub const EVENTS: &str = "events";
 
     /// Cnc and counters of a shard.
     pub fn shard(shard: usize) -> String {
@@ -28,19 +37,27 @@ pub mod names {
     }
     /// Commands to a shard: link in `control`, consumer's fseq in `shards`.
     pub fn cmd(shard: usize) -> String {
-        format!("cmd.{shard}")
+        format!("{CMD}.{shard}")
     }
     /// Events of a shard: link in `shards`, consumer's fseq in `control`.
     pub fn events(shard: usize) -> String {
-        format!("events.{shard}")
+        format!("{EVENTS}.{shard}")
     }
-    /// Received datagrams of a shard.
+    /// Counters with what a shard runs with, by `Tunable` index.
+    pub fn tunables(shard: usize) -> String {
+        format!("tunables.{shard}")
+    }
+    /// Received datagrams of a shard: link and fseq.
     pub fn rx(shard: usize) -> String {
-        format!("rx.{shard}")
+        format!("{RX}.{shard}")
     }
     /// Objects of tracks at home on a shard.
     pub fn media(shard: usize) -> String {
-        format!("media.{shard}")
+        format!("{MEDIA}.{shard}")
+    }
+    /// Fseq of shard `to` in the media link of shard `from`; it gives no credits, it shows how far the reader is.
+    pub fn media_reader(from: usize, to: usize) -> String {
+        format!("{MEDIA}.{from}.{to}")
     }
     /// Reliable messages from one shard to another: link and fseq.
     pub fn ask(from: usize, to: usize) -> String {
@@ -68,13 +85,17 @@ const DOCUMENT_FRAG_LEN_MAX: usize = 2_048;
 /// Datagrams that may wait between two shards.
 const TOSS_DEPTH: usize = 1_024;
 
-/// Sizes of the workspace `shards` that depend on the machine. All in bytes, powers of two.
+/// Sizes of a shard's links, which depend on the machine. Lengths are in bytes; depths and rings are powers of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardsSizes {
+    /// Frags of `rx.<i>`.
+    pub rx_depth: usize,
     /// Payload ring of each `rx.<i>`.
     pub rx_len: usize,
     /// Largest received datagram (or coalesced batch) in one frag, at most 65535.
     pub rx_frag_len_max: usize,
+    /// Frags of `media.<i>`.
+    pub media_depth: usize,
     /// Payload ring of each `media.<i>`: what all tracks of a shard publish while another shard may be descheduled.
     pub media_len: usize,
     /// Payload ring of each `ask.<i>.<j>`.
@@ -89,8 +110,10 @@ impl Default for ShardsSizes {
         // 512 KiB is 340 datagrams of 1.5 KB, or as many acknowledgements as a toss link has lines: what the viewers say that
         // changed their address. With its lines such a link takes 545 KiB, so 6.4 MiB among 4 shards, 2.1 GiB among 64.
         ShardsSizes {
+            rx_depth: 4_096,
             rx_len: 8 << 20,
             rx_frag_len_max: 2_048,
+            media_depth: 16_384,
             media_len: 32 << 20,
             ask_len: 8 << 20,
             toss_len: 512 << 10,
@@ -105,28 +128,36 @@ pub fn control_workspace(shards: usize) -> WorkspaceBuilder {
         .table(names::INPUTS, 4_096, 1_024)
         .table(names::RESOURCES, 8_192, 512)
         .table(names::SIGNING_KEYS, 1_024, 2_048)
-        .table(names::TUNABLES, 1, 1_024);
+        .table(names::TUNABLES, 1 + shards, 1_024);
     for shard in 0..shards {
         builder = builder.link(&names::cmd(shard), 256, 512 << 10, DOCUMENT_FRAG_LEN_MAX).fseq(&names::events(shard));
     }
     builder
 }
 
-/// The workspace that the engine writes and control maps read-only.
+/// The workspace that the engine writes and control maps read-only, all shards alike.
 pub fn shards_workspace(shards: usize, sizes: ShardsSizes) -> WorkspaceBuilder {
+    shards_workspace_of(&vec![sizes; shards])
+}
+
+/// The same with sizes for each shard.
+pub fn shards_workspace_of(shards: &[ShardsSizes]) -> WorkspaceBuilder {
     let mut builder = WorkspaceBuilder::new(names::SHARDS).words(names::HOMES, 4_096);
-    for shard in 0..shards {
+    for (shard, sizes) in shards.iter().enumerate() {
         builder = builder
             .cnc(&names::shard(shard))
             .counters(&names::shard(shard), Counter::COUNT)
+            .counters(&names::tunables(shard), Tunable::COUNT)
             .fseq(&names::cmd(shard))
-            .link(&names::rx(shard), 4_096, sizes.rx_len, sizes.rx_frag_len_max)
-            .link(&names::media(shard), 16_384, sizes.media_len, OBJECT_FRAG_LEN_MAX)
+            .link(&names::rx(shard), sizes.rx_depth, sizes.rx_len, sizes.rx_frag_len_max)
+            .fseq(&names::rx(shard))
+            .link(&names::media(shard), sizes.media_depth, sizes.media_len, OBJECT_FRAG_LEN_MAX)
             .link(&names::events(shard), 1_024, 2 << 20, DOCUMENT_FRAG_LEN_MAX)
             .table(&names::tracks(shard), 1_024, 1_024)
             .table(&names::runtime(shard), 1_024, 2_048);
-        for other in (0..shards).filter(|other| *other != shard) {
+        for other in (0..shards.len()).filter(|other| *other != shard) {
             let ask = names::ask(shard, other);
+            builder = builder.fseq(&names::media_reader(shard, other));
             builder = builder.link(&ask, 1_024, sizes.ask_len, OBJECT_FRAG_LEN_MAX).fseq(&ask).link(
                 &names::toss(shard, other),
                 TOSS_DEPTH,

@@ -8,15 +8,16 @@ mod documents;
 mod layout;
 mod messages;
 mod run_folder;
+mod tunables;
 
 pub use counters::{Counter, CounterKind};
 pub use documents::{
     HexBytes, Home, InputEntry, KeyHash, ResourceEntry, RuntimeEntry, RuntimeTrack, SigningKeyEntry, TrackEntry,
-    Tunables,
 };
-pub use layout::{ShardsSizes, control_workspace, names, shards_workspace};
+pub use layout::{ShardsSizes, control_workspace, names, shards_workspace, shards_workspace_of};
 pub use messages::{Command, Event, MESSAGE_SIG};
 pub use run_folder::{create_run_dir, current_path, generation_path, next_generation, run_dir, switch_current};
+pub use tunables::{Applies, Domain, Tunable, TunableError, TunableValues, Tunables};
 
 /// Why a document could not be read or written.
 #[derive(Debug, thiserror::Error)]
