@@ -23,6 +23,7 @@ pub mod ids;
 pub mod keys;
 pub mod launcher;
 pub mod metrics;
+pub mod operator;
 pub mod process;
 pub mod program;
 mod provision;

@@ -1,11 +1,14 @@
 //! The `streams` command.
 
 mod client;
+mod configure;
+mod doctor;
 mod drain;
 mod live;
 mod output;
 mod play;
 mod playback;
+mod screen;
 mod signing;
 mod trust;
 
@@ -82,6 +85,11 @@ enum Command {
     Play(play::PlayArgs),
     /// Let sessions leave and accept no new ones
     Drain(drain::DrainArgs),
+    /// Prepare this machine: check, change, put back
+    #[command(subcommand)]
+    Configure(configure::Configure),
+    /// Say what stops this machine from line rate, most important first
+    Doctor(doctor::DoctorArgs),
     /// Run a program in a session of its own (used by `up`)
     #[command(hide = true)]
     Detached(launcher::DetachedArgs),
@@ -101,9 +109,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(global: Global, command: Command, output: &Output) -> Result<(), Error> {
-    if let Command::Detached(args) = command {
-        return Err(launcher::detached(&args));
-    }
+    let command = match command {
+        Command::Detached(args) => return Err(launcher::detached(&args)),
+        Command::Configure(command) => return configure::run(&global, &command, output),
+        Command::Doctor(args) => return doctor::run(&global, &args, output),
+        command => command,
+    };
     // One thread: children must be started by a thread that lives as long as this process, for the kernel ties their
     // parent-death signal to it.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -119,6 +130,8 @@ fn run(global: Global, command: Command, output: &Output) -> Result<(), Error> {
             Command::Play(args) => play::run(&DataDir::at(&global.data_root()?), args, output).await,
             Command::Drain(args) => drain::run(&global.client()?, args, output).await,
             Command::Detached(args) => Err(launcher::detached(&args)),
+            Command::Configure(command) => configure::run(&global, &command, output),
+            Command::Doctor(args) => doctor::run(&global, &args, output),
         }
     })
 }
