@@ -208,7 +208,8 @@ fn init(
         let rest = by_hand.iter().map(|(stage, item)| {
             format!("{stage}: {} is {}, wanted {}; by hand: {}\n", item.setting, item.found, item.wanted, item.action)
         });
-        rest.collect::<String>() + &end_line(&steps, "Nothing to change: everything that init can change is as it should be.")
+        rest.collect::<String>()
+            + &end_line(&steps, "Nothing to change: everything that init can change is as it should be.")
     })?;
     settled(&steps)
 }

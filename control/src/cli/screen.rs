@@ -54,7 +54,8 @@ impl Screen {
     pub fn wrapped(self, text: &str, indent: usize) -> String {
         /// Narrower than this, lines are left to the terminal.
         const WIDTH_MIN: usize = 20;
-        let Some(width) = self.columns.and_then(|columns| columns.checked_sub(indent)).filter(|room| *room >= WIDTH_MIN)
+        let Some(width) =
+            self.columns.and_then(|columns| columns.checked_sub(indent)).filter(|room| *room >= WIDTH_MIN)
         else {
             return text.to_owned();
         };
@@ -80,7 +81,10 @@ mod tests {
     fn lines_break_between_words_and_only_on_a_screen() {
         let screen = Screen { colours: false, columns: Some(34) };
         assert_eq!(screen.wrapped("one two three four five six", 4), "one two three four five six");
-        assert_eq!(screen.wrapped("one two three four five sixty seven", 4), "one two three four five sixty\n    seven");
+        assert_eq!(
+            screen.wrapped("one two three four five sixty seven", 4),
+            "one two three four five sixty\n    seven"
+        );
         let pipe = Screen { colours: false, columns: None };
         assert_eq!(pipe.wrapped(&"word ".repeat(100), 4).lines().count(), 1);
         assert_eq!(pipe.paint(Paint::Red, "x"), "x");

@@ -166,10 +166,9 @@ fn lock(path: &Path) -> Result<File, Error> {
     let file = file.map_err(Error::file("open", path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::StateFile {
-            path: path.to_owned(),
-            reason: "another `streams configure` holds it".to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::StateFile { path: path.to_owned(), reason: "another `streams configure` holds it".to_owned() })
+        }
         Err(TryLockError::Error(source)) => Err(Error::file("lock", path)(source)),
     }
 }

@@ -153,7 +153,8 @@ impl Knob {
             Knob::Hugetlbfs { path } => match value {
                 Some(text) => {
                     let group = text.strip_prefix("group ").and_then(|name| id(name, |name| system.group_id(name)));
-                    let group = group.ok_or_else(|| invalid("there is no such group yet; run the stage `folders` first"))?;
+                    let group =
+                        group.ok_or_else(|| invalid("there is no such group yet; run the stage `folders` first"))?;
                     host.mount_hugetlbfs(&system.path(path), MOUNT_MODE, group)
                 }
                 None => host.unmount(&system.path(path)),
@@ -246,7 +247,8 @@ fn mount_text(system: &System, path: &str) -> Option<String> {
         (kind == "hugetlbfs" && (place == path || Path::new(place) == real)).then(|| options.to_owned())
     })?;
     let group = options.split(',').find_map(|option| option.strip_prefix("gid="));
-    let group = group.and_then(|id| id.parse().ok()).map_or_else(|| "root".to_owned(), |id| system.name_of("/etc/group", id));
+    let group =
+        group.and_then(|id| id.parse().ok()).map_or_else(|| "root".to_owned(), |id| system.name_of("/etc/group", id));
     Some(format!("group {group}"))
 }
 

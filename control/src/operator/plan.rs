@@ -111,7 +111,9 @@ mod tests {
         assert_eq!(plan(&machine, None, Some("eth0")).unwrap().interface.as_deref(), Ok("eth0"));
         assert!(plan(&machine, Some("udp"), None).unwrap().interface.unwrap_err().contains("udp"));
         assert!(plan(&machine, None, None).unwrap().interface.unwrap_err().contains("--interface"));
-        for (io, interface) in [(Some("xdp:eth9"), None), (None, Some("../eth0")), (Some("xdp:"), None), (Some("x"), None)] {
+        for (io, interface) in
+            [(Some("xdp:eth9"), None), (None, Some("../eth0")), (Some("xdp:"), None), (Some("x"), None)]
+        {
             let error = plan(&machine, io, interface).unwrap_err();
             assert!(matches!(&error, Error::Usage(text) if text.contains("eth0") || text.contains("auto")), "{error}");
         }

@@ -91,7 +91,9 @@ fn shown(value: Option<&str>) -> String {
 
 fn failure(error: &io::Error, right: &str) -> String {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => format!("not permitted: it needs {right}, on the host if this is a container"),
+        io::ErrorKind::PermissionDenied => {
+            format!("not permitted: it needs {right}, on the host if this is a container")
+        }
         io::ErrorKind::Unsupported => "the driver or kernel cannot do this".to_owned(),
         _ => error.to_string(),
     }
@@ -178,10 +180,8 @@ fn put_back(
         step.reason = "it has its first value".to_owned();
     } else if note.after.is_some() && now != note.after {
         step.after = step.before.clone();
-        step.reason = format!(
-            "somebody else changed it since init; its value before was {}",
-            shown(note.before.as_deref())
-        );
+        step.reason =
+            format!("somebody else changed it since init; its value before was {}", shown(note.before.as_deref()));
     } else if let Err(error) = note.knob.write(system, note.before.as_deref()) {
         step.outcome = Outcome::Failed;
         step.reason = failure(&error, right);

@@ -38,7 +38,11 @@ impl Machine {
         machine.devices.borrow_mut().root = true;
         machine.file("/proc/self/status", "Cpus_allowed_list:\t0-3\nCapEff:\t0000000000000000\n");
         machine.file("/proc/sys/kernel/random/boot_id", "boot");
-        fs::create_dir_all(machine.root().join("sys/class/net")).unwrap();
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        machine.file("/etc/passwd", &format!("root:x:{uid}:{gid}:root:/root:/bin/sh\n"));
+        for folder in ["sys/class/net", "dev/shm"] {
+            fs::create_dir_all(machine.root().join(folder)).unwrap();
+        }
         machine
     }
 
@@ -76,6 +80,24 @@ impl Machine {
         let path = self.root().join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(target, path).unwrap();
+    }
+
+    /// Every file with its text, every folder with its mode and group; what `init` may leave behind empty is left out.
+    pub fn snapshot(&self) -> BTreeMap<PathBuf, String> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.root().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+                let (path, kind) = (entry.path(), entry.file_type().unwrap());
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if kind.is_file() && !path.starts_with(self.root().join("var")) {
+                    let text = fs::read_to_string(&path).unwrap();
+                    found.insert(path, text.trim().to_owned());
+                }
+            }
+        }
+        found
     }
 
     /// A device that only has a name.

@@ -83,7 +83,13 @@ fn steal(system: &System, sample: Duration, report: &mut Report) {
     if part > STEAL_PART_MAX {
         let what = format!("The hypervisor gave {:.0} % of this machine's time to others just now.", part * 100.0);
         let factor = 1.0 / (1.0 - part).max(0.1);
-        report.obstacle(factor, Basis::Computed, what, "that part of the rate, and latency peaks", "use dedicated cores or bare metal");
+        report.obstacle(
+            factor,
+            Basis::Computed,
+            what,
+            "that part of the rate, and latency peaks",
+            "use dedicated cores or bare metal",
+        );
     } else {
         report.fine(format!("steal time {:.1} %", part * 100.0));
     }
@@ -107,7 +113,8 @@ fn memory(system: &System, plan: &Plan, report: &mut Report) {
     let needed = SHARD_HUGE_BYTES.saturating_add(cache).saturating_mul(u64::from(plan.shards));
     let mib = |bytes: u64| bytes >> 20;
     if available < needed {
-        let what = format!("{} MiB of memory are free; {} shards may use {} MiB.", mib(available), plan.shards, mib(needed));
+        let what =
+            format!("{} MiB of memory are free; {} shards may use {} MiB.", mib(available), plan.shards, mib(needed));
         let action = "fewer shards, or a smaller relay.cache_shard_bytes_max";
         report.obstacle(5.0, Basis::Stops, what, "with full caches the kernel ends the engine", action);
     } else {

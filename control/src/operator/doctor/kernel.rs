@@ -33,8 +33,9 @@ fn version(system: &System, report: &mut Report) {
         return;
     };
     if (major, minor) < OLDEST {
-        let what = format!("Linux {text} is older than 5.11: AF_XDP has no wakeup on need and no busy polling of its own.");
-        report.obstacle(2.0, Basis::Stops, what, "a system call a batch that others spare", "install Linux 6.x");
+        let what =
+            format!("Linux {text} is older than 5.11: AF_XDP has no wakeup on need and no busy polling of its own.");
+        report.obstacle(2.0, Basis::RuleOfThumb, what, "a system call a batch that others spare", "install Linux 6.x");
     } else if (major, minor) < GOOD {
         let what = format!("Linux {text} is older than 6.0: AF_XDP in many drivers is younger than that.");
         report.obstacle(1.1, Basis::RuleOfThumb, what, "driver dependent", "install Linux 6.x");
@@ -57,6 +58,7 @@ fn rights(system: &System, report: &mut Report) {
     let closed = system.number("/proc/sys/kernel/unprivileged_bpf_disabled").is_some_and(|value| value > 0);
     let closed = if closed { "; this kernel closes BPF to all others" } else { "" };
     let what = format!("This user may not load and attach an XDP program (CAP_BPF, CAP_NET_ADMIN){closed}.");
-    let action = "start the engine as root or by its systemd unit, and run `sudo streams doctor` to see what root can do";
-    report.obstacle(2.0, Basis::Stops, what, "no AF_XDP for this user", action);
+    let action =
+        "start the engine as root or by its systemd unit, and run `sudo streams doctor` to see what root can do";
+    report.obstacle(60.0, Basis::Stops, what, "no AF_XDP for this user", action);
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::finding::{Item, State};
 use super::plan::Plan;
 use super::stages::STAGES;
 use super::system::System;
@@ -25,7 +26,7 @@ pub enum Basis {
     Computed,
     /// A rule of thumb.
     RuleOfThumb,
-    /// It stops the engine, or loses or spoils packets, rather than slowing it.
+    /// It stops something, or loses or spoils packets, rather than slowing the shards.
     Stops,
 }
 
@@ -48,7 +49,7 @@ pub struct Obstacle {
     pub what: String,
     /// What it costs, in words.
     pub cost: String,
-    /// By how much it is believed to divide the data plane's rate; at least 1.
+    /// By how much it is believed to divide the data plane's rate; at least 1. Of [`Basis::Stops`] only a rank.
     pub factor: f64,
     /// What the cost rests on.
     pub basis: Basis,
@@ -98,27 +99,78 @@ pub fn examine(system: &System, plan: &Plan, sample: Duration) -> Report {
     network::examine(system, plan, &mut report);
     cores::examine(system, plan, sample, &mut report);
     stages(system, plan, &mut report);
-    // What stops or spoils comes before what slows, and what slows most before the rest.
-    report.obstacles.sort_by(|one, other| {
-        let rank = |obstacle: &Obstacle| (obstacle.basis == Basis::Stops, obstacle.factor);
-        rank(other).partial_cmp(&rank(one)).unwrap_or(std::cmp::Ordering::Equal)
-    });
+    report.obstacles.sort_by(|one, other| other.factor.total_cmp(&one.factor));
     report
 }
 
-/// What each stage's open settings cost: a factor, its basis, and words.
-fn cost_of(stage: &str, plan: &Plan) -> (f64, Basis, &'static str) {
-    match stage {
-        "nic-queues" => (f64::from(plan.shards), Basis::Stops, "a shard without a queue gets no packet; a queue without a shard has no socket"),
-        "rss" => (f64::from(plan.shards), Basis::RuleOfThumb, "viewers behind one address all land on one shard"),
-        "offloads" => (1.5, Basis::Stops, "merged datagrams spoil AF_XDP frames"),
-        "limits" => (1.1, Basis::Stops, "the sockets' frames cannot be locked, or connections are refused"),
-        "folders" => (1.0, Basis::Stops, "an engine that has dropped its rights cannot share memory with control"),
-        "hugepages" => (1.1, Basis::RuleOfThumb, "TLB misses on packet frames: about 1.1x a packet"),
-        "irqbalance" | "irq-affinity" => (1.2, Basis::RuleOfThumb, "frames come from another core's cache: about 1.2x a packet"),
-        "sysctls" => (1.15, Basis::RuleOfThumb, "bursts are lost, or polls end in interrupts: about 1.15x under load"),
-        _ => (1.1, Basis::RuleOfThumb, "other work interrupts the shards: latency peaks, about 1.1x"),
-    }
+/// What open settings of a stage mean.
+struct Meaning {
+    factor: f64,
+    basis: Basis,
+    what: &'static str,
+    cost: &'static str,
+}
+
+/// In words and weight: factors of `Basis::Stops` are ranks.
+fn meaning(stage: &str, plan: &Plan) -> Meaning {
+    let shards = f64::from(plan.shards);
+    let (factor, basis, what, cost) = match stage {
+        "nic-queues" => (
+            40.0,
+            Basis::Stops,
+            "The interface has not one queue a shard",
+            "a shard without a queue gets no packet, and packets of a queue without a shard are lost",
+        ),
+        "offloads" => (
+            30.0,
+            Basis::Stops,
+            "The interface merges datagrams",
+            "merged datagrams spoil AF_XDP frames, and many drivers refuse AF_XDP with them",
+        ),
+        "limits" if plan.interface.is_ok() => {
+            (10.0, Basis::Stops, "Resource limits are too low", "the sockets' frames cannot be locked in memory")
+        }
+        "limits" => {
+            (1.0, Basis::Stops, "Resource limits are low", "encoders beyond the number of open files are refused")
+        }
+        "rss" => (
+            shards,
+            Basis::RuleOfThumb,
+            "Packets are not spread by addresses and ports",
+            "viewers behind one address all land on one shard: up to the number of shards",
+        ),
+        "irqbalance" | "irq-affinity" => (
+            1.2,
+            Basis::RuleOfThumb,
+            "Interrupts are not on the cores of their shards",
+            "frames come from another core's cache: about 1.2x a packet",
+        ),
+        "sysctls" => (
+            1.15,
+            Basis::RuleOfThumb,
+            "Kernel settings are below what the engine asks for",
+            "bursts are lost, or polling ends in interrupts: about 1.15x under load",
+        ),
+        "hugepages" => (
+            1.1,
+            Basis::RuleOfThumb,
+            "There are too few huge pages",
+            "TLB misses on packet frames and rings: about 1.1x a packet",
+        ),
+        "folders" => (
+            1.0,
+            Basis::Stops,
+            "Group and folder of shared memory are not as they should be",
+            "control and engine can only run as one user",
+        ),
+        _ => (
+            1.05,
+            Basis::RuleOfThumb,
+            "The shards do not have their cores for themselves",
+            "latency peaks, about 1.05x",
+        ),
+    };
+    Meaning { factor, basis, what, cost }
 }
 
 /// Everything that `streams configure check` would say, a line a stage.
@@ -126,26 +178,90 @@ fn stages(system: &System, plan: &Plan, report: &mut Report) {
     for stage in STAGES {
         let finding = stage.check(system, plan);
         // The frequency governor has a line of its own.
-        let items = || finding.items.iter().filter(|item| item.setting != "governor");
-        let open: Vec<_> = items().filter(|item| item.state.is_open()).collect();
-        let (factor, basis, cost) = cost_of(finding.stage, plan);
+        let of = |wanted: fn(State) -> bool| {
+            let items = finding.items.iter().filter(move |item| wanted(item.state) && item.setting != "governor");
+            items.collect::<Vec<&Item>>()
+        };
+        let (open, hints) = (of(State::is_open), of(|state| state == State::Hint));
+        let Meaning { factor, basis, what, cost } = meaning(finding.stage, plan);
         if let Some(first) = open.first() {
-            let found = if first.found.is_empty() { "absent" } else { &first.found };
-            let more = if open.len() > 1 { format!(" and {} more", open.len() - 1) } else { String::new() };
-            let what = format!("{}: {} is {found}, wanted {}{more}.", finding.stage, first.setting, first.wanted);
             let doable = open.iter().any(|item| item.change.is_some());
             let action = if doable { plan.command("init", finding.stage) } else { first.action.clone() };
-            report.obstacle(factor, basis, what, cost, action);
+            report.obstacle(factor, basis, sentence(what, first, open.len()), cost, action);
+        } else if let Some(first) = hints.first() {
+            let cost = "a little, mostly in latency peaks";
+            report.obstacle(1.05, Basis::RuleOfThumb, sentence(what, first, hints.len()), cost, first.action.clone());
         }
-        for hint in items().filter(|item| item.state == super::finding::State::Hint) {
-            let what = format!("{}: {} is {}, wanted {}.", finding.stage, hint.setting, hint.found, hint.wanted);
-            report.obstacle(1.05, Basis::RuleOfThumb, what, "a little, mostly in latency peaks", hint.action.clone());
-        }
-        for item in items().filter(|item| item.state == super::finding::State::Unknown) {
+        for item in of(|state| state == State::Unknown) {
             report.unknown.push(format!("{}: {}: {}", finding.stage, item.setting, item.action));
         }
-        if finding.state == super::finding::State::Ok {
+        if finding.state == State::Ok {
             report.fine(finding.stage);
+        }
+    }
+}
+
+fn sentence(what: &str, first: &Item, count: usize) -> String {
+    let found = if first.found.is_empty() { "absent" } else { &first.found };
+    let more = if count > 1 { format!("; and {} more", count - 1) } else { String::new() };
+    format!("{what}: {} is {found}, wanted {}{more}.", first.setting, first.wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::nic::XdpFeatures;
+    use crate::operator::testing::Machine;
+
+    fn report(machine: &Machine, interface: Option<&str>) -> Report {
+        let system = machine.system();
+        let mut config = machine.config(2);
+        // Any free ports, so that what else runs on the machine of the test is no obstacle.
+        (config.ports.quic, config.ports.rtmp, config.ports.https, config.ports.http_dev) = (0, 0, 0, 0);
+        let plan = Plan::new(&system, config, None, interface).unwrap();
+        examine(&system, &plan, Duration::ZERO)
+    }
+
+    fn position(report: &Report, part: &str) -> usize {
+        let found = report.obstacles.iter().position(|obstacle| obstacle.what.contains(part));
+        found.unwrap_or_else(|| panic!("no `{part}` in {report:#?}"))
+    }
+
+    #[test]
+    fn what_costs_most_stands_first_and_each_says_what_to_do() {
+        let machine = Machine::new();
+        machine.nic("eth0");
+        machine.file("/proc/sys/kernel/osrelease", "6.1.0-18-amd64\n");
+        machine.file("/proc/cpuinfo", "processor: 0\nflags\t: fpu sse2\n");
+        machine.file("/proc/meminfo", "MemAvailable:   64000000 kB\n");
+        machine.file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave");
+        machine.devices.borrow_mut().xdp = Some(XdpFeatures { redirect: true, zero_copy: false });
+        let report = report(&machine, Some("eth0"));
+        let order = ["CAP_BPF", "one queue a shard", "merges datagrams", "no zero-copy", "no AES", "governor"];
+        let positions: Vec<_> = order.iter().map(|part| position(&report, part)).collect();
+        assert!(positions.is_sorted(), "{positions:?} {report:#?}");
+        assert!(report.obstacles.iter().all(|obstacle| !obstacle.action.is_empty() && obstacle.factor >= 1.0));
+        assert!(report.summary().contains("CAP_BPF"), "{}", report.summary());
+        assert!(report.fine.iter().any(|line| line.contains("6.1.0")), "{report:#?}");
+    }
+
+    #[test]
+    fn the_driver_is_judged_by_its_name_where_the_kernel_does_not_tell() {
+        let machine = Machine::new();
+        machine.nic("eth0");
+        machine.link("/sys/class/net/eth0/device/driver", "../../../bus/pci/drivers/ice");
+        let report = report(&machine, Some("eth0"));
+        let line = report.fine.iter().find(|line| line.contains("zero-copy")).unwrap();
+        assert!(line.contains("ice") && line.contains("by the driver's name"), "{line}");
+    }
+
+    #[test]
+    fn a_machine_that_tells_nothing_is_unknown_and_no_failure() {
+        let machine = Machine::new();
+        machine.file("/proc/self/status", "");
+        let report = report(&machine, None);
+        for part in ["version", "processors", "instructions", "steal", "memory"] {
+            assert!(report.unknown.iter().any(|line| line.contains(part)), "{part}: {report:#?}");
         }
     }
 }

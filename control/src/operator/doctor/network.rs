@@ -21,7 +21,7 @@ pub fn examine(system: &System, plan: &Plan, report: &mut Report) {
         Ok(interface) => device(system, plan, interface, report),
         Err(reason) => {
             let what = format!("Packets go through kernel sockets: {reason}.");
-            let cost = "kernel UDP with GSO: 0.1 to 1.5 us a packet beside about 1.2 us of QUIC, so up to 2x";
+            let cost = "kernel UDP with GSO: 0.13 to 1.5 us a packet beside about 1.2 us of QUIC, so up to 2x";
             let action = "on a NIC with zero-copy AF_XDP: streams up --io xdp:IFACE";
             report.obstacle(2.0, Basis::Measured, what, cost, action);
         }
@@ -73,7 +73,13 @@ fn busy_ports(plan: &Plan, report: &mut Report) {
         Ok(()) => report.fine("ports free"),
         Err(error) => {
             let action = "see who has it: ss -tulpn; no harm if it is Streams on another data directory";
-            report.obstacle(50.0, Basis::Stops, format!("A port is taken: {error}."), "the engine does not start", action);
+            report.obstacle(
+                50.0,
+                Basis::Stops,
+                format!("A port is taken: {error}."),
+                "the engine does not start",
+                action,
+            );
         }
     }
 }

@@ -50,7 +50,9 @@ impl Stage for Limits {
         let file_is_right = file.state == State::Ok;
         let shell = shell.into_iter().map(|item| match (item.state.is_open(), file_is_right) {
             (true, true) => Item { action: "log in again: this shell is older than the file".into(), ..item }.as_hint(),
-            (true, false) => Item { action: "comes with limits.d/90-streams.conf and a new login".into(), ..item }.as_hint(),
+            (true, false) => {
+                Item { action: "comes with limits.d/90-streams.conf and a new login".into(), ..item }.as_hint()
+            }
             _ => item,
         });
         let mut items: Vec<Item> = shell.collect();
@@ -77,6 +79,9 @@ fn memlock(system: &System, plan: &Plan) -> Item {
     let name = "memlock of this shell";
     let wanted = plan.huge_bytes();
     let shown = format!(">= {} MiB", wanted >> 20);
+    if plan.interface.is_err() {
+        return Item::not_applicable(name, "kernel sockets lock no memory");
+    }
     let may_all = system
         .labelled("/proc/self/status", "CapEff")
         .and_then(|mask| u64::from_str_radix(&mask, 16).ok())

@@ -10,6 +10,8 @@ mod nic_queues;
 mod offloads;
 pub mod rss;
 mod sysctls;
+#[cfg(test)]
+mod tests;
 
 use super::stage::Stage;
 use crate::Error;
@@ -30,26 +32,12 @@ pub const STAGES: &[&dyn Stage] = &[
 
 /// The stages of these names, in the order of `init`; all when none is named (or `all`).
 pub fn named(names: &[String]) -> Result<Vec<&'static dyn Stage>, Error> {
-    if let Some(unknown) = names.iter().find(|name| *name != "all" && !STAGES.iter().any(|stage| stage.name() == **name)) {
+    if let Some(unknown) =
+        names.iter().find(|name| *name != "all" && !STAGES.iter().any(|stage| stage.name() == **name))
+    {
         let known: Vec<_> = STAGES.iter().map(|stage| stage.name()).collect();
         return Err(Error::Usage(format!("there is no stage `{unknown}`; the stages are: {}", known.join(", "))));
     }
     let all = names.is_empty() || names.iter().any(|name| name == "all");
     Ok(STAGES.iter().copied().filter(|stage| all || names.iter().any(|name| name == stage.name())).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stages_are_found_by_name_in_the_order_of_init() {
-        let picked = named(&["sysctls".into(), "folders".into(), "sysctls".into()]).unwrap();
-        let names: Vec<_> = picked.iter().map(|stage| stage.name()).collect();
-        assert_eq!(names, ["folders", "sysctls"]);
-        assert_eq!(named(&[]).unwrap().len(), STAGES.len());
-        assert_eq!(named(&["all".into()]).unwrap().len(), STAGES.len());
-        let Err(error) = named(&["fish".into()]) else { panic!("an unknown stage is refused") };
-        assert!(error.to_string().contains("hugepages"), "{error}");
-    }
 }

@@ -31,6 +31,9 @@ impl Stage for Rss {
     fn items(&self, system: &System, plan: &Plan) -> Vec<Item> {
         match &plan.interface {
             Err(reason) => vec![Item::not_applicable("udp4, udp6", reason)],
+            Ok(interface) if system.host().channels(interface).is_ok_and(|channels| channels.pairs_max() == 1) => {
+                vec![Item::not_applicable("udp4, udp6", format!("{interface} has one queue: nothing to spread over"))]
+            }
             Ok(_) if plan.shards == 1 => vec![Item::not_applicable("udp4, udp6", "one shard needs no spreading")],
             Ok(interface) => [Flow::Udp4, Flow::Udp6].map(|flow| hash(system, interface, flow)).into(),
         }
