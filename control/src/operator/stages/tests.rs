@@ -18,6 +18,7 @@ fn server() -> Machine {
     let machine = Machine::new();
     machine.nic("eth0");
     machine.file(PAGES, "0\n");
+    machine.file("/etc/group", "");
     machine.file("/proc/filesystems", "nodev\thugetlbfs\n");
     machine.file("/proc/mounts", "proc /proc proc rw 0 0\n");
     machine.file(
