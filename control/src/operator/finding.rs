@@ -147,7 +147,7 @@ impl Item {
                 Self::plain(setting, State::Unknown, "", wanted, "only root may read it: run this check with sudo")
             }
             io::ErrorKind::NotFound | io::ErrorKind::Unsupported => {
-                Self::not_applicable(setting, format!("this kernel or driver has none ({error})"))
+                Self::not_applicable(setting, "this kernel, driver or network namespace has no such setting")
             }
             _ => Self::plain(setting, State::Unknown, "", wanted, format!("cannot be read: {error}")),
         }

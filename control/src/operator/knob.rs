@@ -77,10 +77,7 @@ impl Knob {
     /// What it is, for a line of `fini`.
     pub fn label(&self) -> String {
         match self {
-            Knob::Value { path } => match path.strip_prefix("/proc/sys/") {
-                Some(name) => name.replace('/', "."),
-                None => path.clone(),
-            },
+            Knob::Value { path } => value_label(path),
             Knob::Config { path } | Knob::Folder { path } | Knob::Hugetlbfs { path } => path.clone(),
             Knob::Queues { interface } => format!("{interface} queues"),
             Knob::Offload { interface, feature } => format!("{interface} {feature}"),
@@ -160,6 +157,18 @@ impl Knob {
                 None => host.unmount(&system.path(path)),
             },
         }
+    }
+}
+
+/// The words that `check` has for a file of one value.
+fn value_label(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match parts.as_slice() {
+        ["proc", "sys", name @ ..] => name.join("."),
+        ["proc", "irq", number, _] => format!("irq {number}"),
+        ["sys", "class", "net", interface, name] => format!("{interface} {name}"),
+        ["sys", "kernel", "mm", "hugepages", ..] => "2 MiB pages".to_owned(),
+        _ => path.to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::finding::{Item, State};
+use super::finding::{Finding, Item, State};
 use super::plan::Plan;
 use super::stages::STAGES;
 use super::system::System;
@@ -112,9 +112,10 @@ struct Meaning {
 }
 
 /// In words and weight: factors of `Basis::Stops` are ranks.
-fn meaning(stage: &str, plan: &Plan) -> Meaning {
+fn meaning(finding: &Finding, plan: &Plan) -> Meaning {
     let shards = f64::from(plan.shards);
-    let (factor, basis, what, cost) = match stage {
+    let locks_too_little = finding.items.iter().any(|item| item.setting.starts_with("memlock") && is_short(item));
+    let (factor, basis, what, cost) = match finding.stage {
         "nic-queues" => (
             40.0,
             Basis::Stops,
@@ -127,7 +128,7 @@ fn meaning(stage: &str, plan: &Plan) -> Meaning {
             "The interface merges datagrams",
             "merged datagrams spoil AF_XDP frames, and many drivers refuse AF_XDP with them",
         ),
-        "limits" if plan.interface.is_ok() => {
+        "limits" if locks_too_little => {
             (10.0, Basis::Stops, "Resource limits are too low", "the sockets' frames cannot be locked in memory")
         }
         "limits" => {
@@ -182,15 +183,19 @@ fn stages(system: &System, plan: &Plan, report: &mut Report) {
             let items = finding.items.iter().filter(move |item| wanted(item.state) && item.setting != "governor");
             items.collect::<Vec<&Item>>()
         };
-        let (open, hints) = (of(State::is_open), of(|state| state == State::Hint));
-        let Meaning { factor, basis, what, cost } = meaning(finding.stage, plan);
-        if let Some(first) = open.first() {
+        let (open, short) = (
+            of(State::is_open),
+            finding.items.iter().filter(|item| is_short(item) && item.setting != "governor").collect::<Vec<_>>(),
+        );
+        let Meaning { factor, basis, what, cost } = meaning(&finding, plan);
+        if let Some(first) = short.first() {
+            let what = sentence(what, first, short.len());
             let doable = open.iter().any(|item| item.change.is_some());
             let action = if doable { plan.command("init", finding.stage) } else { first.action.clone() };
-            report.obstacle(factor, basis, sentence(what, first, open.len()), cost, action);
-        } else if let Some(first) = hints.first() {
-            let cost = "a little, mostly in latency peaks";
-            report.obstacle(1.05, Basis::RuleOfThumb, sentence(what, first, hints.len()), cost, first.action.clone());
+            match open.is_empty() {
+                false => report.obstacle(factor, basis, what, cost, action),
+                true => report.obstacle(1.05, Basis::RuleOfThumb, what, "a little, mostly in latency peaks", action),
+            }
         }
         for item in of(|state| state == State::Unknown) {
             report.unknown.push(format!("{}: {}: {}", finding.stage, item.setting, item.action));
@@ -199,6 +204,10 @@ fn stages(system: &System, plan: &Plan, report: &mut Report) {
             report.fine(finding.stage);
         }
     }
+}
+
+fn is_short(item: &Item) -> bool {
+    item.state.is_open() || item.state == State::Hint
 }
 
 fn sentence(what: &str, first: &Item, count: usize) -> String {

@@ -22,8 +22,7 @@ pub fn examine(system: &System, plan: &Plan, report: &mut Report) {
         Err(reason) => {
             let what = format!("Packets go through kernel sockets: {reason}.");
             let cost = "kernel UDP with GSO: 0.13 to 1.5 us a packet beside about 1.2 us of QUIC, so up to 2x";
-            let action = "on a NIC with zero-copy AF_XDP: streams up --io xdp:IFACE";
-            report.obstacle(2.0, Basis::Measured, what, cost, action);
+            report.obstacle(2.0, Basis::Measured, what, cost, better_device(system));
         }
     }
     busy_ports(plan, report);
@@ -56,6 +55,24 @@ fn device(system: &System, plan: &Plan, interface: &str, report: &mut Report) {
     let speed = system.text(format!("{folder}/speed")).ok().and_then(|speed| speed.parse::<i64>().ok());
     if let Some(mbps) = speed.filter(|mbps| *mbps > 0) {
         report.fine(format!("{interface} link {mbps} Mbit/s for {} shards", plan.shards));
+    }
+}
+
+/// What to do about kernel sockets: the interfaces that could do better, when there are any.
+fn better_device(system: &System) -> String {
+    let able = |name: &String| {
+        let index = system.number(format!("/sys/class/net/{name}/ifindex")).and_then(|index| u32::try_from(index).ok());
+        index.is_some_and(|index| system.host().xdp_features(index).is_ok_and(|features| features.zero_copy))
+    };
+    match system.names("/sys/class/net").into_iter().find(able) {
+        None => {
+            "with a NIC that has zero-copy AF_XDP (ice, i40e, mlx5, ixgbe, igc): streams up --io xdp:IFACE".to_owned()
+        }
+        Some(name) => format!(
+            "the driver of {name} ({}) says that it has zero-copy AF_XDP: `streams doctor --interface {name}` tells what it \
+             needs, then: streams up --io xdp:{name}",
+            driver(system, &name)
+        ),
     }
 }
 

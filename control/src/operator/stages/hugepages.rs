@@ -45,7 +45,7 @@ fn pages(system: &System, plan: &Plan) -> Item {
     if let (Some(free), true) = (free, has_some) {
         item.found = format!("{} ({free} free)", item.found);
     }
-    item.wanted = format!("{} ({} shards x 64 MiB)", item.wanted, plan.shards);
+    item.wanted = format!("{} (64 MiB a shard)", item.wanted);
     item
 }
 

@@ -40,7 +40,7 @@ impl Stage for Limits {
             Wanted::Exactly(&text),
             &plan.command("init", "limits"),
         );
-        file.wanted = "limits for root and the group".to_owned();
+        file.wanted = "limits of root and group".to_owned();
         file.found = match file.state {
             State::Ok => "as wanted".to_owned(),
             State::Wrong => "other limits".to_owned(),
@@ -90,7 +90,7 @@ fn memlock(system: &System, plan: &Plan) -> Item {
         None => Item::plain(name, State::Unknown, "", shown, "/proc/self/limits cannot be read"),
         Some(limit) if limit >= wanted => Item::plain(name, State::Ok, bytes_text(limit), shown, ""),
         Some(limit) if may_all => {
-            Item::plain(name, State::Ok, format!("{}, lifted by CAP_IPC_LOCK", bytes_text(limit)), shown, "")
+            Item::plain(name, State::Ok, format!("{}, CAP_IPC_LOCK", bytes_text(limit)), shown, "")
         }
         Some(limit) => Item::plain(name, State::Wrong, bytes_text(limit), shown, ""),
     }

@@ -45,12 +45,13 @@ fn queues(system: &System, plan: &Plan, interface: &str) -> Item {
         return Item::plain(&setting, State::Ok, found, wanted, "");
     }
     if plan.shards > channels.pairs_max() {
-        let action = format!("the interface has no more: use --shards {}", channels.pairs_max());
+        let action = format!("the interface has no more: streams up --shards {}", channels.pairs_max());
         return Item::plain(&setting, State::Wrong, found, wanted, action);
     }
     let by_hand = by_hand(interface, channels, plan.shards);
     if receiving > plan.shards && !plan.lower_queues {
-        let action = format!("--shards {receiving}, or fewer queues: {by_hand} (init does it with --lower-queues)");
+        let action =
+            format!("streams up --shards {receiving}, or fewer queues: {by_hand} (init does it with --lower-queues)");
         return Item::plain(&setting, State::Wrong, found, wanted, action);
     }
     let to = queues_text(channels.with_pairs(plan.shards));
@@ -75,7 +76,7 @@ fn fixed(system: &System, plan: &Plan, interface: &str) -> Item {
     match u32::try_from(found).is_ok_and(|found| found == plan.shards) {
         true => Item::plain(&setting, State::Ok, format!("{found} (fixed)"), wanted, ""),
         false => {
-            let action = format!("the driver cannot change it: use --shards {found}");
+            let action = format!("the driver cannot change it: streams up --shards {found}");
             Item::plain(&setting, State::Wrong, format!("{found} (fixed)"), wanted, action)
         }
     }

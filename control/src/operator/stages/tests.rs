@@ -161,6 +161,16 @@ fn an_init_that_was_killed_is_put_back_too() {
 }
 
 #[test]
+fn fini_has_the_words_of_check() {
+    let machine = server();
+    let made: Vec<_> = init(&machine, &["sysctls", "hugepages", "folders", "nic-queues"]);
+    let undone = fini(&machine, &[]);
+    for step in made.iter().filter(|step| step.setting != "hugetlbfs") {
+        assert!(undone.iter().any(|other| other.setting == step.setting), "{} in {undone:#?}", step.setting);
+    }
+}
+
+#[test]
 fn what_somebody_else_changed_since_is_left_and_told() {
     let machine = server();
     init(&machine, &["sysctls"]);
