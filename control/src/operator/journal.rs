@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,10 @@ impl Journal {
         }
         let lock = lock(&path.with_extension("lock"))?;
         let notes = match fs::read(path) {
-            Ok(text) => parse(path, &text)?,
+            Ok(text) => {
+                trusted(path)?;
+                parse(path, &text)?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(Error::file("read", path)(source)),
         };
@@ -152,6 +155,17 @@ impl Note {
     }
 }
 
+/// `fini` writes what the file says, as root: nobody else may have written it.
+fn trusted(path: &Path) -> Result<(), Error> {
+    let found = fs::metadata(path).map_err(Error::file("read", path))?;
+    let own = rustix::process::geteuid().as_raw();
+    if found.mode() & 0o022 == 0 && (found.uid() == 0 || found.uid() == own) {
+        return Ok(());
+    }
+    let reason = "others than root may have written it; remove it, or make it root's with mode 0600".to_owned();
+    Err(Error::StateFile { path: path.to_owned(), reason })
+}
+
 fn parse(path: &Path, text: &[u8]) -> Result<Vec<Note>, Error> {
     let unusable = |reason: String| Error::StateFile { path: path.to_owned(), reason };
     let document: Document = serde_json::from_slice(text).map_err(|error| unusable(error.to_string()))?;
@@ -223,6 +237,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_others_may_write_is_not_believed() {
+        let machine = Machine::new();
+        machine.file("/var/lib/streams/configure.json", r#"{"version":1,"notes":[]}"#);
+        for (mode, believed) in [(0o666, false), (0o620, false), (0o600, true)] {
+            fs::set_permissions(machine.state(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Journal::open(&machine.system(), &machine.state()).is_ok(), believed, "{mode:o}");
+        }
+    }
+
+    #[test]
     fn a_second_run_at_the_same_time_and_a_broken_file_are_refused() {
         let machine = Machine::new();
         let held = Journal::open(&machine.system(), &machine.state()).unwrap();
@@ -231,6 +255,7 @@ mod tests {
         drop(held);
         for broken in ["", "{", r#"{"version":9,"notes":[]}"#] {
             fs::write(machine.state(), broken).unwrap();
+            fs::set_permissions(machine.state(), fs::Permissions::from_mode(0o600)).unwrap();
             let error = Journal::open(&machine.system(), &machine.state()).unwrap_err().to_string();
             assert!(error.contains("configure.json"), "{error}");
             assert_eq!(fs::read_to_string(machine.state()).unwrap(), broken, "it is left as it was");

@@ -241,6 +241,19 @@ fn irqbalance_may_run_when_it_keeps_away_from_the_shards() {
 }
 
 #[test]
+fn a_run_folder_of_a_stranger_is_not_made_ours() {
+    let machine = server();
+    machine.file("/etc/passwd", "root:x:4000000:0:::\nmallory:x:0:0:::\n");
+    fs::create_dir(machine.root().join(plan(&machine).run_dir.strip_prefix("/").unwrap())).unwrap();
+    let item = items(&machine, "folders").remove(1);
+    // Run by root, the folder belongs to the user with the number 0, who is here somebody else than root.
+    if rustix::process::geteuid().is_root() {
+        assert_eq!((item.state, item.change.is_none()), (State::Wrong, true));
+        assert!(item.action.contains("mallory"), "{}", item.action);
+    }
+}
+
+#[test]
 fn a_virtual_device_has_no_interrupts_and_says_so() {
     let machine = server();
     machine.file("/proc/interrupts", "NMI: 0 Non-maskable\n");
