@@ -185,6 +185,30 @@ pub enum Error {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// The notes of `streams configure` cannot be used.
+    #[error("the notes of `streams configure` in {} cannot be used: {reason}; name another file with --state FILE", path.display())]
+    StateFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A stage needs a right that this user has not.
+    #[error("stage `{stage}` needs {right}; run: {command}")]
+    Rights {
+        /// The stage.
+        stage: &'static str,
+        /// The right.
+        right: &'static str,
+        /// The command with the right.
+        command: String,
+    },
+    /// The machine is not as it should be.
+    #[error("{what}")]
+    NotPrepared {
+        /// How much is open, and the command that changes it.
+        what: String,
+    },
     /// A command line that asks for something impossible.
     #[error("{0}")]
     Usage(String),

@@ -24,6 +24,7 @@ pub mod keys;
 pub mod launcher;
 pub mod metrics;
 mod monitor;
+pub mod operator;
 pub mod process;
 pub mod program;
 mod provision;

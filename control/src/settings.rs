@@ -31,7 +31,8 @@ pub struct Flags {
     pub web_dir: Option<PathBuf>,
 }
 
-fn parse_value<T: Value>(text: &str) -> Result<T, String> {
+/// Reads a flag as the value of a key.
+pub fn parse_value<T: Value>(text: &str) -> Result<T, String> {
     T::from_text(text).ok_or_else(|| format!("it must be {}", T::kind()))
 }
 

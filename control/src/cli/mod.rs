@@ -1,11 +1,14 @@
 //! The `streams` command.
 
 mod client;
+mod configure;
+mod doctor;
 mod drain;
 mod live;
 mod output;
 mod play;
 mod playback;
+mod screen;
 mod signing;
 mod trust;
 mod tune;
@@ -83,6 +86,11 @@ enum Command {
     Play(play::PlayArgs),
     /// Let sessions leave and accept no new ones
     Drain(drain::DrainArgs),
+    /// Prepare this machine: check, change, put back
+    #[command(subcommand)]
+    Configure(configure::Configure),
+    /// Say what stops this machine from line rate, most important first
+    Doctor(doctor::DoctorArgs),
     /// Show what the engine does, from shared memory alone
     Monitor(crate::monitor::MonitorArgs),
     /// Settings of the shards that may change while they run
@@ -107,9 +115,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(global: Global, command: Command, output: &Output) -> Result<(), Error> {
-    if let Command::Detached(args) = command {
-        return Err(launcher::detached(&args));
-    }
+    let command = match command {
+        Command::Detached(args) => return Err(launcher::detached(&args)),
+        Command::Configure(command) => return configure::run(&global, &command, output),
+        Command::Doctor(args) => return doctor::run(&global, &args, output),
+        command => command,
+    };
     // One thread: children must be started by a thread that lives as long as this process, for the kernel ties their
     // parent-death signal to it.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -127,6 +138,8 @@ fn run(global: Global, command: Command, output: &Output) -> Result<(), Error> {
             Command::Monitor(args) => crate::monitor::run(&DataDir::at(&global.data_root()?), &args, output),
             Command::Tune(command) => tune::run(&global.client()?, command, output).await,
             Command::Detached(args) => Err(launcher::detached(&args)),
+            Command::Configure(command) => configure::run(&global, &command, output),
+            Command::Doctor(args) => doctor::run(&global, &args, output),
         }
     })
 }

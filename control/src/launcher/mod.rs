@@ -10,7 +10,7 @@
 
 mod control;
 mod engine;
-mod ports;
+pub(crate) mod ports;
 mod ready;
 mod watched;
 

@@ -6,6 +6,7 @@ mod engine;
 mod engine_view;
 mod idempotency;
 mod live_inputs;
+mod operator;
 mod player_page;
 mod server;
 mod signing_keys;

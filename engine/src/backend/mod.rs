@@ -44,6 +44,8 @@ pub struct BackendLevels {
     pub received: u64,
     /// Frames sent.
     pub sent: u64,
+    /// Received frames without the packet program's metadata.
+    pub no_metadata: u64,
     /// Received frames that held no UDP datagram.
     pub unreadable: u64,
     /// Frames that the kernel dropped for want of room in the rings.

@@ -154,7 +154,8 @@ impl Shard {
         false
     }
 
-    fn count(&self) {
+    fn count(&mut self) {
+        let levels = self.parts.backend.levels();
         let (quic, links, control) =
             (self.parts.endpoint.stats(), self.parts.links.stats(), self.parts.control.stats());
         let (rx, toss, relay) = (self.parts.rx.stats(), self.parts.tosses.stats(), self.relay.counters());

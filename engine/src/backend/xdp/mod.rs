@@ -27,7 +27,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::xdp::{XdpDesc, XdpDescOptions};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use streams_xdp_prog::XdpProgram;
+use streams_xdp_prog::{Metadata, XdpProgram};
 
 use self::headers::{HEADERS_LEN_MAX, Route, headers_len, parse, write};
 use self::queue::{Ends, Queue};
@@ -68,6 +68,7 @@ pub struct XdpBackend {
     unkicked: u32,
     /// The kernel's socket is looked at in every so many calls, and when the queue is silent.
     looks: u32,
+    recv_batch: usize,
     levels: BackendLevels,
     program: Arc<XdpProgram>,
     /// This shard's place in the program's table.
@@ -99,6 +100,7 @@ impl XdpBackend {
             returned: Vec::with_capacity(RECV_BATCH),
             unkicked: 0,
             looks: 0,
+            recv_batch: RECV_BATCH,
             levels,
             program,
             index,
@@ -107,9 +109,10 @@ impl XdpBackend {
 
     fn recv_queue(&mut self, sink: &mut dyn FnMut(&[u8], SocketAddr)) -> io::Result<usize> {
         let mut datagrams = 0;
-        for _ in 0..RECV_BATCH {
+        for _ in 0..self.recv_batch {
             let Some(XdpDesc { addr, len, .. }) = self.ends.rx.pop() else { break };
             self.returned.push(addr);
+            self.take_metadata(addr);
             // SAFETY: the frame came out of the rx ring, so it is this shard's until it goes back by the fill ring below; the
             // slice is gone by then.
             let Some(frame) = (unsafe { self.queue.umem.frame(addr, len as usize) }) else { continue };
@@ -130,6 +133,16 @@ impl XdpBackend {
             }
         }
         Ok(datagrams)
+    }
+
+    /// Looks at the metadata in front of a received frame, and clears it: where a driver leaves no room for it, that of an
+    /// earlier frame in the same place must not be taken for this one's.
+    fn take_metadata(&mut self, address: u64) {
+        let start = address.saturating_sub(Metadata::LEN as u64);
+        // SAFETY: as for the frame behind it; this slice is gone before that one is made.
+        let Some(bytes) = (unsafe { self.queue.umem.frame_mut(start, Metadata::LEN) }) else { return };
+        self.levels.no_metadata += u64::from(Metadata::parse(bytes).is_none());
+        bytes.fill(0);
     }
 
     fn recv_kernel(&mut self, sink: &mut dyn FnMut(&[u8], SocketAddr)) -> io::Result<usize> {
@@ -213,6 +226,11 @@ impl PacketBackend for XdpBackend {
             return Ok(datagrams + self.recv_kernel(sink)?);
         }
         Ok(datagrams)
+    }
+
+    fn set_recv_batch(&mut self, datagrams: usize) -> usize {
+        self.recv_batch = datagrams.clamp(1, RECV_BATCH);
+        self.recv_batch
     }
 
     fn frame(&mut self) -> &mut [u8] {

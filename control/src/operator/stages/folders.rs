@@ -1,0 +1,68 @@
+//! The group that control and engine share, and the folder of shared memory that it may enter.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use crate::operator::finding::{Item, State, Wanted};
+use crate::operator::knob::Knob;
+use crate::operator::plan::Plan;
+use crate::operator::stage::Stage;
+use crate::operator::system::System;
+
+/// The group of control and engine; an engine that has dropped its rights runs as the user of the same name.
+pub const GROUP: &str = "streams";
+
+/// See the module.
+pub struct Folders;
+
+impl Stage for Folders {
+    fn name(&self) -> &'static str {
+        "folders"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "shared memory that control and engine may enter, and nobody else"
+    }
+
+    fn right(&self) -> &'static str {
+        "root"
+    }
+
+    fn items(&self, system: &System, plan: &Plan) -> Vec<Item> {
+        let group = Knob::Group { name: GROUP.to_owned() };
+        let add = format!("groupadd --system {GROUP}");
+        vec![
+            Item::of(system, &format!("group {GROUP}"), group, Wanted::Exactly("present"), &add),
+            run_folder(system, plan, &plan.run_dir.to_string_lossy()),
+        ]
+    }
+}
+
+fn run_folder(system: &System, plan: &Plan, path: &str) -> Item {
+    let knob = Knob::Folder { path: path.to_owned() };
+    let owner = match knob.read(system) {
+        Ok(Some(found)) => {
+            let owner = found.split([' ', ':']).nth(1).unwrap_or_default().to_owned();
+            if !is_trusted(system, plan, &owner) {
+                let action = format!("everybody may write in /dev/shm: stop `{owner}`'s program, then rm -r {path}");
+                return Item::plain(path, State::Wrong, found, format!("0750 root:{GROUP}"), action);
+            }
+            owner
+        }
+        Ok(None) => if system.user_id(GROUP).is_some() { GROUP } else { "root" }.to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            return Item::plain(path, State::Wrong, "no folder", "a folder", format!("remove what is at {path}"));
+        }
+        Err(error) => return Item::unread(path, &error, ""),
+    };
+    let wanted = format!("0750 {owner}:{GROUP}");
+    let by_hand = format!("install -d -m 0750 -o {owner} -g {GROUP} {path}");
+    Item::of(system, path, knob, Wanted::Exactly(&wanted), &by_hand)
+}
+
+/// Whether a run folder of this user's is one of Streams: of root, of the engine's user, or of the data directory's owner.
+fn is_trusted(system: &System, plan: &Plan, owner: &str) -> bool {
+    let data = fs::metadata(&plan.config.server.data).ok();
+    let data_owner = data.map(|data| system.name_of("/etc/passwd", data.uid()));
+    owner == "root" || owner == GROUP || data_owner.as_deref() == Some(owner)
+}

@@ -1,0 +1,83 @@
+//! As many queues as shards: an AF_XDP socket receives from its own queue alone.
+
+use crate::operator::finding::{Change, Item, State};
+use crate::operator::knob::{Knob, queues_text};
+use crate::operator::nic::Channels;
+use crate::operator::plan::Plan;
+use crate::operator::stage::Stage;
+use crate::operator::system::System;
+
+/// See the module.
+pub struct NicQueues;
+
+impl Stage for NicQueues {
+    fn name(&self) -> &'static str {
+        "nic-queues"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "one queue of the interface a shard"
+    }
+
+    fn right(&self) -> &'static str {
+        "root (CAP_NET_ADMIN)"
+    }
+
+    fn items(&self, system: &System, plan: &Plan) -> Vec<Item> {
+        match &plan.interface {
+            Err(reason) => vec![Item::not_applicable("queues", reason)],
+            Ok(interface) => vec![queues(system, plan, interface)],
+        }
+    }
+}
+
+fn queues(system: &System, plan: &Plan, interface: &str) -> Item {
+    let setting = format!("{interface} queues");
+    let wanted = plan.shards.to_string();
+    let channels = match system.host().channels(interface) {
+        Ok(channels) => channels,
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => return fixed(system, plan, interface),
+        Err(error) => return Item::unread(&setting, &error, &wanted),
+    };
+    let found = format!("{} of {}", channels.receiving(), channels.pairs_max());
+    let receiving = channels.receiving();
+    if receiving == plan.shards {
+        return Item::plain(&setting, State::Ok, found, wanted, "");
+    }
+    if plan.shards > channels.pairs_max() {
+        let action = format!("the interface has no more: streams up --shards {}", channels.pairs_max());
+        return Item::plain(&setting, State::Wrong, found, wanted, action);
+    }
+    let by_hand = by_hand(interface, channels, plan.shards);
+    if receiving > plan.shards && !plan.lower_queues {
+        let action =
+            format!("streams up --shards {receiving}, or fewer queues: {by_hand} (init does it with --lower-queues)");
+        return Item::plain(&setting, State::Wrong, found, wanted, action);
+    }
+    let to = queues_text(channels.with_pairs(plan.shards));
+    let knob = Knob::Queues { interface: interface.to_owned() };
+    let change = Change { knob, to, at_least: false };
+    Item { change: Some(change), ..Item::plain(&setting, State::Wrong, found, wanted, by_hand) }
+}
+
+fn by_hand(interface: &str, channels: Channels, shards: u32) -> String {
+    match channels.combined_max {
+        0 => format!("ethtool -L {interface} rx {shards} tx {shards}"),
+        _ => format!("ethtool -L {interface} combined {shards}"),
+    }
+}
+
+/// A driver that has its queues and lets nobody change them.
+fn fixed(system: &System, plan: &Plan, interface: &str) -> Item {
+    let setting = format!("{interface} queues");
+    let names = system.names(format!("/sys/class/net/{interface}/queues"));
+    let found = names.iter().filter(|name| name.starts_with("rx-")).count();
+    let wanted = plan.shards.to_string();
+    match u32::try_from(found).is_ok_and(|found| found == plan.shards) {
+        true => Item::plain(&setting, State::Ok, format!("{found} (fixed)"), wanted, ""),
+        false => {
+            let action = format!("the driver cannot change it: streams up --shards {found}");
+            Item::plain(&setting, State::Wrong, format!("{found} (fixed)"), wanted, action)
+        }
+    }
+}
