@@ -24,8 +24,8 @@ use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointLimits, RetryTokens, TlsFiles};
 use crate::shard::{
-    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, Tosses, check_shards, tuned_sizes, untuned,
-    wait_for_control,
+    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, Tosses, check_shards, tuned_sizes,
+    untuned, wait_for_control,
 };
 
 /// Control fills its tables from the database before it says so; a laptop under load may need a few seconds.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use streams_tests::{Encoder, Film, Forwarder, Input, Options, Stack, Testbed, chromium, played_well, report};
 
 /// The engine's packet backends.
-const IO_MODES: &[&str] = &["udp"];
+const IO_MODES: &[&str] = &["udp", "xdp:pop0"];
 
 /// Native viewers at the same time.
 const VIEWERS: usize = 3;
