@@ -42,8 +42,6 @@ pub use self::setup::{XdpEnd, XdpSetup, XdpSetupError, XdpWish, set_up};
 const RECV_BATCH: usize = 64;
 /// The kernel sends at most so many frames with one wake-up (TX_BATCH_SIZE), so that more would wait for the next.
 const KICK_PACKETS: u32 = 32;
-/// Wake-ups in a row for one full ring: enough to send all of it.
-const KICKS_MAX: usize = 128;
 /// Where a payload begins in its frame: behind the longest headers, at a cache line.
 const PAYLOAD_OFFSET: usize = HEADERS_LEN_MAX.next_multiple_of(64);
 /// Largest UDP payload that is sent: MTU 1500 over IPv4.
@@ -163,11 +161,8 @@ impl XdpBackend {
 
     /// Puts the current frame into the tx ring.
     fn transmit(&mut self, packet: Packet, route: &Route) -> io::Result<Sent> {
-        if self.ends.tx.room() == 0 {
+        if self.ends.tx.room() == 0 || self.free.is_empty() {
             self.kick()?;
-            self.queue.reclaim(self.place, &mut self.free);
-        }
-        if self.free.is_empty() {
             self.queue.reclaim(self.place, &mut self.free);
         }
         let Some(next) = self.free.pop() else { return Ok(Sent::Blocked) };
@@ -267,20 +262,20 @@ impl PacketBackend for XdpBackend {
             return Ok(());
         }
         self.unkicked = 0;
-        for _ in 0..KICKS_MAX {
-            if !self.ends.tx.needs_wakeup() {
-                return Ok(());
-            }
+        // The kernel sends nothing that it could not report in the completion ring.
+        self.queue.reclaim(self.place, &mut self.free);
+        let mut left = u32::MAX;
+        while self.ends.tx.needs_wakeup() {
             self.levels.wakeups += 1;
             if let Err(errno) = send(&self.ends.socket, &[], SendFlags::DONTWAIT) {
                 settled(errno)?;
-                if errno != Errno::AGAIN {
-                    return Ok(());
-                }
             }
-            if self.ends.tx.untaken() == 0 {
-                return Ok(());
+            // As long as each wake-up moves some: the rest has to wait for the interface.
+            let untaken = self.ends.tx.untaken();
+            if untaken == 0 || untaken >= left {
+                break;
             }
+            left = untaken;
         }
         Ok(())
     }
