@@ -39,13 +39,9 @@ impl Moqt {
         // The worker answers QUIC's packets while the test does something else.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let pinned = std::fs::read(stack.data.join("tls/cert.pem")).expect("the stack's certificate");
-        let port = stack.ports.quic;
-        let url = PlaybackUrl {
-            host: "127.0.0.1".to_owned(),
-            port,
-            authority: format!("127.0.0.1:{port}"),
-            path: path.to_owned(),
-        };
+        let (host, port) = (stack.host.to_string(), stack.ports.quic);
+        let authority = format!("{host}:{port}");
+        let url = PlaybackUrl { host, port, authority, path: path.to_owned() };
         let (client, session) = runtime.block_on(async {
             let client = Client::new(&Trust::PinnedCertPem(pinned)).expect("a certificate");
             let session = Session::connect(&client, &url, ClientConfig::default()).await;

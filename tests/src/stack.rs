@@ -123,6 +123,8 @@ pub struct Stack {
     pub ports: Ports,
     /// `streams up`.
     pub up: Owned,
+    /// The address that its ports are bound to.
+    pub host: IpAddr,
     namespace: Namespace,
     config: PathBuf,
     printed: Arc<Mutex<String>>,
@@ -154,7 +156,8 @@ impl Stack {
         std::fs::write(&config, text).expect("a configuration");
         let namespace = options.namespace.clone();
         let (up, printed) = launch(&namespace, &data, &config);
-        let mut stack = Self { data, ports, up, namespace, config, printed };
+        let host = options.host;
+        let mut stack = Self { data, ports, up, host, namespace, config, printed };
         stack.wait_ready();
         stack
     }

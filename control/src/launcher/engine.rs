@@ -26,6 +26,9 @@ const STOP_SHOWS: Duration = Duration::from_millis(250);
 /// The longest wait for an engine that is ending by itself, which takes half a second on a machine with time.
 const ENDING_MAX: Duration = Duration::from_secs(10);
 
+/// Begins the line in which an engine says why it ends.
+const SAYS_WHY: &str = "streams-engine: ";
+
 /// The engine's process.
 pub struct Engine {
     process: Watched,
@@ -103,7 +106,10 @@ impl Engine {
     pub async fn restart(&mut self, launch: &Launch<'_>, status: &str) -> Result<(), Error> {
         let wait = if self.started_at.elapsed() >= LIVED { Duration::ZERO } else { self.backoff };
         self.backoff = if wait.is_zero() { BACKOFF_MIN } else { (self.backoff * 2).min(BACKOFF_MAX) };
-        launch.output.note(&format!("the engine stopped ({status}); starting it again"));
+        // A killed engine said nothing of its end: the last line is of its life then.
+        let said = streams_logs::last_line(&self.log).filter(|line| line.starts_with(SAYS_WHY));
+        let why = said.map(|line| format!(": {line}")).unwrap_or_default();
+        launch.output.note(&format!("the engine stopped ({status}){why}; starting it again"));
         tokio::time::sleep(wait).await;
         self.process = spawn(launch)?;
         self.attached = false;

@@ -23,8 +23,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_error;
 use rustix::net::xdp::{XdpDesc, XdpDescOptions};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use streams_xdp_prog::{Metadata, XdpProgram};
@@ -281,10 +281,8 @@ impl PacketBackend for XdpBackend {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        let mut socket = [PollFd::new(&self.ends.socket, PollFlags::IN)];
-        let _ = poll(&mut socket, Some(&rustix::event::Timespec::default()));
-        let [socket] = socket;
-        if socket.revents().contains(PollFlags::ERR) {
+        // Set when the interface is unregistered, and by nothing else; poll does not show it.
+        if socket_error(&self.ends.socket)?.is_err() {
             return Err(io::Error::other("the interface is gone"));
         }
         // What was left in the ring when the kernel had no room for it.
