@@ -8,6 +8,11 @@ use streams_control::process::{ControlArgs, run};
 
 fn main() -> ExitCode {
     let args = ControlArgs::parse();
+    // Before there is a second thread, for rights are those of a thread. Control only attaches: it needs none.
+    if let Err(error) = streams_privileges::drop_capabilities() {
+        say(&error.to_string());
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

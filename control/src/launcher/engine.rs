@@ -103,13 +103,24 @@ impl Engine {
     pub async fn restart(&mut self, launch: &Launch<'_>, status: &str) -> Result<(), Error> {
         let wait = if self.started_at.elapsed() >= LIVED { Duration::ZERO } else { self.backoff };
         self.backoff = if wait.is_zero() { BACKOFF_MIN } else { (self.backoff * 2).min(BACKOFF_MAX) };
-        launch.output.note(&format!("the engine stopped ({status}); starting it again"));
+        launch.output.note(&format!("the engine stopped ({}); starting it again", explained(status)));
         tokio::time::sleep(wait).await;
         self.process = spawn(launch)?;
         self.attached = false;
         self.started_at = Instant::now();
         Ok(())
     }
+}
+
+/// Says what the end by its filter of system calls means, which leaves nothing in the engine's own log.
+fn explained(status: &str) -> String {
+    if status.contains("SIGSYS") {
+        return format!(
+            "{status}: it made a system call that is not on its list, which is a defect or an attack; the kernel's log names \
+             the call, and `[engine] seccomp = \"log\"` lets it go on"
+        );
+    }
+    status.to_owned()
 }
 
 /// The engine leaves the launcher's session (see `detached`), and writes to its own log.
