@@ -44,6 +44,10 @@ fn may_enter(found: &fs::Metadata, uid: u32, gid: u32) -> bool {
 pub(crate) fn share(data: &Path, run_dir: &Path, uid: Uid, gid: Gid) -> Result<(), PrivilegesError> {
     let found = fs::metadata(data).map_err(|source| PrivilegesError::file("look at", data, source))?;
     if !may_enter(&found, uid.as_raw(), gid.as_raw()) {
+        // A database of earlier days relied on a folder that nobody could enter.
+        for name in ["streams.db", "streams.db-wal", "streams.db-shm"] {
+            keep_to_owner(&data.join(name))?;
+        }
         to_group(data, gid, 0o010)?;
     }
     let tls = data.join("tls");
@@ -79,6 +83,13 @@ fn to_group(path: &Path, gid: Gid, add: u32) -> Result<(), PrivilegesError> {
         fchmod(&file, Mode::from_raw_mode(mode | add)).map_err(failed)?;
     }
     Ok(())
+}
+
+fn keep_to_owner(path: &Path) -> Result<(), PrivilegesError> {
+    let failed = |errno: Errno| PrivilegesError::file("close", path, errno);
+    let Some(file) = open(CWD, path).map_err(failed)? else { return Ok(()) };
+    let mode = fstat(&file).map_err(failed)?.st_mode & 0o700;
+    fchmod(&file, Mode::from_raw_mode(mode)).map_err(failed)
 }
 
 /// Makes a folder and the files in it the user's own.

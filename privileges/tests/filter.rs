@@ -79,6 +79,8 @@ fn write_outside(user: &str) -> ! {
         std::fs::write(&path, "secret").expect("written");
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("closed");
     }
+    std::fs::write(data.join("streams.db"), "as an earlier version left it").expect("written");
+    std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("closed");
     let account = Account::choose(user, &data).expect("the user exists");
     account.share(&data, &run_dir).expect("shared");
     account.enter().expect("entered");
@@ -93,6 +95,7 @@ fn write_outside(user: &str) -> ! {
         write(&run_dir.join("new")),
         read("secret.key"),
         read("engine/keys"),
+        read("streams.db"),
     ];
     let _ = writeln!(std::io::stderr(), "{fine:?} {not:?}");
     let kept = fine.iter().all(Result::is_ok) && not.iter().all(Result::is_err);

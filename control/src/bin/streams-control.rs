@@ -13,6 +13,8 @@ fn main() -> ExitCode {
         say(&error.to_string());
         return ExitCode::FAILURE;
     }
+    // An engine that is another user may enter the data directory: what is not meant for it is closed by its own mode.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
