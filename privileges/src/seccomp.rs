@@ -86,7 +86,14 @@ const FILES: &[c_long] = &[
     libc::SYS_fcntl,
 ];
 
-const MEMORY: &[c_long] = &[libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_brk];
+const MEMORY: &[c_long] = &[
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    // Sorting a large array asks how much memory there is.
+    libc::SYS_sysinfo,
+];
 
 const THREADS: &[c_long] = &[
     // Answered with ENOSYS by a filter of its own: see `no_clone3`.
