@@ -32,10 +32,12 @@ pub(crate) fn closed_above(data: &Path, uid: u32, gid: u32) -> Result<Option<Pat
 }
 
 fn may_enter(found: &fs::Metadata, uid: u32, gid: u32) -> bool {
-    let needed = match () {
-        () if found.uid() == uid => 0o100,
-        () if found.gid() == gid => 0o010,
-        () => 0o001,
+    let needed = if found.uid() == uid {
+        0o100
+    } else if found.gid() == gid {
+        0o010
+    } else {
+        0o001
     };
     found.mode() & needed != 0
 }

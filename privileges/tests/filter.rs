@@ -47,7 +47,7 @@ fn tried() {
         "logged execve" => Err(Command::new("/bin/false").exec().to_string()),
         "load program" => bpf(5),
         "read map" => bpf(1),
-        "new user" => rustix::thread::set_no_new_privs(true).map_err(|errno| errno.to_string()),
+        "change of rights" => rustix::thread::set_no_new_privs(true).map_err(|errno| errno.to_string()),
         other => panic!("{other} is unknown"),
     };
     std::process::exit(if answer.is_ok() { DONE } else { REFUSED });
@@ -120,7 +120,7 @@ fn a_call_that_is_not_on_the_list_ends_the_process() {
         "signal another",
         "executable memory",
         "load program",
-        "new user",
+        "change of rights",
     ];
     for what in calls {
         let output = attempt(what);
