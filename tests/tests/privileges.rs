@@ -72,7 +72,7 @@ fn plays(stack: &Stack, input: &Input, name: &str) {
     let file = stack.data.join(name);
     let played = stack.play(&stack.urls(&input.id).moqt, &file, "3s");
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
-    played_well(&file, 3.0, true, None);
+    played_well(&file, 3.0, true, Some(2));
 }
 
 #[test]
