@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use crate::value::{Io, LogFormat, Poll, Profile, Value};
+use crate::value::{Io, LogFormat, Poll, Profile, Seccomp, Value};
 
 /// A section's name and what it is about.
 #[derive(Debug, Clone, Copy)]
@@ -151,6 +151,12 @@ declare! {
         retry_half_open_min: usize = 250, 0..=100000;
         /// A drain waits at most so long for sessions to leave.
         drain_timeout_ms: u64 = 2000, 0..=600000;
+        /// An engine that is started as root becomes this user once it is set up. Empty: "streams" where there is such a user
+        /// who can enter the data directory, else it stays root. It has no capabilities either way.
+        user: String = String::new();
+        /// A running engine may make the system calls that it needs and no others: "kill" ends it at one, "log" has the kernel
+        /// note them, "off" allows all. deploy/ sets "kill".
+        seccomp: Seccomp = Seccomp::Log;
     }
 
     /// The relay of each shard.

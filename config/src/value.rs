@@ -166,6 +166,17 @@ choice! {
         Json = "json",
     }
 }
+choice! {
+    /// What becomes of an engine that makes a system call which a running engine has no need of.
+    Seccomp {
+        /// The kernel ends it (SIGSYS), and it is started again.
+        Kill = "kill",
+        /// The kernel writes the call to its log (dmesg, audit) and allows it.
+        Log = "log",
+        /// There is no filter.
+        Off = "off",
+    }
+}
 
 /// How packets reach the engine and leave it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The data directory: where each file of it lies, its lock, and how its secrets are written.
 //!
 //! ```text
-//! DIR/                    0700
+//! DIR/                    0700  (0710 once an engine has become another user)
 //!   streams.db            the database
 //!   secret.key            0600  seals what the database must keep readable
 //!   credentials.toml      0600  api, api_key
@@ -114,10 +114,11 @@ impl DataDir {
 }
 
 /// Takes others' access away from a directory that was there before. A place that all share, such as `/tmp` (its sticky bit
-/// says so), stays open; what is secret in it has mode 0600 anyway.
+/// says so), stays open; what is secret in it has mode 0600 anyway. One that its group may enter and not read stays so too: an
+/// engine that gave up root has had it opened for itself.
 fn keep_to_owner(root: &Path) -> std::io::Result<()> {
     let mode = fs::metadata(root)?.permissions().mode();
-    if mode & 0o077 == 0 || mode & 0o1000 != 0 {
+    if mode & 0o067 == 0 || mode & 0o1000 != 0 {
         return Ok(());
     }
     fs::set_permissions(root, fs::Permissions::from_mode(mode & 0o700))
@@ -131,12 +132,21 @@ pub struct DirLock {
 
 /// Writes a file in one step (a reader sees the old one or the new one, whole), with mode 0600.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
+    write_with_mode(path, content, 0o600)
+}
+
+/// The same with mode 0640: the folder's group, which the engine is in when it is another user, reads it.
+pub fn write_for_group(path: &Path, content: &[u8]) -> Result<(), Error> {
+    write_with_mode(path, content, 0o640)
+}
+
+fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
     let fresh = path.with_extension(format!("new.{}", std::process::id()));
     let written = OpenOptions::new()
         .create(true)
         .truncate(true)
         .write(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&fresh)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&fresh, path));
@@ -163,7 +173,7 @@ mod tests {
     #[test]
     fn a_directory_that_was_open_to_others_is_closed_unless_all_share_it() {
         let scratch = Scratch::new();
-        for (before, after) in [(0o755, 0o700), (0o750, 0o700), (0o700, 0o700), (0o1777, 0o1777)] {
+        for (before, after) in [(0o755, 0o700), (0o750, 0o700), (0o700, 0o700), (0o710, 0o710), (0o1777, 0o1777)] {
             fs::set_permissions(scratch.path(), fs::Permissions::from_mode(before)).unwrap();
             DataDir::create(scratch.path()).unwrap();
             assert_eq!(fs::metadata(scratch.path()).unwrap().permissions().mode() & 0o7777, after, "{before:o}");

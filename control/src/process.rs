@@ -79,10 +79,13 @@ pub async fn run(args: ControlArgs) -> Result<(), Error> {
 pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Result<Arc<App>, Error> {
     let endpoints = Endpoints::new(&config);
     let certificates = Certificates::new(dir.tls(), &config.server.host.to_string());
-    match config.server.profile {
-        Profile::Dev => drop(certificates.look_after(clock::unix_ms())?),
-        Profile::Production => certificates.require()?,
-    }
+    let replaced = match config.server.profile {
+        Profile::Dev => certificates.look_after(clock::unix_ms())?,
+        Profile::Production => {
+            certificates.require()?;
+            false
+        }
+    };
     let vault = Vault::open(&dir.secret_key())?;
     let store = Arc::new(SqliteStore::open(&dir.database()).await?);
     provision::first_start(dir, store.as_ref(), &endpoints).await?;
@@ -90,6 +93,10 @@ pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Re
     let (inputs, tunables) = (store.all_live_inputs().await?, store.tunables().await?);
     let contents = Contents { inputs, signing_keys, tunables };
     let program = Arc::new(Program::open(&dir.run_dir(), config.shards(), &contents)?);
+    if replaced {
+        // An engine that ran on while there was no control serves the one before.
+        program.send(&Command::ReloadCertificate)?;
+    }
     Ok(Arc::new(App {
         store,
         metrics: Metrics::new(program.clone()),

@@ -25,7 +25,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::datadir::write_private;
+use crate::datadir::{write_for_group, write_private};
 use crate::{Error, ids};
 
 /// Life of a certificate made here.
@@ -151,8 +151,8 @@ impl Certificates {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.self_signed(&key)?;
-        write_private(&folder.join("key.pem"), key.serialize_pem().as_bytes())?;
-        write_private(&folder.join("cert.pem"), certificate.pem().as_bytes())?;
+        write_for_group(&folder.join("key.pem"), key.serialize_pem().as_bytes())?;
+        write_for_group(&folder.join("cert.pem"), certificate.pem().as_bytes())?;
         let note = serde_json::json!(Issued { not_after_ms, hosts: self.hosts.clone() });
         write_private(&folder.join("issued.json"), note.to_string().as_bytes())
     }

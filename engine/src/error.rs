@@ -68,6 +68,9 @@ pub enum EngineError {
     /// AF_XDP was asked for and cannot be had.
     #[error("--io xdp: {0}")]
     Xdp(#[from] crate::backend::XdpSetupError),
+    /// Rights that were needed for the start could not be given up.
+    #[error("{0}")]
+    Privileges(#[from] streams_privileges::PrivilegesError),
     /// The thread of a shard.
     #[error("shard {shard}: {detail}")]
     Host {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use streams_config::{Config, Io};
+use streams_config::{Config, Io, Seccomp};
 use streams_ingest::RtmpLimits;
+use streams_privileges::Account;
 use streams_relay_core::relay::RelayConfig;
 use streams_rings::schema::{self, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
@@ -55,11 +56,13 @@ pub struct Stopper {
     mailboxes: Vec<Arc<Mailbox>>,
 }
 
-/// Makes the workspace, reserves the ports and starts one thread a shard.
+/// Makes the workspace, reserves the ports, gives up every right of this process and starts one thread a shard. The process
+/// must have no other thread yet: rights are those of a thread.
 pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let config = &settings.config;
     let shards = config.shards();
     check_shards(shards)?;
+    let account = Account::choose(&config.engine.user, &settings.data)?;
     let quic = SocketAddr::new(config.server.host, config.ports.quic);
     let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
     let ports = [reserve_udp(quic)?, reserve_tcp(rtmp)?];
@@ -83,8 +86,10 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let steering = steering(quic, shards, &ids)?;
     let reuseport = steer_sockets(&sockets, &steering);
     let mut ends = xdp_ends(&config.engine.io, quic, &steering)?.into_iter();
+    let listeners = (0..shards).map(|_| shard_listener(rtmp)).collect::<Result<Vec<_>, _>>()?;
+    give_up_rights(&account, config.engine.seccomp, &settings.data, &run_dir)?;
     let mut threads = Vec::with_capacity(shards);
-    for (shard, (socket, sizes)) in sockets.into_iter().zip(sizes).enumerate() {
+    for (shard, ((socket, listener), sizes)) in sockets.into_iter().zip(listeners).zip(sizes).enumerate() {
         let end = ends.next();
         let share = || -> std::io::Result<Vec<OwnedFd>> {
             let mut packets = vec![socket.try_clone()?.into()];
@@ -98,7 +103,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         })?;
         let host = HostSettings {
             rtmp: rtmp_settings(config),
-            listener: shard_listener(rtmp)?,
+            listener,
             packets,
             mailbox: mailboxes
                 .get(shard)
@@ -155,6 +160,24 @@ pub fn run_dir(data: &Path) -> Result<PathBuf, EngineError> {
     use std::os::unix::ffi::OsStrExt;
     let canonical = data.canonicalize().map_err(|source| EngineError::file("find", data, source))?;
     Ok(schema::run_dir(&crate::shard::sha256_hex(canonical.as_os_str().as_bytes())))
+}
+
+/// From here on a defect that an outsider finds gets no further than the process.
+fn give_up_rights(account: &Account, seccomp: Seccomp, data: &Path, run_dir: &Path) -> Result<(), EngineError> {
+    account.share(data, run_dir)?;
+    account.enter()?;
+    let tls = tls_files(data);
+    account.check_readable(&tls.certificate)?;
+    account.check_readable(&tls.key)?;
+    match account.stay() {
+        Some(why) => info!(seccomp = %seccomp, "the engine goes on as root without capabilities: {why}"),
+        None => info!(user = account.name(), seccomp = %seccomp, "the engine has given up its rights"),
+    }
+    Ok(streams_privileges::seccomp::confine(seccomp)?)
+}
+
+fn tls_files(data: &Path) -> TlsFiles {
+    TlsFiles { certificate: data.join("tls").join("cert.pem"), key: data.join("tls").join("key.pem") }
 }
 
 fn make_backend(socket: socket2::Socket, end: Option<XdpEnd>) -> std::io::Result<Box<dyn PacketBackend>> {
@@ -267,7 +290,7 @@ impl PartsMaker {
             address: format!("shard {shard}"),
             source,
         })?;
-        let tls = TlsFiles { certificate: data.join("tls").join("cert.pem"), key: data.join("tls").join("key.pem") };
+        let tls = tls_files(&data);
         let limits = EndpointLimits {
             connections_max: config.engine.connections_max,
             half_open_max: config.engine.handshakes_max,

@@ -34,8 +34,25 @@ impl LogFile {
         }
         let mut aside = self.path.clone().into_os_string();
         aside.push(".1");
-        std::fs::rename(&self.path, aside)?;
-        (self.file, self.len) = append_with_len(&self.path)?;
+        match std::fs::rename(&self.path, aside) {
+            Ok(()) => (self.file, self.len) = append_with_len(&self.path)?,
+            // The folder is another user's: the process has given up the rights that it was started with.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.keep_newer_half()?,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Drops the older half, for a log that cannot be put aside.
+    fn keep_newer_half(&mut self) -> io::Result<()> {
+        self.file.seek(SeekFrom::End(-(LOG_LEN_MAX as i64 / 2)))?;
+        let mut newer = Vec::new();
+        self.file.read_to_end(&mut newer)?;
+        let whole_line = newer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let newer = newer.get(whole_line..).unwrap_or_default();
+        self.file.set_len(0)?;
+        self.file.write_all(newer)?;
+        self.len = newer.len() as u64;
         Ok(())
     }
 }
@@ -59,7 +76,7 @@ pub fn append(path: &Path) -> Result<File, LogError> {
 }
 
 fn append_with_len(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
     let len = file.metadata()?.len();
     Ok((file, len))
 }
@@ -117,6 +134,26 @@ mod tests {
             assert!(len(&path) <= LOG_LEN_MAX + block.len() as u64);
         }
         assert_eq!(std::fs::read_dir(&scratch.0).unwrap().count(), 2, "the log and the one before");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_put_aside_keeps_its_newer_half() {
+        let scratch = Scratch::new("half");
+        let mut log = LogFile::open(&scratch.path()).unwrap();
+        for line in 0..2_000 {
+            writeln!(log, "{line:01000}").unwrap();
+        }
+        log.len = LOG_LEN_MAX;
+        for _ in 0..20 {
+            log.file.write_all(&vec![b'x'; 1 << 20]).unwrap();
+        }
+        writeln!(log.file, "\nthe newest").unwrap();
+        log.keep_newer_half().unwrap();
+        let len = std::fs::metadata(scratch.path()).unwrap().len();
+        assert!(len == log.len && len <= LOG_LEN_MAX / 2, "{len}");
+        log.write_all(b"and on\n").unwrap();
+        let text = std::fs::read_to_string(scratch.path()).unwrap();
+        assert!(text.ends_with("the newest\nand on\n"), "{}", &text[text.len() - 40..]);
     }
 
     #[test]

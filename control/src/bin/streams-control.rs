@@ -8,6 +8,13 @@ use streams_control::process::{ControlArgs, run};
 
 fn main() -> ExitCode {
     let args = ControlArgs::parse();
+    // Before there is a second thread, for rights are those of a thread. Control only attaches: it needs none.
+    if let Err(error) = streams_privileges::drop_capabilities() {
+        say(&error.to_string());
+        return ExitCode::FAILURE;
+    }
+    // An engine that is another user may enter the data directory: what is not meant for it is closed by its own mode.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

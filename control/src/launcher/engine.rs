@@ -109,13 +109,24 @@ impl Engine {
         // A killed engine said nothing of its end: the last line is of its life then.
         let said = streams_logs::last_line(&self.log).filter(|line| line.starts_with(SAYS_WHY));
         let why = said.map(|line| format!(": {line}")).unwrap_or_default();
-        launch.output.note(&format!("the engine stopped ({status}){why}; starting it again"));
+        launch.output.note(&format!("the engine stopped ({}){why}; starting it again", explained(status)));
         tokio::time::sleep(wait).await;
         self.process = spawn(launch)?;
         self.attached = false;
         self.started_at = Instant::now();
         Ok(())
     }
+}
+
+/// Says what the end by its filter of system calls means, which leaves nothing in the engine's own log.
+fn explained(status: &str) -> String {
+    if status.contains("SIGSYS") {
+        return format!(
+            "{status}: it made a system call that is not on its list, which is a defect or an attack; the kernel's log names \
+             the call, and `[engine] seccomp = \"log\"` lets it go on"
+        );
+    }
+    status.to_owned()
 }
 
 /// The engine leaves the launcher's session (see `detached`), and writes to its own log.

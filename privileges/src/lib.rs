@@ -1,0 +1,19 @@
+//! Giving rights up for good.
+//!
+//! ```text
+//! engine:   set-up with rights ──▶ Account::share ──▶ Account::enter ──▶ seccomp::confine ──▶ threads start
+//!           (sockets, programs)    files it needs     user, no caps      system calls
+//! control:  drop_capabilities ──▶ everything else
+//! ```
+//!
+//! What is given up here belongs to a thread, and threads inherit it: call these while the process has one thread.
+
+mod account;
+mod capabilities;
+mod error;
+mod folders;
+pub mod seccomp;
+
+pub use account::{Account, Stay};
+pub use capabilities::drop_capabilities;
+pub use error::PrivilegesError;
