@@ -70,6 +70,9 @@ pub enum BenchError {
     /// A stream URL that is not one.
     #[error("{0} is no RTMP URL with host and application")]
     RtmpUrl(String),
+    /// A relay's URL that is not one.
+    #[error("{0} is no relay's URL; expected moqt://HOST:PORT[/PATH]")]
+    RelayUrl(String),
     /// The RTMP connection broke.
     #[error("the RTMP connection broke: {0}")]
     RtmpSocket(#[source] io::Error),

@@ -4,6 +4,7 @@
 //!   latency   publisher (here) -- RTMP --> engine -- MoQT --> viewers (here) on another shard     ms a frame
 //!   viewers   ffmpeg ----------- RTMP --> engine -- MoQT --> hundreds of viewers (here)           KiB and CPU a viewer
 //!   idle                                  engine                                                 CPU a shard
+//!   relay-load  publisher (here) - MoQT -> any relay - MoQT --> viewers (here)                   CPU a viewer, ms an object
 //! ```
 //!
 //! Every measurement checks that it measured what it says; when it did not, the program ends with 1.
@@ -17,6 +18,7 @@ mod latency;
 mod machine;
 mod process;
 mod publisher;
+mod relay_load;
 mod report;
 mod stack;
 mod viewers;
@@ -48,6 +50,7 @@ enum Bench {
     Latency(latency::LatencyArgs),
     Viewers(viewers::ViewersArgs),
     Idle(idle::IdleArgs),
+    RelayLoad(relay_load::RelayLoadArgs),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +74,7 @@ fn measure(bench: &Bench) -> Result<Report, BenchError> {
                 Bench::Latency(args) => latency::run(args).await,
                 Bench::Viewers(args) => viewers::run(args).await,
                 Bench::Idle(args) => idle::run(args).await,
+                Bench::RelayLoad(args) => relay_load::run(args).await,
             }
         };
         // Whatever was started is ended when the measurement is dropped.

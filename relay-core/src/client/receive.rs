@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::DecodeError;
 use crate::relay::{Dir, StreamId};
 use crate::wire::{
-    ControlMessage, ControlReader, FetchItem, FetchReader, MissingRange, ObjectStatus, RequestOk, SessionError,
-    StreamKind, SubgroupHeader, SubgroupId, SubgroupItem, SubgroupObject, SubgroupReader,
+    ControlMessage, ControlReader, FetchItem, FetchReader, MissingRange, ObjectStatus, RequestErrorCode, RequestOk,
+    SessionError, StreamKind, SubgroupHeader, SubgroupId, SubgroupItem, SubgroupObject, SubgroupReader,
 };
 
 use super::order::StreamEnd;
@@ -230,6 +230,17 @@ impl Client {
                 let order = self.new_order();
                 let (track, largest) = (message.track, message.parameters.largest_object);
                 (Kind::Subscription(order), ClientEvent::TrackOffered { request: id, track, largest }, true)
+            }
+            // A relay that discovers everybody's namespaces asks for ours too. The session does not need the answer.
+            ControlMessage::SubscribeNamespace(_)
+            | ControlMessage::SubscribeTracks(_)
+            | ControlMessage::TrackStatus(_) => {
+                let mut request = Request::new(Kind::Unserved);
+                request.stream = Some(stream);
+                self.requests.insert(id, request);
+                self.by_stream.insert(stream, id);
+                self.reject(id, RequestErrorCode::NotSupported, "this client has nothing of the kind");
+                return Ok(id);
             }
             other => return Err(Fatal::violation(format!("{} from a relay", other.message_type().name()))),
         };

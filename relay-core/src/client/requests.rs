@@ -113,6 +113,8 @@ pub(super) enum Kind {
     FetchServed,
     /// The relay's PUBLISH_NAMESPACE.
     Offer,
+    /// A request of the relay that a client refuses.
+    Unserved,
 }
 
 impl Request {
