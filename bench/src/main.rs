@@ -4,12 +4,15 @@
 //!   latency   publisher (here) -- RTMP --> engine -- MoQT --> viewers (here) on another shard     ms a frame
 //!   viewers   ffmpeg ----------- RTMP --> engine -- MoQT --> hundreds of viewers (here)           KiB and CPU a viewer
 //!   idle                                  engine                                                 CPU a shard
+//!   fanout    one track (here) ---------> one shard (here) --> viewers (here), packets in memory    ns a packet
 //! ```
 //!
 //! Every measurement checks that it measured what it says; when it did not, the program ends with 1.
 
+mod allocations;
 mod engine;
 mod error;
+mod fanout;
 mod film;
 mod fmp4;
 mod idle;
@@ -48,6 +51,7 @@ enum Bench {
     Latency(latency::LatencyArgs),
     Viewers(viewers::ViewersArgs),
     Idle(idle::IdleArgs),
+    Fanout(fanout::FanoutArgs),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +75,7 @@ fn measure(bench: &Bench) -> Result<Report, BenchError> {
                 Bench::Latency(args) => latency::run(args).await,
                 Bench::Viewers(args) => viewers::run(args).await,
                 Bench::Idle(args) => idle::run(args).await,
+                Bench::Fanout(args) => fanout::run(args).await,
             }
         };
         // Whatever was started is ended when the measurement is dropped.

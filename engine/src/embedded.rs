@@ -20,7 +20,8 @@ use crate::keys::EngineKeys;
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointStats, RetryTokens, TlsFiles};
 use crate::shard::{
-    Announced, ControlSide, GroupStore, InputContext, Inputs, Links, Mailbox, RxLink, Shard, ShardParts, Tosses, untuned,
+    Announced, ControlSide, GroupStore, InputContext, Inputs, Links, Mailbox, RxLink, Shard, ShardParts, Tosses,
+    untuned,
 };
 use crate::start::{endpoint_limits, relay_config};
 
