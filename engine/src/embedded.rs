@@ -122,3 +122,76 @@ fn workspaces(run_dir: &Path, sizes: ShardsSizes) -> Result<Workspace, EngineErr
     schema::shards_workspace(1, sizes).create(&path)?;
     Ok(Workspace::join(&path, Access::ReadWrite)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use quiche::{ConnectionId, RecvInfo};
+
+    use super::*;
+    use crate::quic::server_config;
+
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn settings(name: &str) -> (EmbeddedSettings, Folder) {
+        let data = std::env::temp_dir().join(format!("streams-embedded-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&data).unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let tls = TlsFiles { certificate: data.join("cert.pem"), key: data.join("key.pem") };
+        std::fs::write(&tls.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
+        let local = SocketAddr::from(([192, 0, 2, 1], 4433));
+        (EmbeddedSettings { data: data.clone(), tls, local, frames: 2, connections_max: 8 }, Folder(data))
+    }
+
+    #[test]
+    fn a_client_shakes_hands_with_an_embedded_shard_over_memory() {
+        let (settings, _folder) = settings("handshake");
+        let mut shard = EmbeddedShard::new(&settings, Instant::now()).unwrap();
+        let here = SocketAddr::from(([192, 0, 2, 2], 5000));
+        let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).unwrap();
+        config.set_application_protos(&[b"moqt-18"]).unwrap();
+        config.verify_peer(false);
+        config.set_initial_max_data(1 << 20);
+        config.set_initial_max_stream_data_uni(1 << 20);
+        config.set_initial_max_streams_uni(8);
+        let mut client =
+            quiche::connect(None, &ConnectionId::from_ref(&[5; 8]), here, settings.local, &mut config).unwrap();
+        let (deadline, mut buffer) = (Instant::now() + Duration::from_secs(60), [0; 1500]);
+        // The relay's SETUP is the first stream of an open session.
+        while client.readable().next().is_none() {
+            assert!(Instant::now() < deadline, "no session: {:?}", shard.quic_stats());
+            while let Ok((len, _)) = client.send(&mut buffer) {
+                shard.wire().push(here, &buffer[..len]);
+            }
+            assert_ne!(shard.turn(Instant::now()), Turn::Stopped);
+            while let Some(train) = shard.wire().take() {
+                assert_eq!(train.to, here);
+                for packet in train.packets() {
+                    let _ = client.recv(&mut packet.to_vec(), RecvInfo { from: settings.local, to: here });
+                }
+                shard.wire().give(train);
+            }
+        }
+        assert!(client.is_established());
+        let stats = shard.quic_stats();
+        assert_eq!((stats.accepted, stats.retries, stats.junk), (1, 0, 0));
+        assert!(stats.packets_out > 0);
+    }
+
+    #[test]
+    fn tls_files_that_are_not_there_are_named() {
+        let (mut settings, _folder) = settings("no-tls");
+        settings.tls.key = settings.data.join("missing.pem");
+        let problem = EmbeddedShard::new(&settings, Instant::now()).map(drop).unwrap_err().to_string();
+        assert!(problem.contains("missing.pem"), "{problem}");
+        assert!(server_config(&settings.tls, 30_000).is_err());
+    }
+}

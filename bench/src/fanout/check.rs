@@ -184,6 +184,7 @@ impl Check {
     }
 
     fn settle_reference(&mut self, stream: u64, reference: &mut Reference) {
+        let before = reference.wanted.len();
         if reference.header.is_none()
             && let Ok((header, _)) = SubgroupHeader::decode(Draft::D18, &reference.bytes)
         {
@@ -191,7 +192,6 @@ impl Check {
             reference.header = Some(header);
         }
         let Some(header) = reference.header else { return self.fault(format!("stream {stream} has no header")) };
-        let before = reference.wanted.len();
         let objects = self.published.get(&header.group).map(Vec::as_slice).unwrap_or_default();
         for object in objects.iter().skip(reference.objects) {
             object.framed(header.properties, &mut reference.wanted);

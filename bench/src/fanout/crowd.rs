@@ -8,7 +8,6 @@ use super::receiver::{Depth, Established, Receiver};
 use crate::error::BenchError;
 
 /// The viewers, and what they got.
-#[derive(Debug)]
 pub struct Crowd {
     receivers: Vec<Receiver>,
     /// Those that got something since the last acknowledgements, in order.

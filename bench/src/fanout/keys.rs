@@ -15,7 +15,6 @@ const HEADER_LEN_MAX: usize = 64;
 const TAG_LEN: usize = 16;
 
 /// Key, IV and header protection key of one direction.
-#[derive(Debug)]
 pub struct Keys {
     packet: LessSafeKey,
     iv: [u8; 12],
@@ -49,7 +48,7 @@ fn expand<const LEN: usize>(secret: &hkdf::Prk, label: &str) -> Option<[u8; LEN]
     info.extend_from_slice(label.as_bytes());
     info.push(0);
     let mut out = [0; LEN];
-    secret.expand(&[&info], OutputLen(LEN)).ok()?.fill(&mut out).ok()?;
+    secret.expand(&[info.as_slice()], OutputLen(LEN)).ok()?.fill(&mut out).ok()?;
     Some(out)
 }
 

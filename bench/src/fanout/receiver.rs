@@ -15,7 +15,6 @@ const FIRST_NUMBER: u64 = 1 << 20;
 const KEY_PHASE: u8 = 0x04;
 
 /// What the handshake left: keys of both directions and the ids.
-#[derive(Debug)]
 pub struct Established {
     /// Where the viewer is.
     pub address: SocketAddr,
@@ -39,7 +38,6 @@ pub enum Depth {
 }
 
 /// One viewer.
-#[derive(Debug)]
 pub struct Receiver {
     established: Established,
     /// Its place among all: spreads the samples.
