@@ -14,7 +14,7 @@ mod xdp;
 use std::io;
 use std::net::SocketAddr;
 
-pub use sink::{SinkBackend, SinkTrain, SinkWire, sink};
+pub use sink::{SinkTrain, SinkWire, sink};
 pub use udp::{UdpBackend, bind_shard_socket};
 pub use xdp::{RingSizes, XdpEnd, XdpSetup, XdpSetupError, XdpWish, set_up};
 
