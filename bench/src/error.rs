@@ -87,6 +87,15 @@ pub enum BenchError {
         /// In words.
         description: String,
     },
+    /// QUIC in memory.
+    #[error("QUIC: {0}")]
+    Quic(#[from] quiche::Error),
+    /// The embedded engine.
+    #[error("engine: {0}")]
+    Engine(#[from] streams_engine::EngineError),
+    /// A certificate could not be made.
+    #[error("no certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
     /// A viewer failed.
     #[error("viewer: {0}")]
     Viewer(#[from] PlayError),

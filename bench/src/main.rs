@@ -5,12 +5,15 @@
 //!   viewers   ffmpeg ----------- RTMP --> engine -- MoQT --> hundreds of viewers (here)           KiB and CPU a viewer
 //!   idle                                  engine                                                 CPU a shard
 //!   relay-load  publisher (here) - MoQT -> any relay - MoQT --> viewers (here)                   CPU a viewer, ms an object
+//!   fanout    one track (here) ---------> one shard (here) --> viewers (here), packets in memory    ns a packet
 //! ```
 //!
 //! Every measurement checks that it measured what it says; when it did not, the program ends with 1.
 
+mod allocations;
 mod engine;
 mod error;
+mod fanout;
 mod film;
 mod fmp4;
 mod idle;
@@ -51,6 +54,7 @@ enum Bench {
     Viewers(viewers::ViewersArgs),
     Idle(idle::IdleArgs),
     RelayLoad(relay_load::RelayLoadArgs),
+    Fanout(fanout::FanoutArgs),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +79,7 @@ fn measure(bench: &Bench) -> Result<Report, BenchError> {
                 Bench::Viewers(args) => viewers::run(args).await,
                 Bench::Idle(args) => idle::run(args).await,
                 Bench::RelayLoad(args) => relay_load::run(args).await,
+                Bench::Fanout(args) => fanout::run(args).await,
             }
         };
         // Whatever was started is ended when the measurement is dropped.

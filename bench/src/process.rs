@@ -130,6 +130,17 @@ pub fn machine_busy() -> Result<Duration, BenchError> {
     Ok(ticks(busy.filter_map(|(_, value)| value.parse::<u64>().ok()).sum()))
 }
 
+/// Time that the hypervisor gave to others while this machine wanted it, all cores together.
+///
+/// # Errors
+/// [`BenchError::File`] when the kernel does not tell.
+pub fn machine_stolen() -> Result<Duration, BenchError> {
+    let path = PathBuf::from("/proc/stat");
+    let text = fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
+    let stolen = text.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse().ok());
+    Ok(ticks(stolen.unwrap_or_default()))
+}
+
 fn stat(path: &std::path::Path) -> Result<(String, Duration), BenchError> {
     let text = fs::read_to_string(path).map_err(BenchError::file("read", path))?;
     // The name stands in parentheses and may hold any byte, parentheses too.

@@ -120,3 +120,41 @@ impl Times {
         [at(0.50), at(0.95), at(0.99), self.0.max()].map(|us| us as f64 / 1000.0)
     }
 }
+
+/// A distribution of what a packet costs, ns.
+#[derive(Debug)]
+pub struct PacketCosts(Histogram<u64>);
+
+/// What costs more counts as this.
+const COST_NS_MAX: u64 = 1_000_000_000;
+
+impl PacketCosts {
+    /// An empty distribution.
+    ///
+    /// # Errors
+    /// [`BenchError::Histogram`]: the bounds above are none.
+    pub fn new() -> Result<Self, BenchError> {
+        Ok(Self(Histogram::new_with_bounds(1, COST_NS_MAX, DIGITS)?))
+    }
+
+    /// Counts one.
+    pub fn record(&mut self, ns: f64) {
+        self.0.saturating_record((ns as u64).max(1));
+    }
+
+    /// Percentiles for people.
+    pub fn shown(&self) -> String {
+        let [min, p50, p99, max] = self.figures();
+        format!("min {min}  p50 {p50}  p99 {p99}  max {max} ns a packet  ({} objects)", self.0.len())
+    }
+
+    /// The same for `--json`.
+    pub fn json(&self) -> Value {
+        let [min, p50, p99, max] = self.figures();
+        json!({ "samples": self.0.len(), "min_ns": min, "p50_ns": p50, "p99_ns": p99, "max_ns": max })
+    }
+
+    fn figures(&self) -> [u64; 4] {
+        [self.0.min(), self.0.value_at_quantile(0.50), self.0.value_at_quantile(0.99), self.0.max()]
+    }
+}

@@ -17,12 +17,14 @@
 mod address;
 mod backend;
 mod edge;
+pub mod embedded;
 mod error;
 mod host;
 mod keys;
 mod ports;
 pub mod quic;
 mod shard;
+pub mod stages;
 mod start;
 
 pub use error::EngineError;

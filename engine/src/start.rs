@@ -291,14 +291,7 @@ impl PartsMaker {
             source,
         })?;
         let tls = tls_files(&data);
-        let limits = EndpointLimits {
-            connections_max: config.engine.connections_max,
-            half_open_max: config.engine.handshakes_max,
-            retry_half_open_min: config.engine.retry_half_open_min,
-            idle_timeout_ms: config.engine.idle_timeout_ms,
-            setup_timeout: Duration::from_millis(config.relay.request_timeout_ms),
-            ..EndpointLimits::default()
-        };
+        let limits = endpoint_limits(&config);
         let shard_byte = u8::try_from(shard).map_err(|_| EngineError::Setting("more than 255 shards".into()))?;
         let mut control = ControlSide::join(&run_dir, &workspace, shard)?;
         control.skip_old_commands();
@@ -320,7 +313,18 @@ impl PartsMaker {
     }
 }
 
-fn relay_config(config: &Config) -> RelayConfig {
+pub(crate) fn endpoint_limits(config: &Config) -> EndpointLimits {
+    EndpointLimits {
+        connections_max: config.engine.connections_max,
+        half_open_max: config.engine.handshakes_max,
+        retry_half_open_min: config.engine.retry_half_open_min,
+        idle_timeout_ms: config.engine.idle_timeout_ms,
+        setup_timeout: Duration::from_millis(config.relay.request_timeout_ms),
+        ..EndpointLimits::default()
+    }
+}
+
+pub(crate) fn relay_config(config: &Config) -> RelayConfig {
     RelayConfig {
         open: config.relay.open,
         sessions_max: config.engine.connections_max,

@@ -7,12 +7,14 @@
 //! The endpoint writes sealed packets straight into the backend's own transmit frame: that write is the only copy of a
 //! payload on its way out.
 
+mod sink;
 mod udp;
 mod xdp;
 
 use std::io;
 use std::net::SocketAddr;
 
+pub use sink::{SinkTrain, SinkWire, sink};
 pub use udp::{UdpBackend, bind_shard_socket};
 pub use xdp::{RingSizes, XdpEnd, XdpSetup, XdpSetupError, XdpWish, set_up};
 
@@ -56,7 +58,7 @@ pub struct BackendLevels {
     pub huge_pages: bool,
 }
 
-/// One shard's way to the wire: `udp` (kernel sockets) or `xdp` (AF_XDP).
+/// One shard's way to the wire: `udp` (kernel sockets), `xdp` (AF_XDP) or `sink` (memory, for measurements).
 pub trait PacketBackend {
     /// Takes up to one batch of received datagrams, calling `sink` with each and its sender. Returns their number; 0 means
     /// nothing waits.

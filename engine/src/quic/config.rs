@@ -33,7 +33,7 @@ pub struct TlsFiles {
 }
 
 /// Builds a server configuration; called at start and for every certificate reload.
-pub(crate) fn server_config(tls: &TlsFiles, idle_timeout_ms: u64) -> Result<quiche::Config, EngineError> {
+pub fn server_config(tls: &TlsFiles, idle_timeout_ms: u64) -> Result<quiche::Config, EngineError> {
     let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION)?;
     let load = |path: &PathBuf, load: &mut dyn FnMut(&str) -> quiche::Result<()>| {
         let text = path

@@ -14,6 +14,7 @@ use streams_relay_core::relay::{Pumped, SessionId, Transmit};
 
 use crate::EngineError;
 use crate::backend::{PacketBackend, Sent};
+use crate::stages::{Stage, timed};
 
 use super::cid::{CID_LEN, CidScheme};
 use super::config::{TlsFiles, server_config};
@@ -248,7 +249,8 @@ impl Endpoint {
         let Some(Some(connection)) = self.slots.get_mut(index) else { return };
         let established = connection.quic.is_established();
         // An undecryptable packet is no error of the connection; quiche has counted and dropped it.
-        let _ = connection.quic.recv(datagram, RecvInfo { from: arrival.from, to: arrival.to });
+        let info = RecvInfo { from: arrival.from, to: arrival.to };
+        let _ = timed(Stage::Recv, || connection.quic.recv(datagram, info));
         self.received(now, index, established, sink);
     }
 
@@ -329,7 +331,7 @@ impl Endpoint {
         let connection =
             self.slots.get_mut(index)?.as_deref_mut().filter(|connection| connection.session == session)?;
         (connection.blocked, connection.progress) = (false, false);
-        let pumped = pump(&mut Link { connection, now });
+        let pumped = timed(Stage::Pump, || pump(&mut Link { connection, now }));
         connection.blocked |= pumped.more;
         self.queue_flush(index);
         Some(pumped)

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::backend::{PacketBackend, Sent};
+use crate::stages::{Stage, timed};
 
 use super::Quic;
 use super::config::SEND_PAYLOAD_LEN_MAX;
@@ -37,7 +38,7 @@ pub(super) fn flush(quic: &mut Quic, backend: &mut dyn PacketBackend, visit_pack
             }
         }
         let Some(out) = backend.frame().get_mut(train.len..train.len + SEND_PAYLOAD_LEN_MAX) else { break };
-        let (len, info) = match quic.send(out) {
+        let (len, info) = match timed(Stage::Seal, || quic.send(out)) {
             Ok(sent) => sent,
             Err(quiche::Error::Done) => {
                 flushed.blocked = train.send(backend)?;
@@ -105,7 +106,10 @@ impl Train {
     fn send(&mut self, backend: &mut dyn PacketBackend) -> io::Result<bool> {
         let train = std::mem::take(self);
         match train.to {
-            Some(to) if train.len > 0 => Ok(backend.send_train(to, train.len, train.segment_len)? == Sent::Blocked),
+            Some(to) if train.len > 0 => {
+                let sent = timed(Stage::Backend, || backend.send_train(to, train.len, train.segment_len))?;
+                Ok(sent == Sent::Blocked)
+            }
             _ => Ok(false),
         }
     }

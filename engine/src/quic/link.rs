@@ -6,6 +6,7 @@ use bytes::Bytes;
 use streams_relay_core::relay::{StreamId, Transmit, TransmitError};
 
 use super::connection::{Connection, Mode};
+use crate::stages::{Stage, timed};
 
 /// Lends a connection to the relay for one pump.
 pub(super) struct Link<'a> {
@@ -66,7 +67,7 @@ impl Link<'_> {
             self.connection.blocked = true;
             return Ok(0);
         }
-        let sent = send(&mut self.connection.quic);
+        let sent = timed(Stage::Write, || send(&mut self.connection.quic));
         let sent = taken(self.connection, sent)?;
         self.connection.blocked |= sent < len;
         Ok(sent)

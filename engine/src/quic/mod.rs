@@ -19,7 +19,7 @@ mod webtransport;
 #[cfg(test)]
 mod tests;
 
-pub use config::TlsFiles;
+pub use config::{TlsFiles, server_config};
 pub use endpoint::{Endpoint, EndpointLimits, EndpointStats, EndpointTuning, Toss};
 pub use retry::RetryTokens;
 

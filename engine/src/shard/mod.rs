@@ -36,7 +36,7 @@ use tracing::warn;
 use self::house::HOUSEKEEPING_INTERVAL;
 use crate::EngineError;
 use crate::backend::PacketBackend;
-use crate::quic::{Endpoint, SessionSink, TlsFiles};
+use crate::quic::{Endpoint, EndpointStats, SessionSink, TlsFiles};
 
 pub use announced::Announced;
 pub use control::{ControlSide, wait_for_control};
@@ -202,6 +202,11 @@ impl Shard {
     /// Index of this shard.
     pub fn index(&self) -> usize {
         self.parts.shard
+    }
+
+    /// What the QUIC endpoint counted.
+    pub fn quic_stats(&self) -> EndpointStats {
+        self.parts.endpoint.stats()
     }
 
     /// Does what there is to do at `now`.
