@@ -73,7 +73,7 @@ mod tests {
 
     fn reactor() -> io::Result<(Rc<Reactor>, File)> {
         let bell = File::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        Ok((Reactor::new(None, bell.try_clone()?)?, bell))
+        Ok((Reactor::new(Vec::new(), bell.try_clone()?)?, bell))
     }
 
     fn pair(reactor: &Rc<Reactor>) -> io::Result<(Hosted<TcpStream>, TcpStream)> {
