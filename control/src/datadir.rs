@@ -148,7 +148,11 @@ fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> 
         .write(true)
         .mode(mode)
         .open(&fresh)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|mut file| {
+            // The process's umask would take the group's right away again.
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            file.write_all(content).and_then(|()| file.sync_all())
+        })
         .and_then(|()| fs::rename(&fresh, path));
     written.map_err(Error::file("write", path))
 }

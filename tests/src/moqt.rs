@@ -44,7 +44,9 @@ impl Moqt {
         let url = PlaybackUrl { host, port, authority, path: path.to_owned() };
         let (client, session) = runtime.block_on(async {
             let client = Client::new(&Trust::PinnedCertPem(pinned)).expect("a certificate");
-            let session = Session::connect(&client, &url, ClientConfig::default()).await;
+            // What is late is waited for, so that what is missing is missing.
+            let config = ClientConfig { group_wait: PATIENCE, ..ClientConfig::default() };
+            let session = Session::connect(&client, &url, config).await;
             (client, session.expect("the engine answers"))
         });
         Self { session, client, runtime, events: Vec::new() }

@@ -21,7 +21,11 @@ fn keeps_playing(shards: usize) {
     assert!(groups >= 5, "{groups} groups of 2 s");
     let metric = |name: &str| stack.metric(&format!("streams_engine_{name}_total"));
     eventually("every new address is proven", || metric("migrations") == HOPS as f64);
-    assert!(metric("toss_out") > 0.0, "no datagram was tossed by {shards} shards");
+    // With the rights for it a program brings each datagram to its owner's socket; without, some come to another's, which
+    // tosses them (the tests of AF_XDP see that happen with rights).
+    let log = std::fs::read_to_string(stack.data.join("log/engine.log")).expect("the engine's log");
+    let steered = !log.contains("kernel sockets get datagrams by address alone");
+    assert_eq!(metric("toss_out") == 0.0, steered, "{} datagrams were tossed by {shards} shards", metric("toss_out"));
     drop(watcher);
     eventually("what was tossed was caught", || metric("toss_out") == metric("toss_in") + metric("toss_overrun"));
     assert_eq!(metric("connections_accepted"), 1.0, "it is still the first connection");
