@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(all[..6], ring);
         assert_eq!(all[all.len() - 4..], ["cmd.2 shard 2", "events.0 control", "events.1 control", "events.2 control"]);
         assert!(all.contains(&"ask.2.0 shard 0".to_owned()));
-        // 3 receive links, 6 readers of media, 6 links to ask, 3 of commands, 3 of events.
-        assert_eq!((all.len(), shown(None).len()), (21, 15));
+        // 3 receive links, 6 readers of media, 6 links to ask and 6 to toss, 3 of commands, 3 of events.
+        assert_eq!((all.len(), shown(None).len()), (27, 21));
     }
 }
