@@ -20,7 +20,7 @@ pub struct Flags {
     /// Shards, one thread each [default: one a core, two at least]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
-    /// Packet backend: auto or udp
+    /// Packet backend: auto, udp or xdp:INTERFACE
     #[arg(long, value_parser = parse_value::<Io>)]
     pub io: Option<Io>,
     /// How shards wait: adaptive or busy
