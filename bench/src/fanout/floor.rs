@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use quiche::{ConnectionId, RecvInfo};
-use streams_engine::quic::{Quic, TlsFiles, server_config};
+use streams_engine::quic::{Quic, SEND_PAYLOAD_LEN_MAX, TlsFiles, server_config};
 use streams_relay_core::wire::{Draft, SubgroupHeader, SubgroupId};
 
 use super::check::{FIRST_MEDIA_STREAM, Object};
@@ -18,9 +18,8 @@ use crate::error::BenchError;
 
 /// As the engine's default.
 const IDLE_TIMEOUT_MS: u64 = 30_000;
-/// Bytes of a frame, and of a packet at most: as the engine's.
+/// Bytes of a frame, as the engine's.
 const FRAME_LEN: usize = 65_507;
-const PACKET_LEN: usize = 1_350;
 
 /// A connection, and what quiche has not taken of the object.
 struct Server {
@@ -128,7 +127,7 @@ impl Server {
 
     fn send(&mut self, visit: &mut Visit) -> Result<bool, BenchError> {
         let mut at = 0;
-        while let Some(out) = visit.frame.get_mut(at..at + PACKET_LEN) {
+        while let Some(out) = visit.frame.get_mut(at..at + SEND_PAYLOAD_LEN_MAX) {
             match self.quic.send(out) {
                 Ok((len, _)) => {
                     visit.packets.push(at..at + len);

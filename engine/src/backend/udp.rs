@@ -29,6 +29,7 @@ pub fn bind_shard_socket(address: SocketAddr) -> io::Result<Socket> {
     // The kernel may grant less than asked; the rest of the engine copes with any size.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_LEN);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER_LEN);
+    never_fragment(&socket, address)?;
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }
@@ -58,8 +59,8 @@ impl UdpBackend {
             .local_addr()?
             .as_socket()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an IP socket"))?;
-        set_udp_option(&socket, libc::UDP_GRO, 1).ok();
-        let gso = set_udp_option(&socket, libc::UDP_SEGMENT, 0).is_ok();
+        set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
+        let gso = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         Ok(Self {
             socket,
             local,
@@ -153,13 +154,24 @@ impl PacketBackend for UdpBackend {
     }
 }
 
-fn set_udp_option(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+/// QUIC finds the path's MTU by probes, which must not arrive in pieces; and what ICMP says of it must not count (RFC 9000 §14.2.1).
+fn never_fragment(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() {
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
+        // Of a socket for both families the IPv4 side has a setting of its own, where there is one.
+        let _ = set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
+        return Ok(());
+    }
+    set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+}
+
+fn set_option(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the descriptor is open for the life of `socket`; the kernel reads exactly `size_of::<c_int>()` bytes of `value`,
     // which lives until the call returns.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_UDP,
+            level,
             option,
             (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,

@@ -1,5 +1,6 @@
 //! QUIC transport settings and TLS material of a shard.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::EngineError;
@@ -7,13 +8,18 @@ use crate::EngineError;
 /// MoQT drafts on raw QUIC first, then HTTP/3 for WebTransport. quiche picks the first of the *client's* list that is here.
 pub(crate) const ALPN: &[&[u8]] = &[b"moqt-18", b"h3"];
 
-/// Largest UDP payload sent before path MTU discovery is in place: fits every path with an IPv6 MTU of 1400 and the tunnels
-/// that are common on them.
-pub(crate) const SEND_PAYLOAD_LEN_MAX: usize = 1350;
+/// Largest UDP payload that fits an Ethernet frame of 1,500 bytes over IPv4, and so the largest one that is ever sent.
+pub const SEND_PAYLOAD_LEN_MAX: usize = 1472;
+/// What every path takes (RFC 9000 §14).
+pub(super) const SEND_PAYLOAD_LEN_MIN: usize = 1200;
+/// The largest one over IPv6.
+const SEND_PAYLOAD_LEN_MAX_V6: usize = 1452;
 /// What one connection may have in flight towards us: publishers of several renditions fit, memory stays bounded.
 const CONNECTION_WINDOW_LEN: u64 = 8 << 20;
 const UNI_STREAM_WINDOW_LEN: u64 = 2 << 20;
 const REQUEST_STREAM_WINDOW_LEN: u64 = 128 << 10;
+/// The most that takes two bytes in the transport parameters; a peer's answers to our own requests are shorter, and read at once.
+const ANSWER_WINDOW_LEN: u64 = (16 << 10) - 1;
 /// Open streams a peer may have. Requests are one stream each; quiche raises the limit as streams end.
 const STREAMS_MAX: u64 = 128;
 /// Addresses that a peer may have had in one connection, and ids that it may issue to us. quiche keeps a path for each pair of
@@ -45,18 +51,20 @@ pub fn server_config(tls: &TlsFiles, idle_timeout_ms: u64) -> Result<quiche::Con
     load(&tls.key, &mut |path| config.load_priv_key_from_pem_file(path))?;
     config.set_application_protos(ALPN)?;
     config.set_max_idle_timeout(idle_timeout_ms);
-    // quiche 0.30 writes the transport parameters into 128 bytes, which is too little after a Retry with all that we say. Of
-    // these two it then says nothing, and uses neither itself; their defaults are what we want (RFC 9000 §18.2): any UDP payload
-    // that there can be, and 25 ms.
-    config.set_max_recv_udp_payload_size(0);
+    // quiche probes no further than what we say that we take.
+    config.set_max_recv_udp_payload_size(SEND_PAYLOAD_LEN_MAX);
+    // It writes the transport parameters into 128 bytes, which is too little after a Retry with all that we say. Of this one it
+    // then says nothing, nor uses it; its default is what we want (RFC 9000 §18.2): 25 ms.
     config.set_max_ack_delay(0);
+    // A connection begins with 1,200 bytes and probes for more (RFC 8899): ICMP never reaches an AF_XDP socket, and lies at times.
+    config.discover_pmtu(true);
     config.set_max_send_udp_payload_size(SEND_PAYLOAD_LEN_MAX);
     config.set_initial_max_data(CONNECTION_WINDOW_LEN);
     config.set_max_connection_window(CONNECTION_WINDOW_LEN);
     config.set_initial_max_stream_data_uni(UNI_STREAM_WINDOW_LEN);
     config.set_max_stream_window(UNI_STREAM_WINDOW_LEN);
     config.set_initial_max_stream_data_bidi_remote(REQUEST_STREAM_WINDOW_LEN);
-    config.set_initial_max_stream_data_bidi_local(REQUEST_STREAM_WINDOW_LEN);
+    config.set_initial_max_stream_data_bidi_local(ANSWER_WINDOW_LEN);
     config.set_initial_max_streams_bidi(STREAMS_MAX);
     config.set_initial_max_streams_uni(STREAMS_MAX);
     config.set_active_connection_id_limit(PATHS_MAX);
@@ -64,4 +72,12 @@ pub fn server_config(tls: &TlsFiles, idle_timeout_ms: u64) -> Result<quiche::Con
     config.enable_dgram(true, DATAGRAM_QUEUE_LEN, DATAGRAM_QUEUE_LEN);
     config.enable_pacing(false);
     Ok(config)
+}
+
+/// The largest payload worth a probe on the way to a peer.
+pub(crate) fn send_payload_len_max(peer: IpAddr) -> usize {
+    match peer.to_canonical() {
+        IpAddr::V4(_) => SEND_PAYLOAD_LEN_MAX,
+        IpAddr::V6(_) => SEND_PAYLOAD_LEN_MAX_V6,
+    }
 }

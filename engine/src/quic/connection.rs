@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use quiche::{ConnectionId, PathEvent, Shutdown};
 use streams_relay_core::relay::{Dir, Draft, SessionConfig, SessionId, StreamId, Transport};
 
+use super::config::{SEND_PAYLOAD_LEN_MAX, SEND_PAYLOAD_LEN_MIN};
 use super::webtransport::{Opened, WebTransport};
 use super::{Quic, SessionSink};
 
@@ -39,10 +40,12 @@ pub(super) struct Connection {
     pub(super) blocked: bool,
     /// Something came from the peer, or a timer fired, since the session was pumped last: there may be room again.
     pub(super) progress: bool,
+    /// Timers that ran out since something came last.
+    pub(super) timeouts: u32,
+    /// Bytes of a packet at most, whatever quiche has found out.
+    pub(super) packet_len_max: usize,
     /// When the timer heap will look at this connection.
     pub(super) scheduled: Option<Instant>,
-    /// It stands in the flush queue.
-    pub(super) flush_queued: bool,
     /// When a connection over HTTP/3 goes that has no WebTransport session by then.
     pub(super) setup_deadline: Option<Instant>,
     /// The session is closed for the peer; the connection goes at this time at the latest.
@@ -67,8 +70,9 @@ impl Connection {
             pending_prefixes: Vec::new(),
             blocked: false,
             progress: false,
+            timeouts: 0,
+            packet_len_max: SEND_PAYLOAD_LEN_MAX,
             scheduled: None,
-            flush_queued: false,
             setup_deadline: None,
             close_deadline: None,
             stops_seen: 0,
@@ -265,6 +269,8 @@ impl Connection {
         while let Some(event) = self.quic.path_event_next() {
             if let PathEvent::PeerMigrated(_, peer) = event {
                 self.peer = peer;
+                // quiche probes the MTU of the first path only, and takes the largest one for granted on others.
+                self.packet_len_max = SEND_PAYLOAD_LEN_MIN;
                 moves += 1;
             }
         }

@@ -104,6 +104,15 @@ pub struct Toss {
     pub shard: u8,
 }
 
+/// What a slot waits for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    /// It is in the flush queue.
+    queued: bool,
+    /// Its session has something to send.
+    woken: bool,
+}
+
 /// RFC 9000 §10.3: a reset must be smaller than what it answers and at least 21 bytes long.
 const RESET_LEN_MIN: usize = 21;
 const RESET_LEN_MAX: usize = 42;
@@ -113,6 +122,9 @@ const CONNECTION_REFUSED: u64 = 0x2;
 /// on before it was given new ones finds a second spare.
 const ACTIVE_IDS: usize = 3;
 const INDEX_BITS: u32 = 20;
+/// So many timers in a row without a word of the peer, and the path may take only shorter packets now (RFC 8899 §4.3): they are
+/// short again, and probes begin anew.
+const BLACK_HOLE_TIMEOUTS: u32 = 3;
 
 /// The QUIC endpoint of one shard.
 pub struct Endpoint {
@@ -124,6 +136,8 @@ pub struct Endpoint {
     /// A wall clock that steps with the shard's: what it showed, and when.
     clock: (Instant, u64),
     slots: Vec<Option<Box<Connection>>>,
+    /// Of each slot: who waits for a visit. Apart from the connections, which are large and mostly not in the cache.
+    marks: Vec<Mark>,
     free: Vec<usize>,
     by_id: HashMap<ConnectionId<'static>, usize>,
     /// When to look at a connection: at most one entry each, never later than its deadline.
@@ -155,6 +169,7 @@ impl Endpoint {
             clock: (Instant::now(), u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)),
             limits: EndpointLimits { connections_max: limits.connections_max.min(1 << INDEX_BITS), ..limits },
             slots: Vec::new(),
+            marks: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
             timers: BTreeSet::new(),
@@ -258,6 +273,7 @@ impl Endpoint {
     fn received(&mut self, now: Instant, index: usize, established: bool, sink: &mut dyn SessionSink) {
         let Some(Some(connection)) = self.slots.get_mut(index) else { return };
         connection.progress = true;
+        connection.timeouts = 0;
         self.stats.migrations += connection.path_events();
         if self.refusing && !connection.quic.is_established() {
             // Told at once, so that the client need not wait for its own time-out. Only the first close counts.
@@ -320,21 +336,13 @@ impl Endpoint {
         }
     }
 
-    /// Lends the session's transport to `pump`, and queues what it wrote. `None`: the session is gone.
-    pub fn pump(
-        &mut self,
-        now: Instant,
-        session: SessionId,
-        pump: impl FnOnce(&mut dyn Transmit) -> Pumped,
-    ) -> Option<Pumped> {
+    /// The session has something to send: its connection is visited by the next [`Endpoint::flush`]. One that is gone is no matter.
+    pub fn wake(&mut self, session: SessionId) {
         let index = index_of(session);
-        let connection =
-            self.slots.get_mut(index)?.as_deref_mut().filter(|connection| connection.session == session)?;
-        (connection.blocked, connection.progress) = (false, false);
-        let pumped = timed(Stage::Pump, || pump(&mut Link { connection, now }));
-        connection.blocked |= pumped.more;
-        self.queue_flush(index);
-        Some(pumped)
+        if let Some(mark) = self.marks.get_mut(index) {
+            mark.woken = true;
+            self.queue_flush(index);
+        }
     }
 
     /// Runs due timers. Connections that are over are told to the sink and dropped.
@@ -346,6 +354,10 @@ impl Endpoint {
             if connection.quic.timeout_instant().is_some_and(|at| at <= now) {
                 connection.quic.on_timeout();
                 connection.progress = true;
+                connection.timeouts += 1;
+                if connection.timeouts == BLACK_HOLE_TIMEOUTS {
+                    connection.quic.revalidate_pmtu();
+                }
             }
             connection.finish_close(now);
             if connection.quic.is_closed() {
@@ -361,8 +373,8 @@ impl Endpoint {
     }
 
     fn queue_flush(&mut self, index: usize) {
-        if let Some(Some(connection)) = self.slots.get_mut(index)
-            && !std::mem::replace(&mut connection.flush_queued, true)
+        if let Some(mark) = self.marks.get_mut(index)
+            && !std::mem::replace(&mut mark.queued, true)
         {
             self.flush_queue.push_back(index);
         }
@@ -373,23 +385,27 @@ impl Endpoint {
         !self.flush_queue.is_empty()
     }
 
-    /// Sends what queued connections have to send, each at most one visit's worth. `writable` gets every session that was
-    /// blocked and may have room again; the caller pumps those.
+    /// Visits the queued connections: a session that was woken, or was blocked and may have room again, writes what it has to
+    /// send, and its packets leave at once, while all of its state is at hand. Each gets at most one visit's worth.
     pub fn flush(
         &mut self,
         now: Instant,
         backend: &mut dyn PacketBackend,
         sink: &mut dyn SessionSink,
-        writable: &mut Vec<SessionId>,
     ) -> io::Result<()> {
         for _ in 0..self.flush_queue.len() {
             if backend.flush()? == Sent::Blocked {
                 return Ok(());
             }
             let Some(index) = self.flush_queue.pop_front() else { return Ok(()) };
+            let woken = self.marks.get_mut(index).is_some_and(|mark| std::mem::take(mark).woken);
             let Some(Some(connection)) = self.slots.get_mut(index) else { continue };
-            connection.flush_queued = false;
-            let flushed = match flush(&mut connection.quic, backend, self.limits.visit_packets) {
+            // Only what the peer says (or a lost packet) makes room in the windows; a pump without it would find them as full.
+            if connection.open && (woken || connection.blocked && connection.progress) {
+                let session = connection.session;
+                pump(connection, now, |io| sink.pump(session, io));
+            }
+            let flushed = match flush(&mut connection.quic, connection.packet_len_max, backend, self.limits.visit_packets) {
                 Ok(flushed) => flushed,
                 Err(error) => {
                     // The packet is lost like one on the way, and the connection's own timer sees to it.
@@ -400,10 +416,6 @@ impl Endpoint {
             self.stats.packets_out += flushed.packets;
             self.stats.bytes_out += flushed.bytes;
             self.stats.blocked += u64::from(flushed.blocked);
-            // Only what the peer says (or a lost packet) makes room in the windows; a pump without it would find them as full.
-            if connection.blocked && connection.open && connection.progress {
-                writable.push(connection.session);
-            }
             if connection.quic.is_closed() {
                 self.remove(index, sink);
                 continue;
@@ -472,6 +484,19 @@ impl Endpoint {
 /// What tests look at that nobody else needs.
 #[cfg(test)]
 impl Endpoint {
+    /// Lends the session's transport to `step`, as a visit does.
+    pub(super) fn pump(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        step: impl FnOnce(&mut dyn Transmit) -> Pumped,
+    ) -> Option<Pumped> {
+        let index = index_of(session);
+        let pumped = pump(self.slots.get_mut(index)?.as_deref_mut()?, now, step);
+        self.queue_flush(index);
+        Some(pumped)
+    }
+
     /// Handshakes that are not done.
     pub(super) fn half_open(&self) -> usize {
         self.half_open
@@ -487,6 +512,14 @@ impl Endpoint {
         let slot = self.slots.get(index_of(session)).and_then(Option::as_ref);
         slot.map_or(0, |connection| connection.quic.path_stats().count())
     }
+}
+
+/// Lends the connection's transport to a session.
+fn pump(connection: &mut Connection, now: Instant, step: impl FnOnce(&mut dyn Transmit) -> Pumped) -> Pumped {
+    (connection.blocked, connection.progress) = (false, false);
+    let pumped = timed(Stage::Pump, || step(&mut Link { connection, now }));
+    connection.blocked |= pumped.more;
+    pumped
 }
 
 /// The frame to write an answer outside of connections into; `None` while a train waits there.

@@ -26,8 +26,13 @@ pub(super) struct Flushed {
 /// once, and little enough that no viewer waits long behind another.
 pub(super) const VISIT_PACKETS: u64 = 64;
 
-/// Sends what `quic` has to send, up to one visit's worth.
-pub(super) fn flush(quic: &mut Quic, backend: &mut dyn PacketBackend, visit_packets: u64) -> io::Result<Flushed> {
+/// Sends what `quic` has to send, up to one visit's worth, in packets of at most `len_max` bytes.
+pub(super) fn flush(
+    quic: &mut Quic,
+    len_max: usize,
+    backend: &mut dyn PacketBackend,
+    visit_packets: u64,
+) -> io::Result<Flushed> {
     let mut flushed = Flushed::default();
     let mut train = Train::default();
     while flushed.packets < visit_packets {
@@ -37,7 +42,7 @@ pub(super) fn flush(quic: &mut Quic, backend: &mut dyn PacketBackend, visit_pack
                 return Ok(flushed);
             }
         }
-        let Some(out) = backend.frame().get_mut(train.len..train.len + SEND_PAYLOAD_LEN_MAX) else { break };
+        let Some(out) = backend.frame().get_mut(train.len..train.len + len_max) else { break };
         let (len, info) = match timed(Stage::Seal, || quic.send(out)) {
             Ok(sent) => sent,
             Err(quiche::Error::Done) => {
@@ -53,13 +58,22 @@ pub(super) fn flush(quic: &mut Quic, backend: &mut dyn PacketBackend, visit_pack
         flushed.packets += 1;
         flushed.bytes += len as u64;
         if train.refuses(len, info.to) {
-            let start = train.len;
+            // Rare (a probe of the path's MTU): the packet moves to the head of the next frame, which may be another one.
+            let mut moved = [0; SEND_PAYLOAD_LEN_MAX];
+            let packet = moved.get_mut(..len).zip(backend.frame().get(train.len..train.len + len));
+            let Some(moved) = packet.map(|(moved, packet)| {
+                moved.copy_from_slice(packet);
+                moved
+            }) else {
+                break;
+            };
             if train.send(backend)? {
                 // The packet just written stands behind a train that has to stay: it is lost here, and QUIC sends it again.
                 flushed.blocked = true;
                 return Ok(flushed);
             }
-            backend.frame().copy_within(start..start + len, 0);
+            let Some(head) = backend.frame().get_mut(..len) else { break };
+            head.copy_from_slice(moved);
         }
         if train.push(len, info.to) {
             flushed.blocked = train.send(backend)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   datagram -> cid check -> connection map -> quiche -> transport (raw QUIC | WebTransport) -> SessionSink (the relay)
-//!   relay.pump() -> Link (Transmit) -> quiche -> flush() -> train in the backend's frame -> wire
+//!   visit: SessionSink::pump (the relay) -> Link (Transmit) -> quiche -> train in the backend's frame -> wire
 //! ```
 
 pub mod cid;
@@ -19,14 +19,14 @@ mod webtransport;
 #[cfg(test)]
 mod tests;
 
-pub use config::{TlsFiles, server_config};
+pub use config::{SEND_PAYLOAD_LEN_MAX, TlsFiles, server_config};
 pub use endpoint::{Endpoint, EndpointLimits, EndpointStats, EndpointTuning, Toss};
 pub use retry::RetryTokens;
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use streams_relay_core::relay::{Dir, SessionConfig, SessionId, StreamId};
+use streams_relay_core::relay::{Dir, Pumped, SessionConfig, SessionId, StreamId, Transmit};
 
 /// Where a connection's MoQT session goes: the relay, or a recorder in tests.
 pub trait SessionSink {
@@ -42,6 +42,8 @@ pub trait SessionSink {
     fn datagram(&mut self, session: SessionId, data: &[u8]);
     /// The connection is gone; nothing can be sent any more.
     fn session_closed(&mut self, session: SessionId);
+    /// The connection has its turn to send: what the session has to say is written into `io`.
+    fn pump(&mut self, session: SessionId, io: &mut dyn Transmit) -> Pumped;
 }
 
 /// Lets quiche queue refcounted slices: one object's bytes are shared by every viewer of the shard.

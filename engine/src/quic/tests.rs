@@ -2,6 +2,7 @@
 
 mod admission;
 mod floods;
+mod mtu;
 mod paths;
 
 use std::io;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use quiche::{ConnectionId, RecvInfo, Shutdown};
 use streams_relay_core::relay::{Pumped, Transmit};
 
-use super::config::ALPN;
+use super::config::{ALPN, SEND_PAYLOAD_LEN_MAX};
 use super::*;
 use crate::backend::{PacketBackend, Sent};
 
@@ -75,6 +76,8 @@ struct Record {
     ended: Vec<u64>,
     bytes: usize,
     closed: usize,
+    /// Sessions that were asked for what they have to send.
+    pumped: Vec<SessionId>,
 }
 
 impl SessionSink for Record {
@@ -102,6 +105,11 @@ impl SessionSink for Record {
     fn session_closed(&mut self, _session: SessionId) {
         self.closed += 1;
     }
+
+    fn pump(&mut self, session: SessionId, _io: &mut dyn Transmit) -> Pumped {
+        self.pumped.push(session);
+        Pumped { more: false }
+    }
 }
 
 /// An endpoint and one client of it, whose socket `client()` a NAT shows as `nat`.
@@ -113,6 +121,8 @@ struct World {
     wire: Wire,
     record: Record,
     client: quiche::Connection,
+    /// Longer packets of the endpoint are lost.
+    mtu: usize,
     now: Instant,
 }
 
@@ -130,7 +140,7 @@ impl World {
         let endpoint = Endpoint::new(0, &tls_files(), ids().into(), tokens, limits).expect("an endpoint");
         let wire = Wire { frame: vec![0; 65_507], packets: Vec::new() };
         let (client, nat, record) = (connect(alpn, [5; 16]), client(), Record::default());
-        Self { endpoint, nat, sent: Vec::new(), wire, record, client, now: Instant::now() }
+        Self { endpoint, nat, sent: Vec::new(), wire, record, client, mtu: usize::MAX, now: Instant::now() }
     }
 
     /// Another client's first flight and the answer to it.
@@ -164,11 +174,11 @@ impl World {
         self.endpoint.datagram(self.now, datagram, arrival, &mut self.wire, &mut self.record)
     }
 
-    /// One flush; which sessions asked to be pumped.
+    /// One flush; which sessions were asked for what they have to send.
     fn flush(&mut self) -> Vec<SessionId> {
-        let mut writable = Vec::new();
-        self.endpoint.flush(self.now, &mut self.wire, &mut self.record, &mut writable).expect("the wire takes all");
-        writable
+        self.record.pumped.clear();
+        self.endpoint.flush(self.now, &mut self.wire, &mut self.record).expect("the wire takes all");
+        std::mem::take(&mut self.record.pumped)
     }
 
     /// The endpoint's packets to the client. What goes to an address that is not (or no longer) the client's is lost.
@@ -176,7 +186,7 @@ impl World {
         let packets = std::mem::take(&mut self.wire.packets);
         for (to, mut packet) in packets.iter().cloned() {
             let inside = if to == self.nat { client() } else { to };
-            if inside == client() && to != self.nat {
+            if inside == client() && to != self.nat || packet.len() > self.mtu {
                 continue;
             }
             let _ = self.client.recv(&mut packet, RecvInfo { from: server(), to: inside });
@@ -317,6 +327,10 @@ fn a_blocked_session_is_pumped_again_only_when_something_came() {
     assert!(world.up(), "acknowledgements");
     assert_eq!(world.flush(), [world.session()]);
     assert_eq!(world.flush(), []);
+    world.endpoint.wake(world.session());
+    assert_eq!(world.flush(), [world.session()], "it was woken");
+    world.endpoint.wake(SessionId(1));
+    assert_eq!(world.flush(), [], "a session that is not there");
 }
 
 #[test]

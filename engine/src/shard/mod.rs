@@ -3,7 +3,7 @@
 //! ```text
 //!   wire -> backend -> rx link -> QUIC endpoint -> relay <- links of other shards
 //!                                                  |  ^ <- inputs (encoders whose home is here)
-//!   wire <- backend <------ trains <- QUIC <- pump '  '--> media link, ask links
+//!   wire <- backend <----- trains <- QUIC <- visit '  '--> media link, ask links
 //! ```
 //!
 //! A turn never blocks and never sleeps; whoever hosts it (see [`crate::host`]) decides what happens between turns.
@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use streams_relay_core::relay::{Dir, Relay, RelayConfig, SessionConfig, SessionId, StreamId};
+use streams_relay_core::relay::{Dir, Pumped, Relay, RelayConfig, SessionConfig, SessionId, StreamId, Transmit};
 use streams_rings::Signal;
 use streams_rings::schema::{Event, Tunable, TunableValues};
 use tracing::warn;
@@ -127,7 +127,6 @@ pub struct Shard {
     now: Instant,
     unix_ms: u64,
     housekeeping_due: Instant,
-    writable: Vec<SessionId>,
     /// Encoders handed to this shard, for the listener to take.
     arrived: Vec<EncoderHandOver>,
     ingest: IngestStats,
@@ -171,7 +170,6 @@ impl Shard {
             now,
             unix_ms: unix_ms(),
             housekeeping_due: now,
-            writable: Vec::new(),
             arrived: Vec::new(),
             ingest: IngestStats::default(),
             sessions: HashMap::new(),
@@ -336,7 +334,8 @@ impl Shard {
                     self.parts.endpoint.orphan(datagram, arrival.from, self.parts.backend.as_mut());
                 }
             }
-            if received == 0 {
+            // A batch that is not full was the last: asking once more would cost a system call to hear so.
+            if (received as u64) < self.tuned.get(Tunable::RecvBatch) {
                 break;
             }
         }
@@ -385,31 +384,20 @@ impl Shard {
     fn send(&mut self) -> bool {
         let mut any = false;
         for _ in 0..self.tuned.get(Tunable::SendRounds) {
-            let pumped = self.pump();
-            if !pumped && !self.parts.endpoint.wants_flush() {
+            while let Some(session) = self.relay.next_dirty() {
+                self.parts.endpoint.wake(session);
+            }
+            if !self.parts.endpoint.wants_flush() {
                 break;
             }
             any = true;
             let mut sink = sink!(self);
-            let backend = self.parts.backend.as_mut();
-            if let Err(error) = self.parts.endpoint.flush(self.now, backend, &mut sink, &mut self.writable) {
+            if let Err(error) = self.parts.endpoint.flush(self.now, self.parts.backend.as_mut(), &mut sink) {
                 warn!(shard = self.parts.shard, %error, "sending failed");
             }
         }
         if let Err(error) = self.parts.backend.kick() {
             warn!(shard = self.parts.shard, %error, "sending failed");
-        }
-        any
-    }
-
-    fn pump(&mut self) -> bool {
-        let mut any = false;
-        let now = self.now;
-        for session in std::mem::take(&mut self.writable) {
-            any |= self.parts.endpoint.pump(now, session, |io| self.relay.pump(now, session, io)).is_some();
-        }
-        while let Some(session) = self.relay.next_dirty() {
-            any |= self.parts.endpoint.pump(now, session, |io| self.relay.pump(now, session, io)).is_some();
         }
         any
     }
@@ -496,6 +484,10 @@ impl SessionSink for Sink<'_> {
             self.left.push(session);
         }
         self.relay.session_closed(self.now, session);
+    }
+
+    fn pump(&mut self, session: SessionId, io: &mut dyn Transmit) -> Pumped {
+        self.relay.pump(self.now, session, io)
     }
 }
 

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 use quiche::{Header, RecvInfo, RetryConnectionIds, Type};
 use streams_relay_core::relay::SessionId;
 
-use super::{Endpoint, INDEX_BITS, free_frame};
+use super::{Endpoint, INDEX_BITS, Mark, free_frame};
 use crate::EngineError;
 use crate::backend::PacketBackend;
+use crate::quic::config::send_payload_len_max;
 use crate::quic::connection::Connection;
 use crate::quic::initial::refuse_token;
 use crate::quic::retry::Checked;
@@ -134,6 +135,7 @@ impl Endpoint {
         let id = self.ids.issue(self.shard)?;
         self.config.set_stateless_reset_token(Some(self.ids.reset_token(&id)));
         let (local, peer) = (arrival.to, arrival.from);
+        self.config.set_max_send_udp_payload_size(send_payload_len_max(peer.ip()));
         let mut quic: Quic = match original {
             Some(original) => {
                 let ids = RetryConnectionIds { original_destination_cid: original, retry_source_cid: &header.dcid };
@@ -150,6 +152,7 @@ impl Endpoint {
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
+            self.marks.push(Mark::default());
             self.slots.len() - 1
         });
         self.sessions_made += 1;
