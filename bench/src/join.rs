@@ -113,16 +113,15 @@ async fn join(broadcast: &Broadcast, film: &Film) -> Result<Joined, BenchError> 
 fn report(stack: &Stack, joined: &[Joined]) -> Result<Report, BenchError> {
     let mut report = Report::new("join: from connecting to the first picture");
     report.row("shards", stack.engine().shards(), "shards", stack.engine().shards().to_string());
-    let parts: [(&str, &str, fn(&Joined) -> Duration); 3] = [
-        ("connected", "connected", |joined| joined.connected),
-        ("subscribed", "catalog, subscribed", |joined| joined.subscribed),
-        ("join", "first object", |joined| joined.first_object),
-    ];
-    for (key, name, part) in parts {
+    let mut tell = |key, name, part: fn(&Joined) -> Duration| {
         let mut times = Times::new()?;
         joined.iter().for_each(|joined| times.record(part(joined)));
         report.row(key, times.json(), name, times.shown());
-    }
+        Ok::<_, BenchError>(())
+    };
+    tell("connected", "connected", |joined| joined.connected)?;
+    tell("subscribed", "catalog, subscribed", |joined| joined.subscribed)?;
+    tell("join", "first object", |joined| joined.first_object)?;
     let wrong = joined.iter().filter(|joined| !joined.right).count();
     let shown = format!("{} of {} first objects are key frames of the film", joined.len() - wrong, joined.len());
     report.row("joins_wrong", wrong, "verified", shown);

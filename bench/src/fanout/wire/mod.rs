@@ -111,12 +111,12 @@ impl Place {
 pub fn measure(args: &FanoutArgs, viewers: u32, place: &Place) -> Result<Report, BenchError> {
     raise_files(u64::from(viewers) + FILES_BESIDES)?;
     let stack = place.start(args)?;
-    let measured = load(args, viewers, &stack, place.cores).and_then(|(load, step)| {
+    let measured = load(args, viewers, &stack, place.cores).map(|(load, step)| {
         let mut report = Report::new("fanout: one broadcast to many viewers, packets on a wire");
         workload(&mut report, args, viewers, place);
         step.tell(&mut report, &load, place, args);
         step.judge(&mut report, &load, place, args);
-        Ok(report)
+        report
     });
     stack.tell_complaints(&measured);
     measured
