@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_found_in_what_was_published_wherever_it_lies() {
-        let mut broadcast = Broadcast::new(Duration::from_secs(60));
+        let mut broadcast = Broadcast::new();
         let mut tally = Tally::new().unwrap();
         for group in [1, 2] {
             let object = super::super::super::check::Object::synthetic(group, 0, 1_000, true);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::super::check::Object;
 
-/// Groups that are kept beyond the time in which they may still be on their way.
-const GROUPS_KEPT_MIN: usize = 2;
+/// How long after its last object a group may still be on its way: an overloaded engine has much to send from its own buffers.
+const LATE_MAX: Duration = Duration::from_secs(60);
 
 /// An object that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +36,12 @@ pub struct Broadcast {
     groups: VecDeque<Group>,
     /// Objects published so far, which is the number of the next one.
     published: u64,
-    /// How long after its last object a group may still be on its way.
-    late_max: Duration,
 }
 
 impl Broadcast {
     /// Nothing yet.
-    pub fn new(late_max: Duration) -> Self {
-        Self { groups: VecDeque::new(), published: 0, late_max }
+    pub fn new() -> Self {
+        Self { groups: VecDeque::new(), published: 0 }
     }
 
     /// Objects published so far, which is the number of the next one.
@@ -54,8 +52,7 @@ impl Broadcast {
     /// An object is about to be sent.
     pub fn publish(&mut self, object: &Object, at: Instant) {
         if object.id == 0 {
-            while self.groups.len() >= GROUPS_KEPT_MIN && self.groups.front().is_some_and(|group| self.over(group, at))
-            {
+            while self.groups.front().is_some_and(|group| is_over(group, at)) {
                 self.groups.pop_front();
             }
             self.groups.push_back(Group { id: object.group, bytes: Vec::new(), objects: Vec::new() });
@@ -64,10 +61,6 @@ impl Broadcast {
         object.framed(false, &mut group.bytes);
         group.objects.push(Sent { number: self.published, at, end: group.bytes.len() });
         self.published += 1;
-    }
-
-    fn over(&self, group: &Group, now: Instant) -> bool {
-        group.objects.last().is_none_or(|last| now.saturating_duration_since(last.at) > self.late_max)
     }
 
     /// A group that is kept.
@@ -82,6 +75,10 @@ impl Broadcast {
     }
 }
 
+fn is_over(group: &Group, now: Instant) -> bool {
+    group.objects.last().is_none_or(|last| now.saturating_duration_since(last.at) > LATE_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,15 +86,15 @@ mod tests {
     #[test]
     fn a_group_is_kept_while_it_may_be_on_its_way() {
         let began = Instant::now();
-        let mut broadcast = Broadcast::new(Duration::from_secs(3));
+        let mut broadcast = Broadcast::new();
         for group in 0..6u64 {
             for id in 0..2 {
-                let at = began + Duration::from_secs(2 * group + id);
+                let at = began + Duration::from_secs(20 * (2 * group + id));
                 broadcast.publish(&Object::synthetic(group, id, 100, id == 1), at);
             }
         }
         assert_eq!(broadcast.published(), 12);
-        // Group 5 began at 10 s; group 2 ended at 5 s, group 3 at 7 s.
+        // Group 5 began at 200 s; group 2 ended at 100 s, group 3 at 140 s.
         assert!(broadcast.group(2).is_none());
         let group = broadcast.group(3).unwrap();
         assert_eq!(group.objects.iter().map(|object| object.number).collect::<Vec<_>>(), [6, 7]);

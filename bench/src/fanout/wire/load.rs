@@ -56,16 +56,10 @@ impl Load {
     ///
     /// # Errors
     /// Whatever keeps somebody from joining.
-    pub fn join(
-        target: &Target,
-        shape: Shape,
-        viewers: usize,
-        depth: Depth,
-        late_max: Duration,
-    ) -> Result<Self, BenchError> {
+    pub fn join(target: &Target, shape: Shape, viewers: usize, depth: Depth) -> Result<Self, BenchError> {
         let Target { server, authority, publish, playback } = target;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(failed)?;
-        let publishing = Publishing::new(*server, authority, publish, shape, late_max)?;
+        let publishing = Publishing::new(*server, authority, publish, shape)?;
         epoll::add(&epoll, publishing.socket(), EventData::new_u64(PUBLISHER), EventFlags::IN).map_err(failed)?;
         let audience = Audience::new(viewers, depth)?;
         let mut load =

@@ -88,22 +88,16 @@ impl Offer {
 }
 
 impl Publishing {
-    /// A session that is about to shake hands. Groups may be on their way for `late_max`.
+    /// A session that is about to shake hands.
     ///
     /// # Errors
     /// [`BenchError::Quic`], or there is no socket.
-    pub fn new(
-        server: SocketAddr,
-        authority: &str,
-        path: &str,
-        shape: Shape,
-        late_max: Duration,
-    ) -> Result<Self, BenchError> {
+    pub fn new(server: SocketAddr, authority: &str, path: &str, shape: Shape) -> Result<Self, BenchError> {
         let socket = Socket::connect(server)?;
         let session =
             ClientConfig { path: path.to_owned(), authority: authority.to_owned(), ..ClientConfig::default() };
         let peer = Peer::new(&ID, socket.address()?, server, &mut client_config()?, Some(session))?;
-        let (offer, broadcast) = (Offer::default(), Broadcast::new(late_max));
+        let (offer, broadcast) = (Offer::default(), Broadcast::new());
         Ok(Self { peer, socket, offer, shape, pace: None, broadcast, late_max: Duration::ZERO })
     }
 

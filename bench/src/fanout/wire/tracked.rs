@@ -153,7 +153,7 @@ mod tests {
     const GROUP: u64 = 1 << 20;
 
     fn published() -> (Broadcast, Vec<u8>, Instant) {
-        let (mut broadcast, at) = (Broadcast::new(Duration::from_secs(60)), Instant::now());
+        let (mut broadcast, at) = (Broadcast::new(), Instant::now());
         let header = SubgroupHeader {
             track_alias: 3,
             group: GROUP,
