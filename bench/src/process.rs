@@ -136,6 +136,20 @@ pub fn cpu_time(pid: u32) -> Result<Duration, BenchError> {
     cpu_times(pid).map(CpuTime::total)
 }
 
+/// How long the threads of the process `pid` were ready to run and another one had their core; zero where the kernel keeps no
+/// such account (`CONFIG_SCHED_INFO`).
+///
+/// # Errors
+/// [`BenchError::File`] when it is gone.
+pub fn waited(pid: u32) -> Result<Duration, BenchError> {
+    let folder = PathBuf::from(format!("/proc/{pid}/task"));
+    let entries = fs::read_dir(&folder).map_err(BenchError::file("list", &folder))?;
+    // Time on a core, time waiting for one, turns; ns.
+    let waited = |text: String| text.split_whitespace().nth(1)?.parse::<u64>().ok();
+    let of = |thread: PathBuf| fs::read_to_string(thread.join("schedstat")).ok().and_then(waited);
+    Ok(Duration::from_nanos(entries.flatten().filter_map(|entry| of(entry.path())).sum()))
+}
+
 /// The kernel's thread that does a core's network work when there is too much of it for an interrupt; `None` where it cannot be
 /// seen, as in a container.
 pub fn softirq_thread(core: usize) -> Option<u32> {
@@ -219,6 +233,30 @@ mod tests {
         let found = thread.spawn(move || threads(pid).unwrap()).unwrap().join().unwrap();
         assert!(found.iter().any(|(_, name, _)| name == "odd) name ("), "{found:?}");
         assert!(machine_busy().unwrap() >= cpu_time(pid).unwrap());
+    }
+
+    #[test]
+    fn a_process_that_shares_a_core_waits_for_it() {
+        let spin = || {
+            let core = crate::cores::Pair::find().unwrap().measured;
+            crate::cores::pin(core).unwrap();
+            let began = std::time::Instant::now();
+            while began.elapsed() < Duration::from_millis(200) {
+                std::hint::spin_loop();
+            }
+        };
+        let before = waited(std::process::id()).unwrap();
+        std::thread::scope(|scope| {
+            let threads = [scope.spawn(spin), scope.spawn(spin)];
+            // A thread that has ended is in no account.
+            while !threads.iter().all(|thread| thread.is_finished()) {
+                if waited(std::process::id()).unwrap() > before + Duration::from_millis(20) {
+                    return;
+                }
+                sleep(Duration::from_millis(1));
+            }
+            panic!("two threads shared a core for 200 ms and none waited");
+        });
     }
 
     #[test]

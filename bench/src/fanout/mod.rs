@@ -35,8 +35,8 @@ const GROUP_SECONDS: u32 = 2;
 sink: one shard in this process, packets in memory, beside quiche alone on the same thread; user space only, split by stage.
 udp, xdp:pop0: an engine process with one shard on one core, publisher and viewers on another, over loopback or with --testbed over \
 a veth pair. The engine's kernel time holds the way of each packet up to the viewer's socket, for on loopback and veth the sender \
-walks it. Over a veth AF_XDP copies each packet into an skb. The run fails when the load was more than 90 % busy or the \
-hypervisor took more than 5 % of the machine.")]
+walks it. Over a veth AF_XDP copies each packet into an skb. The run fails when the load was more than 90 % busy, the \
+engine waited more than 5 % of the time for its core, or the hypervisor took more than 5 % of the machine.")]
 pub struct FanoutArgs {
     /// Viewers; several numbers, as in 100,200,400, are measured one after the other
     #[arg(long, value_delimiter = ',', default_value = "1000", value_name = "N,…", value_parser = clap::value_parser!(u32).range(1..=100_000))]

@@ -55,6 +55,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 const DRAIN: Duration = Duration::from_secs(1);
 /// Share of its core above which the load is what is measured, percent.
 const LOAD_PERCENT_MAX: f64 = 90.0;
+/// Share of the time that the engine may wait for its core while something else has it, percent.
+const WAITED_PERCENT_MAX: f64 = 5.0;
 /// Share of the machine that the hypervisor may take, percent.
 const STEAL_PERCENT_MAX: f64 = 5.0;
 /// Open files besides a socket a viewer.
@@ -226,8 +228,21 @@ impl Step {
         self.tell_cost(report);
         let Self { used, .. } = self;
         let (busy, late) = (used.percent(used.load.total()), load.publishing.late_max.as_secs_f64() * 1_000.0);
-        let shown = format!("{busy:.1} % of a core, objects sent up to {late:.2} ms late");
-        report.row("load", json!({ "percent": busy, "late_max_ms": late }), "load", shown);
+        let (lost, rtt) = load.publishing.path();
+        let rtt = rtt.as_secs_f64() * 1_000.0;
+        let shown = format!(
+            "{busy:.1} % of a core, objects sent up to {late:.2} ms late; the publisher lost {lost} packets, its round trip is {rtt:.1} ms"
+        );
+        let value =
+            json!({ "percent": busy, "late_max_ms": late, "publisher_packets_lost": lost, "publisher_rtt_ms": rtt });
+        report.row("load", value, "load", shown);
+        let waited = used.percent(used.waited);
+        report.row(
+            "waited_percent",
+            waited,
+            "waited",
+            format!("the engine waited {waited:.1} % of the time for its core"),
+        );
         let steal = self.steal_percent(place);
         report.row("stolen_percent", steal, "stolen", format!("{steal:.1} % of the machine's time"));
     }
@@ -319,6 +334,12 @@ impl Step {
         if steal > STEAL_PERCENT_MAX {
             report.failure(format!(
                 "{viewers} viewers: the hypervisor took {steal:.1} % of the machine (at most {STEAL_PERCENT_MAX:.0} %); measure again"
+            ));
+        }
+        let waited = used.percent(used.waited);
+        if waited > WAITED_PERCENT_MAX {
+            report.failure(format!(
+                "{viewers} viewers: something else had the engine's core for {waited:.1} % of the time (at most {WAITED_PERCENT_MAX:.0} %); measure on a quiet machine"
             ));
         }
         if !place.cores.apart() {

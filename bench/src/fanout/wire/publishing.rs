@@ -117,6 +117,12 @@ impl Publishing {
         self.offer.follower.is_some()
     }
 
+    /// Packets of the publisher that were lost, and its round trip now: an engine that is overloaded takes them late, or not.
+    pub fn path(&self) -> (usize, Duration) {
+        let rtt = self.peer.quic.path_stats().next().map_or(Duration::ZERO, |path| path.rtt);
+        (self.peer.quic.stats().lost, rtt)
+    }
+
     /// Takes what has come.
     ///
     /// # Errors

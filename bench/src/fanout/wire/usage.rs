@@ -6,7 +6,7 @@ use streams_rings::schema::Counter;
 
 use crate::engine::Engine;
 use crate::error::BenchError;
-use crate::process::{CpuTime, cpu_times, machine_stolen};
+use crate::process::{CpuTime, cpu_times, machine_stolen, waited};
 
 /// Readings of one moment.
 #[derive(Debug, Clone)]
@@ -15,6 +15,7 @@ pub struct Usage {
     engine: CpuTime,
     softirq: Option<Duration>,
     load: CpuTime,
+    waited: Duration,
     stolen: Duration,
     counters: Vec<u64>,
 }
@@ -31,6 +32,8 @@ pub struct Used {
     pub softirq: Option<Duration>,
     /// Processor time of this process: publisher and viewers.
     pub load: CpuTime,
+    /// How long the engine was ready to run and something else had its core.
+    pub waited: Duration,
     /// Time that the hypervisor took from the machine, all cores together.
     pub stolen: Duration,
     counters: Vec<u64>,
@@ -49,6 +52,7 @@ impl Usage {
             engine: cpu_times(engine.pid())?,
             softirq: softirq.and_then(|thread| cpu_times(thread).ok()).map(CpuTime::total),
             load: cpu_times(std::process::id())?,
+            waited: waited(engine.pid())?,
             stolen: machine_stolen()?,
             counters: counters?,
         })
@@ -62,6 +66,7 @@ impl Usage {
             engine: self.engine.since(before.engine),
             softirq: self.softirq.zip(before.softirq).map(|(now, before)| now.saturating_sub(before)),
             load: self.load.since(before.load),
+            waited: self.waited.saturating_sub(before.waited),
             stolen: self.stolen.saturating_sub(before.stolen),
             counters: counters.collect(),
         }
