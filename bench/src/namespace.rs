@@ -48,14 +48,14 @@ impl Testbed {
     /// # Errors
     /// [`BenchError::Command`] when it cannot be made here.
     pub fn up() -> Result<Self, BenchError> {
-        // Made before it is up, so that what a failure leaves is removed as well.
-        let testbed = Self { name: format!("b{}", std::process::id()) };
+        let name = format!("b{}", std::process::id());
         let failed = |reason| BenchError::Command { command: "scripts/testbed up".to_owned(), reason };
-        let up = script("up", &testbed.name).map_err(|error| failed(error.to_string()))?;
+        // It removes what a failure leaves.
+        let up = script("up", &name).map_err(|error| failed(error.to_string()))?;
         if !up.status.success() {
             return Err(failed(String::from_utf8_lossy(&up.stderr).trim().to_owned()));
         }
-        Ok(testbed)
+        Ok(Self { name })
     }
 
     /// The namespace of the engine.

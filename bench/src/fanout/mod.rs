@@ -22,6 +22,9 @@ mod wire;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use crate::error::BenchError;
 use crate::report::Report;
@@ -70,6 +73,33 @@ pub struct FanoutArgs {
     /// udp, xdp: viewers are sustained when no object is missing and the 99th percentile of delivery is at most this
     #[arg(long, default_value_t = 100, value_name = "MS")]
     p99_max_ms: u64,
+    #[arg(skip)]
+    stop: Stop,
+}
+
+/// Whether the measurement is to end early.
+#[derive(Debug, Clone, Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Looked at often, so that what was started is ended soon.
+    fn check(&self) -> Result<(), BenchError> {
+        if self.0.load(Ordering::Relaxed) { Err(BenchError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// The measuring thread. When this is dropped the thread ends early, with all that it has started.
+struct Measuring {
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        self.stop.0.store(true, Ordering::Relaxed);
+        // A panic was told when it happened.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 /// How packets leave the engine.
@@ -134,11 +164,13 @@ pub async fn run(args: &FanoutArgs) -> Result<Report, BenchError> {
     args.check()?;
     let args = args.clone();
     let (done, measured) = tokio::sync::oneshot::channel();
+    let stop = args.stop.clone();
     let spawned = std::thread::Builder::new().name("fanout".into()).spawn(move || {
         // Nobody listens any more after an interrupt.
         let _ = done.send(measure(&args));
     });
-    spawned.map_err(BenchError::file("start", "the measuring thread".as_ref()))?;
+    let thread = spawned.map_err(BenchError::file("start", "the measuring thread".as_ref()))?;
+    let _measuring = Measuring { stop, thread: Some(thread) };
     measured.await.map_err(|_| BenchError::Died("measuring thread"))?
 }
 

@@ -94,6 +94,7 @@ impl Measured {
     fn round(&mut self, side: &mut dyn Side, group: u64, args: &FanoutArgs) -> Result<(), BenchError> {
         let mut round = Tally::default();
         for object in objects(group, args) {
+            args.stop.check()?;
             let mut tally = Tally::default();
             side.object(&object, &mut tally)?;
             self.objects.record(tally.ns_a_packet());

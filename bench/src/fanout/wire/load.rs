@@ -9,6 +9,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
+use super::super::Stop;
 use super::super::joining::Watch;
 use super::super::receiver::Depth;
 use super::audience::Audience;
@@ -45,6 +46,7 @@ pub struct Load {
     epoll: OwnedFd,
     events: Vec<Event>,
     buffers: Buffers,
+    stop: Stop,
     /// The publisher.
     pub publishing: Publishing,
     /// The viewers.
@@ -56,14 +58,20 @@ impl Load {
     ///
     /// # Errors
     /// Whatever keeps somebody from joining.
-    pub fn join(target: &Target, shape: Shape, viewers: usize, depth: Depth) -> Result<Self, BenchError> {
+    pub fn join(target: &Target, shape: Shape, viewers: usize, depth: Depth, stop: &Stop) -> Result<Self, BenchError> {
         let Target { server, authority, publish, playback } = target;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(failed)?;
         let publishing = Publishing::new(*server, authority, publish, shape)?;
         epoll::add(&epoll, publishing.socket(), EventData::new_u64(PUBLISHER), EventFlags::IN).map_err(failed)?;
         let audience = Audience::new(viewers, depth)?;
-        let mut load =
-            Self { epoll, events: Vec::with_capacity(EVENTS), buffers: Buffers::new(), publishing, audience };
+        let mut load = Self {
+            epoll,
+            events: Vec::with_capacity(EVENTS),
+            buffers: Buffers::new(),
+            stop: stop.clone(),
+            publishing,
+            audience,
+        };
         load.run_until("the relay takes the publisher", |load| Ok(load.publishing.track().is_some()))?;
         let track = load.publishing.track().ok_or(BenchError::Protocol("the track has no name"))?;
         let watch = Watch { path: playback.clone(), authority: authority.clone(), track };
@@ -119,6 +127,7 @@ impl Load {
 
     /// Does what there is to do, and waits for more until `until` at most.
     fn turn(&mut self, until: Instant) -> Result<(), BenchError> {
+        self.stop.check()?;
         self.publishing.publish();
         let waits = [self.publishing.flush(), self.audience.flush()];
         let left = until.saturating_duration_since(Instant::now());

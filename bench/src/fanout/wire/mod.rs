@@ -111,6 +111,7 @@ impl Place {
 /// # Errors
 /// Whatever keeps it from being made.
 pub fn measure(args: &FanoutArgs, viewers: u32, place: &Place) -> Result<Report, BenchError> {
+    args.stop.check()?;
     raise_files(u64::from(viewers) + FILES_BESIDES)?;
     let stack = place.start(args)?;
     let measured = load(args, viewers, &stack, place.cores).map(|(load, step)| {
@@ -146,7 +147,7 @@ fn load(args: &FanoutArgs, viewers: u32, stack: &Stack, cores: Pair) -> Result<(
     let shape =
         Shape { object_len: args.object_len(), fps: args.fps, objects_a_group: u64::from(args.fps * GROUP_SECONDS) };
     let late_max = Duration::from_millis(args.delivery_timeout_ms) + DRAIN;
-    let mut load = Load::join(&target(stack)?, shape, viewers as usize, depth)?;
+    let mut load = Load::join(&target(stack)?, shape, viewers as usize, depth, &args.stop)?;
     load.publishing.begin(Instant::now());
     load.run(SETTLE)?;
     let engine = stack.engine();
