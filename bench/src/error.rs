@@ -21,6 +21,9 @@ pub enum BenchError {
         /// `--release ` or nothing: how this program was built.
         profile: &'static str,
     },
+    /// Options that do not go together.
+    #[error("{0}")]
+    Usage(&'static str),
     /// Neither a running stack nor `--start`.
     #[error("no stack to measure: name its data directory with --data (or STREAMS_DATA), or start one with --start")]
     NoStack,

@@ -1,28 +1,37 @@
-//! `streams-bench`: the figures of a running stack, measured from outside as encoders and viewers would.
+//! `streams-bench`: the figures of a stack, measured from outside as encoders and viewers would, and of its parts.
 //!
 //! ```text
-//!   latency   publisher (here) -- RTMP --> engine -- MoQT --> viewers (here) on another shard     ms a frame
-//!   viewers   ffmpeg ----------- RTMP --> engine -- MoQT --> hundreds of viewers (here)           KiB and CPU a viewer
-//!   idle                                  engine                                                 CPU a shard
-//!   relay-load  publisher (here) - MoQT -> any relay - MoQT --> viewers (here)                   CPU a viewer, ms an object
-//!   fanout    one track (here) ---------> one shard (here) --> viewers (here), packets in memory    ns a packet
+//!   latency     publisher (here) -- RTMP --> engine -- MoQT --> viewers (here) on another shard     ms a frame
+//!   join        publisher (here) -- RTMP --> engine -- MoQT --> viewer after viewer (here)          ms to the first picture
+//!   viewers     ffmpeg ------------ RTMP --> engine -- MoQT --> hundreds of viewers (here)          KiB and CPU a viewer
+//!   ingest      publishers (here) - RTMP --> engine                                                 CPU a Mbit, an access unit
+//!   idle                                     engine                                                 CPU a shard
+//!   relay-load  publisher (here) -- MoQT --> any relay - MoQT --> viewers (here)                    CPU a viewer, ms an object
+//!   fanout      publisher (here) -- MoQT --> engine, one shard -- udp, xdp --> viewers (here)       CPU a packet, ms an object
+//!               one track (here) ----------> one shard (here) --- memory ----> viewers (here)       ns a packet by stage
+//!   rings       writer (here) -------------- a link --------------> reader (here)                   ns a frag
 //! ```
 //!
 //! Every measurement checks that it measured what it says; when it did not, the program ends with 1.
 
 mod allocations;
+mod cores;
 mod engine;
 mod error;
 mod fanout;
 mod film;
 mod fmp4;
 mod idle;
+mod ingest;
+mod join;
 mod latency;
 mod machine;
+mod namespace;
 mod process;
 mod publisher;
 mod relay_load;
 mod report;
+mod rings;
 mod stack;
 mod viewers;
 mod viewing;
@@ -37,7 +46,7 @@ use crate::error::BenchError;
 use crate::machine::Machine;
 use crate::report::Report;
 
-/// Measures a stack: one that runs (--data) or one of its own (--start)
+/// Measures a stack: one that runs (--data) or one of its own (--start); fanout and rings bring their own
 #[derive(Debug, Parser)]
 #[command(name = "streams-bench", version, disable_help_subcommand = true)]
 struct Cli {
@@ -55,6 +64,9 @@ enum Bench {
     Idle(idle::IdleArgs),
     RelayLoad(relay_load::RelayLoadArgs),
     Fanout(fanout::FanoutArgs),
+    Join(join::JoinArgs),
+    Ingest(ingest::IngestArgs),
+    Rings(rings::RingsArgs),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +92,9 @@ fn measure(bench: &Bench) -> Result<Report, BenchError> {
                 Bench::Idle(args) => idle::run(args).await,
                 Bench::RelayLoad(args) => relay_load::run(args).await,
                 Bench::Fanout(args) => fanout::run(args).await,
+                Bench::Join(args) => join::run(args).await,
+                Bench::Ingest(args) => ingest::run(args).await,
+                Bench::Rings(args) => rings::run(args).await,
             }
         };
         // Whatever was started is ended when the measurement is dropped.

@@ -96,12 +96,66 @@ pub fn memory(pid: u32) -> Result<Memory, BenchError> {
     Ok(Memory { rss_kib: kib("VmRSS"), anon_kib: kib("RssAnon"), shared_kib: kib("RssShmem") })
 }
 
-/// Processor time that the process `pid` has used, user and system together.
+/// Processor time of a process or thread. The kernel keeps the sum exactly and divides it by what it finds running at each tick,
+/// so the parts are right over seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// In its own code.
+    pub user: Duration,
+    /// In the kernel on its behalf. Interrupts that came meanwhile are in it, unless the kernel was built with
+    /// `CONFIG_IRQ_TIME_ACCOUNTING`.
+    pub kernel: Duration,
+}
+
+impl CpuTime {
+    /// Both together.
+    pub fn total(self) -> Duration {
+        self.user + self.kernel
+    }
+
+    /// What came since `before`.
+    pub fn since(self, before: Self) -> Self {
+        let Self { user, kernel } = self;
+        Self { user: user.saturating_sub(before.user), kernel: kernel.saturating_sub(before.kernel) }
+    }
+}
+
+/// Processor time that the process `pid` has used.
+///
+/// # Errors
+/// [`BenchError::File`] when it is gone.
+pub fn cpu_times(pid: u32) -> Result<CpuTime, BenchError> {
+    stat(&PathBuf::from(format!("/proc/{pid}/stat"))).map(|(_, time)| time)
+}
+
+/// The same, user and system together.
 ///
 /// # Errors
 /// [`BenchError::File`] when it is gone.
 pub fn cpu_time(pid: u32) -> Result<Duration, BenchError> {
-    stat(&PathBuf::from(format!("/proc/{pid}/stat"))).map(|(_, time)| time)
+    cpu_times(pid).map(CpuTime::total)
+}
+
+/// How long the threads of the process `pid` were ready to run and another one had their core; zero where the kernel keeps no
+/// such account (`CONFIG_SCHED_INFO`).
+///
+/// # Errors
+/// [`BenchError::File`] when it is gone.
+pub fn waited(pid: u32) -> Result<Duration, BenchError> {
+    let folder = PathBuf::from(format!("/proc/{pid}/task"));
+    let entries = fs::read_dir(&folder).map_err(BenchError::file("list", &folder))?;
+    // Time on a core, time waiting for one, turns; ns.
+    let waited = |text: String| text.split_whitespace().nth(1)?.parse::<u64>().ok();
+    let of = |thread: PathBuf| fs::read_to_string(thread.join("schedstat")).ok().and_then(waited);
+    Ok(Duration::from_nanos(entries.flatten().filter_map(|entry| of(entry.path())).sum()))
+}
+
+/// The kernel's thread that does a core's network work when there is too much of it for an interrupt; `None` where it cannot be
+/// seen, as in a container.
+pub fn softirq_thread(core: usize) -> Option<u32> {
+    let wanted = format!("ksoftirqd/{core}");
+    let mut ids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.find(|pid| name(*pid).as_deref() == Some(&wanted))
 }
 
 /// Name and processor time of every thread of the process `pid`.
@@ -113,7 +167,8 @@ pub fn threads(pid: u32) -> Result<Vec<(u32, String, Duration)>, BenchError> {
     let entries = fs::read_dir(&folder).map_err(BenchError::file("list", &folder))?;
     let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     // A thread that ends while it is looked at has nothing to say.
-    let of = |id: u32| stat(&folder.join(id.to_string()).join("stat")).ok().map(|(name, time)| (id, name, time));
+    let of =
+        |id: u32| stat(&folder.join(id.to_string()).join("stat")).ok().map(|(name, time)| (id, name, time.total()));
     Ok(ids.filter_map(of).collect())
 }
 
@@ -141,14 +196,25 @@ pub fn machine_stolen() -> Result<Duration, BenchError> {
     Ok(ticks(stolen.unwrap_or_default()))
 }
 
-fn stat(path: &std::path::Path) -> Result<(String, Duration), BenchError> {
+/// Cores of the whole machine.
+///
+/// # Errors
+/// [`BenchError::File`] when the kernel does not tell.
+pub fn machine_cores() -> Result<usize, BenchError> {
+    let path = PathBuf::from("/proc/stat");
+    let text = fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
+    // The first such line is the sum of the others.
+    Ok(text.lines().filter(|line| line.starts_with("cpu")).skip(1).count().max(1))
+}
+
+fn stat(path: &std::path::Path) -> Result<(String, CpuTime), BenchError> {
     let text = fs::read_to_string(path).map_err(BenchError::file("read", path))?;
     // The name stands in parentheses and may hold any byte, parentheses too.
     let (head, tail) = text.rsplit_once(')').unwrap_or_default();
     let name = head.split_once('(').map_or(head, |(_, name)| name);
     let fields: Vec<&str> = tail.split_whitespace().collect();
     let field = |index: usize| fields.get(index).and_then(|value| value.parse::<u64>().ok()).unwrap_or_default();
-    Ok((name.to_owned(), ticks(field(STAT_UTIME).saturating_add(field(STAT_STIME)))))
+    Ok((name.to_owned(), CpuTime { user: ticks(field(STAT_UTIME)), kernel: ticks(field(STAT_STIME)) }))
 }
 
 fn ticks(count: u64) -> Duration {
@@ -167,6 +233,30 @@ mod tests {
         let found = thread.spawn(move || threads(pid).unwrap()).unwrap().join().unwrap();
         assert!(found.iter().any(|(_, name, _)| name == "odd) name ("), "{found:?}");
         assert!(machine_busy().unwrap() >= cpu_time(pid).unwrap());
+    }
+
+    #[test]
+    fn a_process_that_shares_a_core_waits_for_it() {
+        let spin = || {
+            let core = crate::cores::Pair::find().unwrap().measured;
+            crate::cores::pin(core).unwrap();
+            let began = std::time::Instant::now();
+            while began.elapsed() < Duration::from_millis(200) {
+                std::hint::spin_loop();
+            }
+        };
+        let before = waited(std::process::id()).unwrap();
+        std::thread::scope(|scope| {
+            let threads = [scope.spawn(spin), scope.spawn(spin)];
+            // A thread that has ended is in no account.
+            while !threads.iter().all(|thread| thread.is_finished()) {
+                if waited(std::process::id()).unwrap() > before + Duration::from_millis(20) {
+                    return;
+                }
+                sleep(Duration::from_millis(1));
+            }
+            panic!("two threads shared a core for 200 ms and none waited");
+        });
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! An encoder that knows when it sent each frame: one film over RTMP, in real time, over and over.
 
+use std::fmt;
 use std::io;
+use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,6 +39,56 @@ pub struct Sent {
 pub struct Publisher {
     thread: Option<JoinHandle<Result<Vec<Sent>, BenchError>>>,
     stop: watch::Sender<Stop>,
+    progress: Arc<Progress>,
+}
+
+/// What a publisher has done so far.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Video and audio frames that were written.
+    units: AtomicU64,
+    /// It was told to stop, and has sent its last.
+    silent: AtomicBool,
+}
+
+/// How fast a film is sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// So many times as fast as it plays.
+    Times(f64),
+    /// As fast as it is taken.
+    Max,
+}
+
+impl Speed {
+    /// When a frame is due, from the start.
+    fn due(self, dts_ms: u64) -> Duration {
+        match self {
+            Self::Times(times) => Duration::from_millis(dts_ms).div_f64(times),
+            Self::Max => Duration::ZERO,
+        }
+    }
+}
+
+impl FromStr for Speed {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        let times = text.parse().ok().filter(|times| (0.1..=1_000.0).contains(times));
+        times.map(Self::Times).ok_or("expected a number from 0.1 to 1000, or max")
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Times(times) => write!(f, "{times} x real time"),
+            Self::Max => f.write_str("full speed"),
+        }
+    }
 }
 
 /// How far a publisher is to go.
@@ -54,10 +107,12 @@ impl Publisher {
     ///
     /// # Errors
     /// [`BenchError::RtmpRefused`] and everything else that keeps it from publishing.
-    pub async fn start(input: &Input, film: Arc<Film>) -> Result<Self, BenchError> {
+    pub async fn start(input: &Input, film: Arc<Film>, speed: Speed) -> Result<Self, BenchError> {
         let (stop, stopped) = watch::channel(Stop::No);
         let (accepted, is_accepted) = oneshot::channel();
         let target = Target::new(input)?;
+        let progress = Arc::<Progress>::default();
+        let told = Arc::clone(&progress);
         let publish = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(BenchError::RtmpSocket)?;
@@ -67,12 +122,12 @@ impl Publisher {
                     .map_err(|_| BenchError::TooLong { what: "the publisher is accepted", patience: PUBLISH_MAX })??;
                 // Nobody waits any more when the measurement was given up.
                 let _ = accepted.send(());
-                connection.send_film(&film, stopped).await
+                connection.send_film(&film, speed, &told, stopped).await
             })
         };
         let thread = std::thread::Builder::new().name("publisher".to_owned()).spawn(publish);
         let thread = thread.map_err(BenchError::RtmpSocket)?;
-        let mut publisher = Self { thread: Some(thread), stop };
+        let mut publisher = Self { thread: Some(thread), stop, progress };
         match is_accepted.await {
             Ok(()) => Ok(publisher),
             Err(_) => Err(publisher.join().err().unwrap_or(BenchError::Died("publisher"))),
@@ -82,6 +137,16 @@ impl Publisher {
     /// Sends nothing more. The connection stays, so that the broadcast goes on.
     pub fn stop_sending(&self) {
         self.stop.send_replace(Stop::Sending);
+    }
+
+    /// Video and audio frames that were written so far.
+    pub fn units(&self) -> u64 {
+        self.progress.units.load(Ordering::Acquire)
+    }
+
+    /// Whether it was told to stop and has sent its last, or broke.
+    pub fn is_silent(&self) -> bool {
+        self.progress.silent.load(Ordering::Acquire) || self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Leaves; tells the video frames that were sent, in order.
@@ -148,18 +213,32 @@ impl Connection {
         Ok(connection)
     }
 
-    async fn send_film(&mut self, film: &Film, mut stop: watch::Receiver<Stop>) -> Result<Vec<Sent>, BenchError> {
+    async fn send_film(
+        &mut self,
+        film: &Film,
+        speed: Speed,
+        progress: &Progress,
+        mut stop: watch::Receiver<Stop>,
+    ) -> Result<Vec<Sent>, BenchError> {
         let began = Instant::now();
         let mut sent = Vec::new();
         for pass in 0u64.. {
             let base_ms = pass.saturating_mul(film.duration_ms);
             for tag in film.tags.iter().filter(|tag| pass == 0 || matches!(tag.kind, Kind::Video(_) | Kind::Audio)) {
                 let dts_ms = base_ms.saturating_add(tag.dts_ms);
-                if !self.wait_until(began + Duration::from_millis(dts_ms), &mut stop).await? {
+                if !self.wait_until(began + speed.due(dts_ms), &mut stop).await? {
+                    progress.silent.store(true, Ordering::Release);
                     self.wait_for_end(&mut stop).await?;
                     return Ok(sent);
                 }
+                if speed == Speed::Max {
+                    // Nobody waits between frames, so this is when the server is heard.
+                    self.read().await?;
+                }
                 let at = self.send(tag, dts_ms).await?;
+                if matches!(tag.kind, Kind::Video(_) | Kind::Audio) {
+                    progress.units.fetch_add(1, Ordering::Release);
+                }
                 if let Kind::Video(frame) = tag.kind {
                     sent.push(Sent { frame, dts_ms, at });
                 }
@@ -239,5 +318,26 @@ impl Connection {
             self.write(&answer).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_due_sooner_when_the_film_runs_faster() {
+        assert_eq!(Speed::Times(1.0).due(2_000), Duration::from_secs(2));
+        assert_eq!(Speed::Times(4.0).due(2_000), Duration::from_millis(500));
+        assert_eq!(Speed::Max.due(2_000), Duration::ZERO);
+    }
+
+    #[test]
+    fn speeds_are_numbers_or_max() {
+        assert_eq!("2.5".parse(), Ok(Speed::Times(2.5)));
+        assert_eq!("max".parse(), Ok(Speed::Max));
+        for bad in ["", "0", "-1", "NaN", "1e9", "fast"] {
+            assert!(bad.parse::<Speed>().is_err(), "{bad}");
+        }
     }
 }

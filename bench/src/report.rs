@@ -21,12 +21,17 @@ pub struct Report {
     rows: Vec<(String, String)>,
     values: Map<String, Value>,
     failures: Vec<String>,
+    /// One line for the report that this one is a step of.
+    summary: String,
+    /// As a step: everything came, and in time.
+    sustained: bool,
 }
 
 impl Report {
     /// An empty report of the measurement `bench`.
     pub fn new(bench: &'static str) -> Self {
-        Self { bench, rows: Vec::new(), values: Map::new(), failures: Vec::new() }
+        let (rows, values, failures) = (Vec::new(), Map::new(), Vec::new());
+        Self { bench, rows, values, failures, summary: String::new(), sustained: false }
     }
 
     /// One row of the table, and one key of the JSON.
@@ -38,6 +43,27 @@ impl Report {
     /// A key of the JSON without a row.
     pub fn value(&mut self, key: &str, value: impl Into<Value>) {
         self.values.insert(key.to_owned(), value.into());
+    }
+
+    /// What a report of several steps tells of this one.
+    pub fn summary(&mut self, words: String) {
+        self.summary = words;
+    }
+
+    /// Whether everything came, and in time.
+    pub fn sustained(&mut self, sustained: bool) {
+        self.sustained = sustained;
+    }
+
+    /// See [`Report::sustained`].
+    pub fn is_sustained(&self) -> bool {
+        self.sustained
+    }
+
+    /// Takes up a step: its summary is a row, its values are one value, its failures are this report's too.
+    pub fn step(&mut self, key: &str, name: &str, step: Self) {
+        self.failures.extend(step.failures);
+        self.row(key, step.values, name, step.summary);
     }
 
     /// Says that something was not as it has to be. The program then ends with 1.
@@ -84,6 +110,9 @@ impl Report {
     }
 }
 
+/// Percentiles that are told to programs.
+const PERCENTILES: [f64; 9] = [10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0];
+
 /// A distribution of times.
 #[derive(Debug)]
 pub struct Times(Histogram<u64>);
@@ -109,10 +138,20 @@ impl Times {
         format!("p50 {p50:.2}  p95 {p95:.2}  p99 {p99:.2}  max {max:.2} ms  ({} samples)", self.0.len())
     }
 
-    /// The same for `--json`.
+    /// The same for `--json`, and more percentiles as pairs of percent and ms.
     pub fn json(&self) -> Value {
         let [p50, p95, p99, max] = self.figures_ms();
-        json!({ "samples": self.0.len(), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": max })
+        let percentiles: Vec<[f64; 2]> =
+            PERCENTILES.iter().map(|percent| [*percent, self.quantile_ms(percent / 100.0)]).collect();
+        json!({
+            "samples": self.0.len(), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "max_ms": max,
+            "percentiles_ms": percentiles,
+        })
+    }
+
+    /// The time that this share of all does not exceed, ms.
+    pub fn quantile_ms(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1000.0
     }
 
     fn figures_ms(&self) -> [f64; 4] {

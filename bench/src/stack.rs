@@ -1,9 +1,10 @@
 //! The stack that is measured: one that runs already, or `streams up` on a folder of its own.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use streams_sdk::Trust;
 
 use crate::engine::{Engine, run_dir};
 use crate::error::BenchError;
+use crate::namespace::command;
 use crate::process::{self, Owned};
 use crate::report::Report;
 
@@ -42,6 +44,40 @@ pub struct StackArgs {
     pub poll: String,
 }
 
+/// A stack of our own: how it differs from the defaults.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// Shards.
+    pub shards: usize,
+    /// `adaptive` or `busy`.
+    pub poll: String,
+    /// Packet backend.
+    pub io: String,
+    /// The address that its ports bind to.
+    pub host: IpAddr,
+    /// The network namespace that it runs in, as `ip netns` calls it; `None` for the one of this process.
+    pub namespace: Option<String>,
+    /// Further lines of `[engine]`.
+    pub engine: String,
+    /// Further sections of `streams.toml`.
+    pub toml: String,
+}
+
+impl Own {
+    /// On loopback, with the defaults of everything else.
+    pub fn on_loopback(shards: usize, poll: &str) -> Self {
+        Self {
+            shards,
+            poll: poll.to_owned(),
+            io: "auto".to_owned(),
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            namespace: None,
+            engine: String::new(),
+            toml: String::new(),
+        }
+    }
+}
+
 /// A live input as `streams live create` made it.
 #[derive(Debug, Clone)]
 pub struct Input {
@@ -58,6 +94,7 @@ pub struct Input {
 pub struct Stack {
     data: PathBuf,
     engine: Engine,
+    namespace: Option<String>,
     /// Set when it was started here. Ends when it drops.
     _started: Option<Started>,
 }
@@ -68,10 +105,21 @@ impl Stack {
     /// # Errors
     /// [`BenchError::NoStack`], and whatever keeps a stack from starting.
     pub fn open(args: &StackArgs) -> Result<Self, BenchError> {
-        let started = if args.start { Some(Started::start(args)?) } else { None };
-        let named = args.data.as_deref();
-        let data = started.as_ref().map(|started| started.data.as_path()).or(named).ok_or(BenchError::NoStack)?;
-        Ok(Self { data: data.to_owned(), engine: Engine::of(data)?, _started: started })
+        if args.start {
+            return Self::start(&Own::on_loopback(args.shards, &args.poll));
+        }
+        let data = args.data.clone().ok_or(BenchError::NoStack)?;
+        Ok(Self { engine: Engine::of(&data)?, data, namespace: None, _started: None })
+    }
+
+    /// Starts a stack of our own.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting.
+    pub fn start(own: &Own) -> Result<Self, BenchError> {
+        let started = Started::start(own)?;
+        let data = started.data.clone();
+        Ok(Self { engine: Engine::of(&data)?, data, namespace: own.namespace.clone(), _started: Some(started) })
     }
 
     /// Its engine.
@@ -136,7 +184,7 @@ impl Stack {
     fn streams(&self, arguments: &[&str]) -> Result<Value, BenchError> {
         let shown = format!("streams {}", arguments.join(" "));
         let failed = |reason: String| BenchError::Command { command: shown.clone(), reason };
-        let output = Command::new(beside("streams")?)
+        let output = command(self.namespace.as_deref(), &beside("streams")?)
             .args(arguments)
             .arg("--json")
             .env("STREAMS_DATA", &self.data)
@@ -159,19 +207,23 @@ struct Started {
 }
 
 impl Started {
-    fn start(args: &StackArgs) -> Result<Self, BenchError> {
+    fn start(own: &Own) -> Result<Self, BenchError> {
         let program = beside("streams")?;
         for other in ["streams-control", ENGINE_NAME] {
             beside(other)?;
         }
-        let data = std::env::temp_dir().join(format!("streams-bench-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("streams-bench-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let data = std::env::temp_dir().join(name);
         let mut started = Self { data: data.clone(), engine_pid: None, up: None };
         std::fs::create_dir_all(&data).map_err(BenchError::file("make", &data))?;
         let config = data.join("streams.toml");
-        std::fs::write(&config, configuration(args)?).map_err(BenchError::file("write", &config))?;
-        let mut command = Command::new(program);
-        command.args(["up", "--data"]).arg(&data).arg("--config").arg(&config);
-        let mut child = command
+        std::fs::write(&config, configuration(own)?).map_err(BenchError::file("write", &config))?;
+        let mut child = command(own.namespace.as_deref(), &program)
+            .args(["up", "--data"])
+            .arg(&data)
+            .arg("--config")
+            .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -235,8 +287,9 @@ fn up_failed(reason: String) -> BenchError {
     BenchError::Command { command: "streams up".to_owned(), reason }
 }
 
-/// A configuration with ports that are free now. They are held until all are known, so that they differ.
-fn configuration(args: &StackArgs) -> Result<String, BenchError> {
+/// A configuration with ports that are free now. They are held until all are known, so that they differ. Those of a namespace of
+/// its own are free there as well.
+fn configuration(own: &Own) -> Result<String, BenchError> {
     let path = Path::new("127.0.0.1");
     let udp = UdpSocket::bind("127.0.0.1:0").map_err(BenchError::file("find a free UDP port on", path))?;
     let quic = udp.local_addr().map_err(BenchError::file("find a free UDP port on", path))?.port();
@@ -244,7 +297,11 @@ fn configuration(args: &StackArgs) -> Result<String, BenchError> {
     for _ in 0..3 {
         tcp.push(TcpListener::bind("127.0.0.1:0").map_err(BenchError::file("find a free TCP port on", path))?);
     }
-    let mut text = format!("[engine]\nshards = {}\npoll = \"{}\"\n[ports]\nquic = {quic}\n", args.shards, args.poll);
+    let Own { shards, poll, io, host, engine, toml, .. } = own;
+    let mut text = format!(
+        "[server]\nhost = \"{host}\"\n[engine]\nshards = {shards}\npoll = \"{poll}\"\nio = \"{io}\"\n{engine}\n{toml}\n\
+         [ports]\nquic = {quic}\n"
+    );
     for (key, listener) in ["rtmp", "https", "http_dev"].into_iter().zip(&tcp) {
         let address = listener.local_addr().map_err(BenchError::file("find a free TCP port on", path))?;
         text.push_str(&format!("{key} = {}\n", address.port()));
@@ -252,10 +309,13 @@ fn configuration(args: &StackArgs) -> Result<String, BenchError> {
     Ok(text)
 }
 
-/// A program of the same build as this one.
+/// A program of the same build as this one. The tests of this one lie a folder deeper.
 fn beside(name: &str) -> Result<PathBuf, BenchError> {
     let this = std::env::current_exe().map_err(BenchError::file("find", Path::new("this program")))?;
-    let path = this.with_file_name(name);
+    let mut path = this.with_file_name(name);
+    if let Some(folder) = this.parent().filter(|folder| folder.ends_with("deps")).and_then(Path::parent) {
+        path = folder.join(name);
+    }
     let profile = if cfg!(debug_assertions) { "" } else { "--release " };
     if path.is_file() { Ok(path) } else { Err(BenchError::NotBuilt { path, profile }) }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::check::Check;
 use super::joining::index_at;
+use super::ranges::RANGES_IN_MEMORY;
 use super::receiver::{Depth, Established, Receiver};
 use crate::error::BenchError;
 
@@ -27,7 +28,8 @@ impl Crowd {
     pub fn new(established: Vec<Established>, depth: Depth) -> Self {
         let check = Check::new(established.len(), depth);
         let receivers = established.into_iter().enumerate().map(|(index, established)| {
-            Receiver::new(established, index, if index == 0 { Depth::Full } else { depth })
+            let depth = if index == 0 { Depth::Full } else { depth };
+            Receiver::new(established, index, depth, RANGES_IN_MEMORY)
         });
         Self {
             receivers: receivers.collect(),

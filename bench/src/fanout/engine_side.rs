@@ -1,6 +1,5 @@
 //! The measured engine: one shard on this thread, its packets in memory.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,10 @@ use streams_relay_core::relay::{FullTrackName, Namespace, TrackConfig, TrackId};
 
 use super::check::Object;
 use super::crowd::Crowd;
-use super::joining::{Joining, client_config};
+use super::joining::{Joining, Watch, address, client_config};
 use super::meter::Tally;
 use super::receiver::{Depth, Established};
-use super::{FRAMES, JOIN_MAX, Side, server};
+use super::sink::{FRAMES, JOIN_MAX, Side, server};
 use crate::error::BenchError;
 
 /// How long one object may take to reach everybody. Loss detection, if it ever has to help, takes a fraction of it.
@@ -33,11 +32,18 @@ pub struct EngineSide {
 }
 
 impl EngineSide {
-    /// Starts the shard in `folder` and lets the viewers join.
+    /// Starts the shard in `folder` and lets the viewers join. Besides the track that they watch it has `idle_tracks` others
+    /// without objects and viewers.
     ///
     /// # Errors
     /// Whatever keeps the shard from starting or a viewer from joining.
-    pub fn new(folder: &Path, tls: &TlsFiles, viewers: usize, depth: Depth) -> Result<Self, BenchError> {
+    pub fn new(
+        folder: &Path,
+        tls: &TlsFiles,
+        viewers: usize,
+        idle_tracks: u32,
+        depth: Depth,
+    ) -> Result<Self, BenchError> {
         let settings = EmbeddedSettings {
             data: folder.to_owned(),
             tls: tls.clone(),
@@ -52,11 +58,17 @@ impl EngineSide {
         };
         let track = shard.with_relay(Instant::now(), |relay| {
             let now = Instant::now();
+            let config = TrackConfig { publisher_priority: 128, pinned: false };
             relay.namespace_up(now, name.namespace.clone());
-            relay.track_open(now, name.clone(), TrackConfig { publisher_priority: 128, pinned: false })
+            for index in 0..idle_tracks {
+                let name = FullTrackName { name: format!("idle-{index}").into(), namespace: name.namespace.clone() };
+                relay.track_open(now, name, config);
+            }
+            relay.track_open(now, name.clone(), config)
         });
         let mut config = client_config()?;
-        let joined = (0..viewers).map(|index| join(&mut shard, index, &mut config, &name));
+        let watch = Watch { path: "/bench".into(), authority: String::new(), track: name };
+        let joined = (0..viewers).map(|index| join(&mut shard, index, &mut config, &watch));
         let crowd = Crowd::new(joined.collect::<Result<_, _>>()?, depth);
         Ok(Self { shard, track, crowd, viewers: viewers as u64, delivered: 0, split: None })
     }
@@ -132,14 +144,15 @@ fn join(
     shard: &mut EmbeddedShard,
     index: usize,
     config: &mut quiche::Config,
-    track: &FullTrackName,
+    watch: &Watch,
 ) -> Result<Established, BenchError> {
-    let mut viewer = Joining::new(index, server(), config, Some(track))?;
+    let mut viewer = Joining::new(index, address(index), server(), config, Some(watch))?;
     let deadline = Instant::now() + JOIN_MAX;
     let mut buffer = Vec::new();
     loop {
         let mut quiet = true;
-        viewer.send(|from: SocketAddr, packet| {
+        let from = viewer.address();
+        viewer.send(|packet| {
             quiet = false;
             shard.wire().push(from, packet);
         });

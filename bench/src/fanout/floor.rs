@@ -13,7 +13,7 @@ use super::crowd::Crowd;
 use super::joining::{Joining, client_config};
 use super::meter::Tally;
 use super::receiver::{Depth, Established};
-use super::{FRAMES, JOIN_MAX, Side, server};
+use super::sink::{FRAMES, JOIN_MAX, Side, server};
 use crate::error::BenchError;
 
 /// As the engine's default.
@@ -104,7 +104,7 @@ impl Floor {
         tally.measure(|| {
             for (index, packet) in answers.iter_mut().take(count) {
                 if let Some(server) = servers.get_mut(*index) {
-                    let info = RecvInfo { from: super::joining::address(*index), to: self::server() };
+                    let info = RecvInfo { from: super::joining::address(*index), to: super::sink::server() };
                     // A packet that quiche cannot open would leave data unacknowledged, and the next object stuck.
                     let _ = server.quic.recv(packet, info);
                 }
@@ -187,7 +187,7 @@ fn connect(
     server_config: &mut quiche::Config,
     client_config: &mut quiche::Config,
 ) -> Result<(Quic, Established), BenchError> {
-    let mut viewer = Joining::new(index, server(), client_config, None)?;
+    let mut viewer = Joining::new(index, super::joining::address(index), server(), client_config, None)?;
     let mut id = [0xee; 16];
     id[..8].copy_from_slice(&(index as u64).to_be_bytes());
     let id = ConnectionId::from_ref(&id);
@@ -195,7 +195,8 @@ fn connect(
     let (deadline, mut packet) = (Instant::now() + JOIN_MAX, [0; 1_500]);
     loop {
         let mut quiet = true;
-        viewer.send(|from, packet| {
+        let from = viewer.address();
+        viewer.send(|packet| {
             quiet = false;
             // As above: what is lost here shows as a handshake that never ends.
             let _ = quic.recv(&mut packet.to_vec(), RecvInfo { from, to: server() });

@@ -1,16 +1,15 @@
-//! A viewer until its subscription is accepted: a real QUIC handshake and a real MoQT session, in memory.
+//! A viewer until its subscription is accepted: a real QUIC handshake and a real MoQT session.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
-use bytes::Bytes;
-use quiche::{ConnectionId, RecvInfo, Shutdown};
-use streams_relay_core::client::{Client, ClientConfig, ClientEvent, Join, SubscribeRequest};
-use streams_relay_core::relay::{Dir, FullTrackName, StreamId, Transmit, TransmitError};
+use streams_relay_core::client::{ClientConfig, ClientEvent, Join, SubscribeRequest};
+use streams_relay_core::relay::FullTrackName;
 
 use super::keys::Keys;
+use super::peer::Peer;
 use super::receiver::Established;
 use crate::error::BenchError;
 
@@ -66,50 +65,55 @@ pub fn client_config() -> Result<quiche::Config, BenchError> {
     Ok(config)
 }
 
+/// What a viewer watches.
+pub struct Watch {
+    /// Path and query of the URL.
+    pub path: String,
+    /// Host and port of the URL.
+    pub authority: String,
+    /// The track.
+    pub track: FullTrackName,
+}
+
 /// A viewer that joins.
 pub struct Joining {
-    quic: quiche::Connection,
+    peer: Peer,
     keylog: KeyLog,
-    address: SocketAddr,
-    server: SocketAddr,
     id_len: usize,
-    /// The MoQT session; `None` for a bare connection.
-    session: Option<Client>,
     accepted: bool,
-    next_uni: u64,
-    next_bidi: u64,
 }
 
 impl Joining {
-    /// Viewer `index` of `server`. With a `track` it subscribes to it from the next group on.
+    /// Viewer `index` at `address`. With a track to watch, it subscribes to it from the next group on.
     ///
     /// # Errors
     /// [`BenchError::Quic`].
     pub fn new(
         index: usize,
+        address: SocketAddr,
         server: SocketAddr,
         config: &mut quiche::Config,
-        track: Option<&FullTrackName>,
+        watch: Option<&Watch>,
     ) -> Result<Self, BenchError> {
         let id = (index as u64).to_be_bytes();
-        let address = address(index);
-        let mut quic = quiche::connect(None, &ConnectionId::from_ref(&id), address, server, config)?;
-        let keylog = KeyLog::default();
-        quic.set_keylog(Box::new(keylog.clone()));
-        let session = track.map(|track| {
-            let mut client = Client::new(ClientConfig { path: "/bench".into(), ..ClientConfig::default() });
-            client.subscribe(SubscribeRequest { join: Join::NextGroup, ..SubscribeRequest::live(track.clone()) });
-            client
+        let session = watch.map(|watch| ClientConfig {
+            path: watch.path.clone(),
+            authority: watch.authority.clone(),
+            ..ClientConfig::default()
         });
-        let accepted = session.is_none();
-        // RFC 9000 §2.1: a client's bidirectional streams are 0 mod 4, its unidirectional ones 2 mod 4.
-        let (next_uni, next_bidi) = (2, 0);
-        Ok(Self { quic, keylog, address, server, id_len: id.len(), session, accepted, next_uni, next_bidi })
+        let mut peer = Peer::new(&id, address, server, config, session)?;
+        let keylog = KeyLog::default();
+        peer.quic.set_keylog(Box::new(keylog.clone()));
+        if let Some(Watch { track, .. }) = watch {
+            let request = SubscribeRequest { join: Join::NextGroup, ..SubscribeRequest::live(track.clone()) };
+            peer.ask(|session| session.subscribe(request));
+        }
+        Ok(Self { peer, keylog, id_len: id.len(), accepted: watch.is_none() })
     }
 
     /// Where it is.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.peer.address()
     }
 
     /// One packet of the server.
@@ -117,51 +121,31 @@ impl Joining {
     /// # Errors
     /// The connection ended, or the relay refused the subscription.
     pub fn take(&mut self, packet: &mut [u8]) -> Result<(), BenchError> {
-        // What cannot be decrypted is dropped by quiche and shows as a handshake that never ends.
-        let _ = self.quic.recv(packet, RecvInfo { from: self.server, to: self.address });
-        if self.quic.is_closed() || self.quic.peer_error().is_some() {
-            return Err(BenchError::Protocol("the server closed a viewer's connection"));
-        }
-        self.read()
-    }
-
-    fn read(&mut self) -> Result<(), BenchError> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let (now, mut buffer) = (Instant::now(), [0; 2_048]);
-        for id in self.quic.readable() {
-            let dir = if id & 2 == 0 { Dir::Bidi } else { Dir::Uni };
-            while let Ok((len, fin)) = self.quic.stream_recv(id, &mut buffer) {
-                session.stream_data(now, StreamId(id), dir, buffer.get(..len).unwrap_or_default(), fin);
+        let accepted = &mut self.accepted;
+        self.peer.take(packet, |_, event| match event {
+            ClientEvent::Accepted { .. } => {
+                *accepted = true;
+                Ok(())
             }
-        }
-        while let Some(event) = session.poll_event() {
-            match event {
-                ClientEvent::Accepted { .. } => self.accepted = true,
-                ClientEvent::Refused { .. } => return Err(BenchError::Protocol("the relay refused a subscription")),
-                ClientEvent::Closed { .. } => return Err(BenchError::Protocol("the relay closed a session")),
-                _ => {}
-            }
-        }
-        Ok(())
+            ClientEvent::Refused { .. } => Err(BenchError::Protocol("the relay refused a subscription")),
+            _ => Ok(()),
+        })
     }
 
     /// Gives every packet that it has to send to `out`.
-    pub fn send(&mut self, mut out: impl FnMut(SocketAddr, &[u8])) {
-        if self.quic.is_established()
-            && let Some(session) = &mut self.session
-        {
-            let mut io = Streams { quic: &mut self.quic, next_uni: &mut self.next_uni, next_bidi: &mut self.next_bidi };
-            session.pump(Instant::now(), &mut io);
-        }
-        let mut packet = [0; 1_500];
-        while let Ok((len, _)) = self.quic.send(&mut packet) {
-            out(self.address, packet.get(..len).unwrap_or_default());
-        }
+    pub fn send(&mut self, out: impl FnMut(&[u8])) {
+        self.peer.send(out);
+    }
+
+    /// Lets time pass: lost packets are sent again. Tells how long until it has to be called.
+    pub fn tick(&mut self) -> Option<Duration> {
+        self.peer.tick();
+        self.peer.timeout()
     }
 
     /// The handshake is through, and the subscription accepted.
     pub fn is_done(&self) -> bool {
-        self.quic.is_established() && self.accepted
+        self.peer.quic.is_established() && self.accepted
     }
 
     /// What a receiver without QUIC library goes on with.
@@ -173,16 +157,16 @@ impl Joining {
             self.keylog.keys(label).ok_or(BenchError::Protocol("a handshake left no keys for TLS_AES_128_GCM_SHA256"))
         };
         Ok(Established {
-            address: self.address,
+            address: self.address(),
             server: keys("SERVER_TRAFFIC_SECRET_0")?,
             client: keys("CLIENT_TRAFFIC_SECRET_0")?,
-            server_id: self.quic.destination_id().to_vec(),
+            server_id: self.peer.quic.destination_id().to_vec(),
             id_len: self.id_len,
         })
     }
 }
 
-/// Address of a viewer, and back: every one has an address of its own.
+/// Address of a viewer in memory, and back: every one has an address of its own.
 pub fn address(index: usize) -> SocketAddr {
     let [_, a, b, c] = u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes();
     SocketAddr::from(([10, a, b, c], 4_000))
@@ -193,61 +177,6 @@ pub fn index_at(address: SocketAddr) -> Option<usize> {
     let SocketAddr::V4(address) = address else { return None };
     let [_, a, b, c] = address.ip().octets();
     usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()
-}
-
-/// A session's way into its connection.
-struct Streams<'a> {
-    quic: &'a mut quiche::Connection,
-    next_uni: &'a mut u64,
-    next_bidi: &'a mut u64,
-}
-
-fn taken(result: quiche::Result<usize>) -> Result<usize, TransmitError> {
-    match result {
-        Ok(taken) => Ok(taken),
-        Err(quiche::Error::Done) => Ok(0),
-        Err(quiche::Error::StreamStopped(code)) => Err(TransmitError::Stopped(code)),
-        Err(_) => Err(TransmitError::Closed),
-    }
-}
-
-impl Transmit for Streams<'_> {
-    fn open_uni(&mut self) -> Option<StreamId> {
-        let id = (self.quic.peer_streams_left_uni() > 0).then_some(*self.next_uni)?;
-        *self.next_uni += 4;
-        Some(StreamId(id))
-    }
-
-    fn open_bidi(&mut self) -> Option<StreamId> {
-        let id = (self.quic.peer_streams_left_bidi() > 0).then_some(*self.next_bidi)?;
-        *self.next_bidi += 4;
-        Some(StreamId(id))
-    }
-
-    fn write(&mut self, stream: StreamId, data: &[u8], fin: bool) -> Result<usize, TransmitError> {
-        taken(self.quic.stream_send(stream.0, data, fin))
-    }
-
-    fn write_shared(&mut self, stream: StreamId, data: &Bytes, fin: bool) -> Result<usize, TransmitError> {
-        self.write(stream, data, fin)
-    }
-
-    fn set_urgency(&mut self, _stream: StreamId, _urgency: u8) {}
-
-    fn reset(&mut self, stream: StreamId, code: u64) {
-        // A stream that is gone needs no reset.
-        let _ = self.quic.stream_shutdown(stream.0, Shutdown::Write, code);
-    }
-
-    fn stop(&mut self, stream: StreamId, code: u64) {
-        // As above.
-        let _ = self.quic.stream_shutdown(stream.0, Shutdown::Read, code);
-    }
-
-    fn close(&mut self, code: u64, reason: &str) {
-        // Closing twice is the only error, and the first close stands.
-        let _ = self.quic.close(true, code, reason.as_bytes());
-    }
 }
 
 #[cfg(test)]

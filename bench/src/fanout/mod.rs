@@ -1,12 +1,10 @@
-//! One broadcast to many viewers: what a packet costs the engine.
+//! One broadcast to many viewers: what a packet costs the engine, and how many viewers a core carries.
 //!
-//! ```text
-//!   round:   engine  group of 2 s, object after object ---> turn, viewers answer, turn, ... until everybody has it
-//!            floor   the same objects, quiche alone    ---> write, send, viewers answer, recv, ...
-//! ```
+//! - [`sink`]: one shard inside this process, packets in memory, beside quiche alone. Stages are told apart there.
+//! - [`wire`]: the engine as its own process, over kernel sockets or AF_XDP, with viewers on sockets of their own.
 //!
-//! Only the processor time of the measured side counts; viewers work outside of it. Nobody waits for the clock: an object
-//! follows when everybody has the one before. Engine and floor take turns, so that both see the same machine.
+//! Viewers are the same in both: real handshakes and subscriptions by a QUIC library ([`joining`]), then keys alone
+//! ([`receiver`]), so that the load is not what is measured.
 
 mod check;
 mod crowd;
@@ -16,313 +14,231 @@ mod frames;
 mod joining;
 mod keys;
 mod meter;
+mod peer;
 mod ranges;
 mod receiver;
+mod sink;
+mod wire;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
-use serde_json::{Value, json};
-use streams_engine::quic::TlsFiles;
-use streams_engine::stages::Stage;
-
-use self::check::Object;
-use self::crowd::Crowd;
-use self::engine_side::EngineSide;
-use self::floor::Floor;
-use self::meter::Tally;
-use self::receiver::Depth;
 use crate::error::BenchError;
-use crate::process;
-use crate::report::{PacketCosts, Report};
+use crate::report::Report;
 
-/// Frames that go round between the measured side and the viewers: 4 MiB of them are written before they are answered.
-const FRAMES: usize = 64;
-/// How long one viewer may take to join.
-const JOIN_MAX: Duration = Duration::from_secs(20);
 /// Length of a group.
 const GROUP_SECONDS: u32 = 2;
-/// Groups before the measured ones: congestion windows open, buffers get their size.
-const WARM_UP: u64 = 1;
 
-/// Hands one broadcast to many viewers; measures the engine's processor time a packet beside quiche's alone
+/// Hands one broadcast to many viewers; measures what a packet costs the engine
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+sink: one shard in this process, packets in memory, beside quiche alone on the same thread; user space only, split by stage.
+udp, xdp:pop0: an engine process with one shard on one core, publisher and viewers on another, over loopback or with --testbed over \
+a veth pair. The engine's kernel time holds the way of each packet up to the viewer's socket, for on loopback and veth the sender \
+walks it. Over a veth AF_XDP copies each packet into an skb. The run fails when the load was more than 90 % busy, the \
+engine waited more than 5 % of the time for its core, or the hypervisor took more than 5 % of the machine.")]
 pub struct FanoutArgs {
-    /// Viewers
-    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    viewers: u32,
+    /// Viewers; several numbers, as in 100,200,400, are measured one after the other
+    #[arg(long, value_delimiter = ',', default_value = "1000", value_name = "N,…", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    viewers: Vec<u32>,
     /// Bits a second of the one track
     #[arg(long, default_value_t = 5_000_000, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8_000..=100_000_000))]
     bitrate: u64,
     /// Objects a second
     #[arg(long, default_value_t = 30, value_name = "F", value_parser = clap::value_parser!(u32).range(1..=240))]
     fps: u32,
-    /// How packets leave: `sink`, memory
-    #[arg(long, default_value = "sink", value_name = "BACKEND", value_parser = ["sink"])]
-    io: String,
-    /// Seconds of the broadcast that are measured, in whole groups of 2 s
+    /// How packets leave: sink (memory), udp (kernel sockets), or xdp:INTERFACE (AF_XDP; with --testbed, xdp:pop0)
+    #[arg(long, default_value = "sink", value_name = "BACKEND")]
+    io: Io,
+    /// Engine and viewers in two network namespaces with a veth pair between them, by scripts/testbed; needs root. Without it udp
+    /// goes over loopback
+    #[arg(long)]
+    testbed: bool,
+    /// Seconds that are measured; sink: of the broadcast, in whole groups of 2 s
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(2..=3_600))]
     seconds: u32,
-    /// What viewers decrypt: one packet in 64, or all (a run that validates the others)
+    /// What viewers decrypt: one packet in 64 and all packets of 64 viewers (sink: of one), or all (a run that validates the
+    /// others)
     #[arg(long, default_value = "sample", value_parser = ["sample", "full"])]
     verify: String,
+    /// sink: further tracks that nobody publishes to or watches
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=16_000))]
+    idle_tracks: u32,
+    /// udp, xdp: age at which the engine drops a group that a viewer was too slow for
+    #[arg(long, default_value_t = 1_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=60_000))]
+    delivery_timeout_ms: u64,
+    /// udp, xdp: viewers are sustained when no object is missing and the 99th percentile of delivery is at most this
+    #[arg(long, default_value_t = 100, value_name = "MS")]
+    p99_max_ms: u64,
+    #[arg(skip)]
+    stop: Stop,
 }
 
-/// One of the two that are measured.
-trait Side {
-    /// Hands an object to every viewer and waits until all have it.
-    fn object(&mut self, object: &Object, tally: &mut Tally) -> Result<(), BenchError>;
+/// Whether the measurement is to end early.
+#[derive(Debug, Clone, Default)]
+struct Stop(Arc<AtomicBool>);
 
-    /// Its viewers.
-    fn crowd(&self) -> &Crowd;
+impl Stop {
+    /// Looked at often, so that what was started is ended soon.
+    fn check(&self) -> Result<(), BenchError> {
+        if self.0.load(Ordering::Relaxed) { Err(BenchError::Interrupted) } else { Ok(()) }
+    }
 }
 
-/// The address of both servers; no packet ever goes there.
-fn server() -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], 4_433))
+/// The measuring thread. When this is dropped the thread ends early, with all that it has started.
+struct Measuring {
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// Runs the measurement on a thread of its own, so that its processor time is nobody else's.
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        self.stop.0.store(true, Ordering::Relaxed);
+        // A panic was told when it happened.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// How packets leave the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Io {
+    /// Into memory.
+    Sink,
+    /// By kernel sockets.
+    Udp,
+    /// By AF_XDP on this interface.
+    Xdp(String),
+}
+
+impl FromStr for Io {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.strip_prefix("xdp:")) {
+            ("sink", _) => Ok(Self::Sink),
+            ("udp", _) => Ok(Self::Udp),
+            (_, Some(interface)) if !interface.is_empty() => Ok(Self::Xdp(interface.to_owned())),
+            _ => Err("expected sink, udp or xdp:INTERFACE"),
+        }
+    }
+}
+
+impl fmt::Display for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sink => f.write_str("sink"),
+            Self::Udp => f.write_str("udp"),
+            Self::Xdp(interface) => write!(f, "xdp:{interface}"),
+        }
+    }
+}
+
+impl FanoutArgs {
+    /// Bytes of an object.
+    fn object_len(&self) -> usize {
+        usize::try_from(self.bitrate / 8 / u64::from(self.fps)).unwrap_or(usize::MAX)
+    }
+
+    fn check(&self) -> Result<(), BenchError> {
+        match &self.io {
+            Io::Sink if self.testbed => Err(BenchError::Usage("--testbed: with --io sink no packet leaves memory")),
+            Io::Udp | Io::Xdp(_) if self.idle_tracks > 0 => {
+                Err(BenchError::Usage("--idle-tracks is measured with --io sink alone"))
+            }
+            Io::Xdp(_) if !self.testbed => Err(BenchError::Usage(
+                "--io xdp: viewers have to be on the other side of an interface; add --testbed (its interface is pop0)",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Runs the measurement on a thread of its own, so that its processor time, cores and network namespace are nobody else's.
 ///
 /// # Errors
 /// Whatever keeps it from being made. What viewers did not get is a failure in the report.
 pub async fn run(args: &FanoutArgs) -> Result<Report, BenchError> {
+    args.check()?;
     let args = args.clone();
     let (done, measured) = tokio::sync::oneshot::channel();
+    let stop = args.stop.clone();
     let spawned = std::thread::Builder::new().name("fanout".into()).spawn(move || {
         // Nobody listens any more after an interrupt.
         let _ = done.send(measure(&args));
     });
-    spawned.map_err(BenchError::file("start", "the measuring thread".as_ref()))?;
+    let thread = spawned.map_err(BenchError::file("start", "the measuring thread".as_ref()))?;
+    let _measuring = Measuring { stop, thread: Some(thread) };
     measured.await.map_err(|_| BenchError::Died("measuring thread"))?
 }
 
-/// A folder that goes with its owner.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, BenchError> {
-        let folder = std::env::temp_dir().join(format!("streams-fanout-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(BenchError::file("make", &folder))?;
-        Ok(Self(folder))
-    }
-
-    fn tls(&self) -> Result<TlsFiles, BenchError> {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        let (certificate, key) = (self.0.join("cert.pem"), self.0.join("key.pem"));
-        std::fs::write(&certificate, made.cert.pem()).map_err(BenchError::file("write", &certificate))?;
-        std::fs::write(&key, made.signing_key.serialize_pem()).map_err(BenchError::file("write", &key))?;
-        Ok(TlsFiles { certificate, key })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What one side did in all measured rounds.
-struct Measured {
-    total: Tally,
-    /// A round each.
-    rounds: Vec<Tally>,
-    /// ns a packet of each object.
-    objects: PacketCosts,
-}
-
-impl Measured {
-    fn new() -> Result<Self, BenchError> {
-        Ok(Self { total: Tally::default(), rounds: Vec::new(), objects: PacketCosts::new()? })
-    }
-
-    /// One group.
-    fn round(&mut self, side: &mut dyn Side, group: u64, args: &FanoutArgs) -> Result<(), BenchError> {
-        let mut round = Tally::default();
-        for object in objects(group, args) {
-            let mut tally = Tally::default();
-            side.object(&object, &mut tally)?;
-            self.objects.record(tally.ns_a_packet());
-            round.add(&tally);
-        }
-        self.total.add(&round);
-        self.rounds.push(round);
-        Ok(())
-    }
-
-    fn json(&self) -> Value {
-        let Tally { packets, bytes, objects, cpu, .. } = self.total;
-        json!({
-            "ns_a_packet": self.total.ns_a_packet(),
-            "us_an_object": self.total.us_an_object(),
-            "gbit_a_core": self.total.gbit_a_core(),
-            "allocations_a_packet": self.total.allocations_a_packet(),
-            "ns_a_packet_by_object": self.objects.json(),
-            "ns_a_packet_by_round": self.rounds.iter().map(Tally::ns_a_packet).collect::<Vec<_>>(),
-            "packets": packets, "bytes": bytes, "objects": objects, "cpu_seconds": cpu.as_secs_f64(),
-        })
-    }
-
-    fn shown(&self) -> String {
-        let total = &self.total;
-        format!(
-            "{:.0} ns a packet, {:.1} us an object of a viewer, {:.2} Gbit/s a core, {:.3} allocations a packet",
-            total.ns_a_packet(),
-            total.us_an_object(),
-            total.gbit_a_core(),
-            total.allocations_a_packet(),
-        )
-    }
-}
-
-fn objects(group: u64, args: &FanoutArgs) -> impl Iterator<Item = Object> + use<> {
-    let count = u64::from(args.fps * GROUP_SECONDS);
-    let len = usize::try_from(args.bitrate / 8 / u64::from(args.fps)).unwrap_or(usize::MAX);
-    (0..count).map(move |id| Object::synthetic(group, id, len, id + 1 == count))
-}
-
 fn measure(args: &FanoutArgs) -> Result<Report, BenchError> {
-    let scratch = Scratch::new()?;
-    let tls = scratch.tls()?;
-    let viewers = args.viewers as usize;
-    let depth = if args.verify == "full" { Depth::Full } else { Depth::Sample };
-    let joining = Instant::now();
-    let mut engine = EngineSide::new(&scratch.0, &tls, viewers, depth)?;
-    let joined = joining.elapsed();
-    let mut floor = Floor::new(&tls, viewers, depth)?;
-    let (mut of_engine, mut of_floor) = (Measured::new()?, Measured::new()?);
-    let mut warm = Measured::new()?;
-    for group in 1..=WARM_UP {
-        warm.round(&mut engine, group, args)?;
-        warm.round(&mut floor, group, args)?;
+    let on_a_wire = args.io != Io::Sink;
+    let place = on_a_wire.then(|| wire::Place::find(args.testbed)).transpose()?;
+    let step = |viewers| match &place {
+        Some(place) => wire::measure(args, viewers, place),
+        None => sink::measure(args, viewers),
+    };
+    if let [viewers] = args.viewers.as_slice() {
+        return step(*viewers);
     }
-    let (stolen, began) = (process::machine_stolen()?, Instant::now());
-    let rounds = u64::from(args.seconds / GROUP_SECONDS);
-    for group in WARM_UP + 1..=WARM_UP + rounds {
-        of_engine.round(&mut engine, group, args)?;
-        of_floor.round(&mut floor, group, args)?;
+    let mut report = Report::new("fanout: one broadcast to more and more viewers");
+    let mut sustained = 0;
+    for viewers in &args.viewers {
+        let step = step(*viewers)?;
+        if step.is_sustained() {
+            sustained = sustained.max(*viewers);
+        }
+        report.step(&format!("viewers_{viewers}"), &format!("{viewers} viewers"), step);
     }
-    let stolen = process::machine_stolen()?.saturating_sub(stolen).as_secs_f64() / began.elapsed().as_secs_f64();
-    engine.split_stages();
-    warm.round(&mut engine, WARM_UP + rounds + 1, args)?;
-    let stages = engine.split_stages();
-
-    let mut report = Report::new("fanout: one broadcast to many viewers, packets in memory");
-    let Counted { lines, verified } = counted(&[("engine", engine.crowd()), ("floor", floor.crowd())]);
-    parameters(&mut report, args, joined, stolen);
-    figures(&mut report, args, &of_engine, &of_floor);
-    tell_stages(&mut report, &stages, &of_engine.total);
-    report.row("verified", verified, "verified", lines.join("; "));
-    for (name, side) in [("engine", engine.crowd()), ("floor", floor.crowd())] {
-        side.check.faults().iter().for_each(|fault| report.failure(format!("{name}: {fault}")));
+    if on_a_wire {
+        let shown = format!("{sustained} viewers got every object, 99 of 100 within {} ms", args.p99_max_ms);
+        report.row("sustained_viewers", sustained, "sustained", shown);
+        if sustained == 0 {
+            report.failure("no number of viewers got everything in time");
+        }
     }
     Ok(report)
-}
-
-fn parameters(report: &mut Report, args: &FanoutArgs, joined: Duration, stolen: f64) {
-    let FanoutArgs { viewers, bitrate, fps, seconds, verify, io } = args;
-    let shown = format!("{viewers} viewers of {bitrate} bit/s, {fps} objects a second, {seconds} s of broadcast");
-    let value = json!({ "viewers": viewers, "bitrate": bitrate, "fps": fps, "seconds": seconds, "verify": verify });
-    report.row("workload", value, "workload", shown);
-    report.value("io", io.as_str());
-    let ms = joined.as_secs_f64() * 1_000.0 / f64::from(*viewers);
-    report.row("join_ms", ms, "joins", format!("{ms:.2} ms a viewer, client and engine on one thread"));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let percent = 100.0 * stolen / cores;
-    report.row("stolen_percent", percent, "stolen", format!("{percent:.1} % of the machine's time"));
-}
-
-fn figures(report: &mut Report, args: &FanoutArgs, engine: &Measured, floor: &Measured) {
-    report.row("engine", engine.json(), "engine", engine.shown());
-    report.row("engine_objects", engine.objects.json(), "", engine.objects.shown());
-    report.row("floor", floor.json(), "quiche alone", floor.shown());
-    report.row("floor_objects", floor.objects.json(), "", floor.objects.shown());
-    let of = |figure: fn(&Tally) -> f64| figure(&engine.total) / figure(&floor.total).max(f64::MIN_POSITIVE);
-    let (packet, object) = (of(Tally::ns_a_packet), of(Tally::us_an_object));
-    let mut rounds: Vec<f64> = engine
-        .rounds
-        .iter()
-        .zip(&floor.rounds)
-        .map(|(engine, floor)| engine.ns_a_packet() / floor.ns_a_packet().max(f64::MIN_POSITIVE))
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    let at = |index: usize| rounds.get(index).copied().unwrap_or_default();
-    let (least, median, most) = (at(0), at(rounds.len() / 2), at(rounds.len().saturating_sub(1)));
-    let shown = format!(
-        "{packet:.3} a packet (rounds: {least:.3} to {most:.3}, median {median:.3}), {object:.3} an object of a viewer"
-    );
-    report.row("ratio", packet, "engine / quiche", shown);
-    report.value("ratio_an_object", object);
-    report.value("ratio_rounds", json!({ "min": least, "median": median, "max": most }));
-    let a_core = 1e6 / (engine.total.us_an_object() * f64::from(args.fps));
-    report.row("viewers_a_core", a_core, "viewers a core", format!("{a_core:.0}, user space alone"));
-}
-
-fn tell_stages(report: &mut Report, stages: &[Duration; Stage::COUNT], engine: &Tally) {
-    let whole = stages.iter().sum::<Duration>().as_secs_f64().max(f64::MIN_POSITIVE);
-    for (stage, name) in Stage::ALL {
-        let share = stages.get(stage as usize).map_or(0.0, Duration::as_secs_f64) / whole;
-        let ns = share * engine.ns_a_packet();
-        let value = json!({ "percent": 100.0 * share, "ns_a_packet": ns });
-        let shown = format!("{:.1} % of the engine's time, some {ns:.0} ns a packet", 100.0 * share);
-        report.row(&format!("stage {name}"), value, name, shown);
-    }
-}
-
-struct Counted {
-    lines: Vec<String>,
-    verified: Value,
-}
-
-fn counted(crowds: &[(&str, &Crowd)]) -> Counted {
-    let mut verified = serde_json::Map::new();
-    let lines = crowds.iter().map(|(name, crowd)| {
-        let (packets, decrypted, check) = (crowd.packets, crowd.decrypted, &crowd.check);
-        let value = json!({
-            "packets": packets, "decrypted": decrypted,
-            "media_bytes_compared": check.compared, "faults": check.faults_count,
-        });
-        verified.insert((*name).to_owned(), value);
-        let percent = 100.0 * decrypted as f64 / packets.max(1) as f64;
-        format!("{name}: {percent:.1} % of {packets} packets decrypted, {} wrong", check.faults_count)
-    });
-    let lines = lines.collect();
-    Counted { lines, verified: Value::Object(verified) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn args(viewers: u32, verify: &str) -> FanoutArgs {
-        FanoutArgs { viewers, bitrate: 2_000_000, fps: 5, io: "sink".into(), seconds: 2, verify: verify.into() }
-    }
-
-    #[test]
-    fn objects_have_the_length_of_the_bitrate_and_fill_their_group() {
-        let all: Vec<Object> = objects(3, &args(1, "full")).collect();
-        assert_eq!(all.len(), 10);
-        assert!(all.iter().all(|object| object.payload.len() == 50_000 && object.group == 3));
-        assert_eq!(all.iter().filter(|object| object.ends_group).count(), 1);
-        assert!(all[9].ends_group);
-        assert_ne!(all[0].payload, all[1].payload);
-    }
-
-    /// Handshakes, subscriptions, three groups, everything decrypted: no byte is missing or wrong.
-    #[test]
-    fn every_viewer_gets_every_byte_of_engine_and_floor() {
-        // More viewers than frames, so that the way out is full at times.
-        let report = measure(&args(70, "full")).unwrap();
-        assert_eq!(report.failures(), &[] as &[String]);
-        let json = report.json(&crate::machine::Machine::read());
-        for (side, groups) in [("engine", 3), ("floor", 2)] {
-            let verified = &json["result"]["verified"][side];
-            assert_eq!(verified["packets"], verified["decrypted"], "{side}");
-            let bytes = verified["media_bytes_compared"].as_u64().unwrap();
-            assert!(bytes > 70 * groups * 10 * 50_000, "{side}: {bytes}");
+    impl FanoutArgs {
+        /// As the command line has them when nothing is said.
+        pub(super) fn defaults() -> Self {
+            #[derive(clap::Parser)]
+            struct Line {
+                #[command(flatten)]
+                args: FanoutArgs,
+            }
+            <Line as clap::Parser>::parse_from(["fanout"]).args
         }
-        let packets = json["result"]["engine"]["packets"].as_u64().unwrap();
-        assert!(packets > 70 * 10 * 50_000 / 1_472, "{packets}");
+    }
+
+    #[test]
+    fn backends_are_read_as_they_are_written() {
+        for text in ["sink", "udp", "xdp:pop0"] {
+            assert_eq!(text.parse::<Io>().unwrap().to_string(), text);
+        }
+        for bad in ["", "xdp:", "xdp", "tcp"] {
+            assert!(bad.parse::<Io>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn options_that_do_not_go_together_are_refused() {
+        let with = |io: &str, testbed, idle_tracks| {
+            FanoutArgs { io: io.parse().unwrap(), testbed, idle_tracks, ..FanoutArgs::defaults() }.check()
+        };
+        assert!(with("sink", false, 10).is_ok());
+        assert!(with("udp", false, 0).is_ok());
+        assert!(with("xdp:pop0", true, 0).is_ok());
+        for bad in [with("sink", true, 0), with("xdp:pop0", false, 0), with("udp", false, 10)] {
+            assert!(matches!(bad, Err(BenchError::Usage(_))), "{bad:?}");
+        }
     }
 }

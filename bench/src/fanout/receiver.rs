@@ -50,9 +50,9 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A viewer whose handshake is over.
-    pub fn new(established: Established, index: usize, depth: Depth) -> Self {
-        let (ranges, next_number) = (Ranges::default(), FIRST_NUMBER);
+    /// A viewer whose handshake is over, and that acknowledges up to `ranges_max` ranges at once.
+    pub fn new(established: Established, index: usize, depth: Depth, ranges_max: usize) -> Self {
+        let (ranges, next_number) = (Ranges::new(ranges_max), FIRST_NUMBER);
         Self { established, index: index as u64, depth, ranges, next_number, owes: false }
     }
 

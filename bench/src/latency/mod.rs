@@ -27,7 +27,7 @@ use self::matching::{Received, match_objects};
 use crate::error::BenchError;
 use crate::film::{self, Film, Picture};
 use crate::fmp4::Chunk;
-use crate::publisher::Publisher;
+use crate::publisher::{Publisher, Speed};
 use crate::report::{Report, Times};
 use crate::stack::{Stack, StackArgs};
 use crate::viewing::{Broadcast, Connected, Watching};
@@ -70,7 +70,7 @@ pub async fn run(args: &LatencyArgs) -> Result<Report, BenchError> {
     let stack = Stack::open(&args.stack)?;
     let input = stack.live_input("bench-latency")?;
     let measured = async {
-        let publisher = Publisher::start(&input, Arc::clone(&film)).await?;
+        let publisher = Publisher::start(&input, Arc::clone(&film), Speed::Times(1.0)).await?;
         let home = stack.engine().wait_on_air(&input.id).await?;
         let url = PlaybackUrl::parse(&stack.moqt_url(&input)?)?;
         let broadcast = Broadcast { url, trust: stack.trust()? };
