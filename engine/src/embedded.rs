@@ -80,7 +80,7 @@ impl EmbeddedShard {
             endpoint: Endpoint::new(0, &settings.tls, ids, RetryTokens::new(&keys.retry), limits)?,
             tls: settings.tls.clone(),
             relay: relay_config(&config),
-            untuned: untuned(&config, &limits, &sizes),
+            untuned: untuned(&config, &limits, &sizes, None),
             control: ControlSide::join(&run_dir, &workspace, 0)?,
             links: Links::join(&workspace, 0, mailboxes.clone())?,
             announced: Announced::join(&workspace, 0, 1)?,
