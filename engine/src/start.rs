@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use streams_config::{Config, Io, Seccomp};
 use streams_ingest::RtmpLimits;
-use streams_privileges::Account;
+use streams_privileges::{Account, configured_user};
 use streams_relay_core::relay::RelayConfig;
 use streams_rings::schema::{self, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
@@ -70,7 +70,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let ports = [reserve_udp(quic)?, reserve_tcp(rtmp)?];
     let keys = EngineKeys::load_or_create(&settings.data)?;
     let run_dir = run_dir(&settings.data)?;
-    schema::create_run_dir(&run_dir)?;
+    schema::create_run_dir(&run_dir, configured_user(&config.engine.user)?)?;
     wait_for_control(&run_dir, CONTROL_PATIENCE)?;
     let wishes = start_wishes(config, &run_dir, shards)?;
     let (workspace, sizes) = make_workspace(&run_dir, &wishes)?;

@@ -245,7 +245,7 @@ fn a_run_folder_of_a_stranger_is_not_made_ours() {
     let machine = server();
     machine.file("/etc/passwd", "root:x:4000000:0:::\nmallory:x:0:0:::\n");
     fs::create_dir(machine.root().join(plan(&machine).run_dir.strip_prefix("/").unwrap())).unwrap();
-    let item = items(&machine, "folders").remove(1);
+    let item = items(&machine, "folders").remove(2);
     // Run by root, the folder belongs to the user with the number 0, who is here somebody else than root.
     if rustix::process::geteuid().is_root() {
         assert_eq!((item.state, item.change.is_none()), (State::Wrong, true));
