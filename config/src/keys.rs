@@ -172,8 +172,8 @@ declare! {
         /// who can enter the data directory, else it stays root. It has no capabilities either way.
         user: String = String::new();
         /// A running engine may make the system calls that it needs and no others: "kill" ends it at one, "log" has the kernel
-        /// note them, "off" allows all. deploy/ sets "kill".
-        seccomp: Seccomp = Seccomp::Log;
+        /// note them, "off" allows all.
+        seccomp: Seccomp = Seccomp::Kill;
     }
 
     /// The relay of each shard.

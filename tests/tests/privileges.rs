@@ -65,7 +65,7 @@ fn is_nobody(engine: u32) {
 }
 
 fn as_nobody() -> Options {
-    Options { engine: "user = \"nobody\"\nseccomp = \"kill\"".into(), ..Options::default() }
+    Options { engine: "user = \"nobody\"".into(), ..Options::default() }
 }
 
 fn plays(stack: &Stack, input: &Input, name: &str) {
