@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use crate::value::{Io, LogFormat, Poll, Profile, Seccomp, Value};
+use crate::value::{Io, LogFormat, Poll, PowerOfTwo, Profile, Ranged, Seccomp, Value};
 
 /// A section's name and what it is about.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ macro_rules! in_range {
         true
     };
     ($type:ty, $value:expr, $low:literal, $high:literal) => {
-        std::ops::RangeInclusive::<$type>::new($low, $high).contains($value)
+        std::ops::RangeInclusive::<<$type as Ranged>::End>::new($low, $high).contains(&Ranged::number($value))
     };
 }
 
@@ -140,6 +140,23 @@ declare! {
         io: Io = Io::Auto;
         /// "adaptive" sleeps when idle; "busy" gives each shard a whole core for the lowest latency.
         poll: Poll = Poll::Adaptive;
+        /// AF_XDP: frames a queue that the kernel may receive into, which is the length of the fill ring. Of 2048 bytes each,
+        /// like all frames.
+        xdp_fill_frames: PowerOfTwo = PowerOfTwo::two_to_the(12), 64..=65536;
+        /// AF_XDP: received frames that may wait for a shard, the length of its rx ring.
+        xdp_rx_frames: PowerOfTwo = PowerOfTwo::two_to_the(11), 64..=65536;
+        /// AF_XDP: frames that may wait to be sent, the length of a shard's tx ring.
+        xdp_tx_frames: PowerOfTwo = PowerOfTwo::two_to_the(11), 64..=65536;
+        /// AF_XDP: sent frames a queue that may wait to be used again, the length of the completion ring.
+        xdp_completion_frames: PowerOfTwo = PowerOfTwo::two_to_the(11), 64..=65536;
+        /// AF_XDP: frames that a shard sends from. With fewer than the tx and completion rings hold, a burst waits for them.
+        xdp_send_frames: u32 = 4096, 64..=262144;
+        /// AF_XDP with poll = "busy": the shard itself drives the interface's queue, not its interrupts (SO_PREFER_BUSY_POLL); a
+        /// call that waits would do so for so many microseconds (SO_BUSY_POLL). 0: interrupts.
+        xdp_busy_poll_us: u32 = 20, 0..=10000;
+        /// AF_XDP with poll = "busy": packets that one such call has the driver handle (SO_BUSY_POLL_BUDGET). Drivers are made
+        /// for up to 64 (NAPI_POLL_WEIGHT).
+        xdp_busy_poll_budget: u32 = 64, 1..=64;
         /// Connections of viewers and publishers a shard accepts at the same time.
         connections_max: usize = 20000, 1..=1000000;
         /// A connection without any packet for so long is closed.
@@ -155,8 +172,8 @@ declare! {
         /// who can enter the data directory, else it stays root. It has no capabilities either way.
         user: String = String::new();
         /// A running engine may make the system calls that it needs and no others: "kill" ends it at one, "log" has the kernel
-        /// note them, "off" allows all. deploy/ sets "kill".
-        seccomp: Seccomp = Seccomp::Log;
+        /// note them, "off" allows all.
+        seccomp: Seccomp = Seccomp::Kill;
     }
 
     /// The relay of each shard.

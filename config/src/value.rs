@@ -17,8 +17,22 @@ pub trait Value: Sized {
     fn to_toml(&self) -> toml::Value;
 }
 
+/// A type whose keys have a range.
+pub trait Ranged: Value {
+    /// The type of the range's ends.
+    type End: PartialOrd;
+    /// The number that has to be in the range.
+    fn number(&self) -> Self::End;
+}
+
 macro_rules! whole_number {
     ($($type:ty),*) => {$(
+        impl Ranged for $type {
+            type End = Self;
+            fn number(&self) -> Self {
+                *self
+            }
+        }
         impl Value for $type {
             fn kind() -> String {
                 "a whole number".into()
@@ -38,6 +52,45 @@ macro_rules! whole_number {
     )*};
 }
 whole_number!(u16, u32, u64, usize);
+
+/// A power of two: the length of a ring that the kernel makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PowerOfTwo(u32);
+
+impl PowerOfTwo {
+    /// 2^`exponent`, 31 at most.
+    pub const fn two_to_the(exponent: u8) -> Self {
+        assert!(exponent < u32::BITS as u8);
+        Self(1 << exponent)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Ranged for PowerOfTwo {
+    type End = u32;
+    fn number(&self) -> u32 {
+        self.0
+    }
+}
+
+impl Value for PowerOfTwo {
+    fn kind() -> String {
+        "a power of two".into()
+    }
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        u32::from_toml(value).filter(|number| number.is_power_of_two()).map(Self)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        u32::from_text(text).filter(|number| number.is_power_of_two()).map(Self)
+    }
+    fn to_toml(&self) -> toml::Value {
+        self.0.to_toml()
+    }
+}
 
 impl Value for bool {
     fn kind() -> String {

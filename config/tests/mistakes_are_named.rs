@@ -60,6 +60,27 @@ fn a_value_of_the_wrong_type_or_range_is_refused_with_what_is_accepted() {
 }
 
 #[test]
+fn a_ring_of_af_xdp_takes_a_power_of_two_within_its_range() {
+    let text = "[engine]\nxdp_rx_frames = 512\nxdp_send_frames = 1000\nxdp_busy_poll_us = 0\n";
+    let engine = parse(text).unwrap().engine;
+    assert_eq!((engine.xdp_rx_frames.get(), engine.xdp_send_frames, engine.xdp_busy_poll_us), (512, 1000, 0));
+    for key in ["xdp_fill_frames", "xdp_rx_frames", "xdp_tx_frames", "xdp_completion_frames"] {
+        for wrong in ["0", "32", "100", "131072", "4294967296", "-64", "\"64\""] {
+            let error = parse(&format!("[engine]\n\n{key} = {wrong}\n")).unwrap_err();
+            let wanted = format!(
+                "streams.toml:3: `engine.{key}` = {wrong} is refused: it must be a power of two from 64 to 65536"
+            );
+            assert_eq!(error, wanted);
+        }
+    }
+    assert!(parse("[engine]\nxdp_send_frames = 63\n").unwrap_err().contains("a whole number from 64 to 262144"));
+    assert!(parse("[engine]\nxdp_busy_poll_budget = 0\n").unwrap_err().contains("a whole number from 1 to 64"));
+    assert_eq!(with_env(&[("STREAMS_ENGINE_XDP_TX_FRAMES", "64")]).unwrap().engine.xdp_tx_frames.get(), 64);
+    let error = with_env(&[("STREAMS_ENGINE_XDP_TX_FRAMES", "65")]).unwrap_err();
+    assert!(error.contains("environment variable STREAMS_ENGINE_XDP_TX_FRAMES") && error.contains("power of two"));
+}
+
+#[test]
 fn a_syntax_error_names_its_line() {
     let error = parse("[ports]\nquic = 1\nrtmp == 2\n").unwrap_err();
     assert!(error.starts_with("streams.toml:3: not valid TOML"), "{error}");

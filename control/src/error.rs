@@ -68,6 +68,9 @@ pub enum Error {
     /// Shared memory failed.
     #[error(transparent)]
     Rings(#[from] streams_rings::RingsError),
+    /// The folder of shared memory could not be made root's.
+    #[error("{0}")]
+    Privileges(#[from] streams_privileges::PrivilegesError),
     /// A document of shared memory failed.
     #[error(transparent)]
     Document(#[from] streams_rings::schema::DocumentError),

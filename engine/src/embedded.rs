@@ -80,7 +80,7 @@ impl EmbeddedShard {
             endpoint: Endpoint::new(0, &settings.tls, ids, RetryTokens::new(&keys.retry), limits)?,
             tls: settings.tls.clone(),
             relay: relay_config(&config),
-            untuned: untuned(&config, &limits, &sizes),
+            untuned: untuned(&config, &limits, &sizes, None),
             control: ControlSide::join(&run_dir, &workspace, 0)?,
             links: Links::join(&workspace, 0, mailboxes.clone())?,
             announced: Announced::join(&workspace, 0, 1)?,
@@ -114,7 +114,7 @@ impl EmbeddedShard {
 
 /// Control's tables, empty, and the shard's shared memory, as files in `run_dir`.
 fn workspaces(run_dir: &Path, sizes: ShardsSizes) -> Result<Workspace, EngineError> {
-    schema::create_run_dir(run_dir)?;
+    schema::create_run_dir(run_dir, None)?;
     let generation = schema::next_generation(run_dir, names::CONTROL)?;
     schema::control_workspace(1).create(schema::generation_path(run_dir, names::CONTROL, generation))?;
     schema::switch_current(run_dir, names::CONTROL, generation)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use streams_config::{Config, Io, Seccomp};
 use streams_ingest::RtmpLimits;
-use streams_privileges::Account;
+use streams_privileges::{Account, configured_user};
 use streams_relay_core::relay::RelayConfig;
 use streams_rings::schema::{self, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
@@ -17,7 +17,9 @@ use streams_xdp_prog::{PortClass, ReuseportProgram, Steering, SteeringMode};
 use tracing::{info, warn};
 
 use crate::EngineError;
-use crate::backend::{PacketBackend, RingSizes, UdpBackend, XdpEnd, XdpSetup, XdpWish, bind_shard_socket, set_up};
+use crate::backend::{
+    PacketBackend, UdpBackend, XdpEnd, XdpSetup, XdpSetupError, XdpShardWish, XdpWish, bind_shard_socket, set_up,
+};
 use crate::edge::rtmp::RtmpSettings;
 use crate::host::{self, HostSettings, ShardThread};
 use crate::keys::EngineKeys;
@@ -25,8 +27,8 @@ use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointLimits, RetryTokens, TlsFiles};
 use crate::shard::{
-    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, Tosses, check_shards, tuned_sizes,
-    untuned, wait_for_control,
+    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, StartWish, Tosses, check_shards,
+    start_wishes, untuned, wait_for_control,
 };
 
 /// Control fills its tables from the database before it says so; a laptop under load may need a few seconds.
@@ -68,9 +70,10 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let ports = [reserve_udp(quic)?, reserve_tcp(rtmp)?];
     let keys = EngineKeys::load_or_create(&settings.data)?;
     let run_dir = run_dir(&settings.data)?;
-    schema::create_run_dir(&run_dir)?;
+    schema::create_run_dir(&run_dir, configured_user(&config.engine.user)?)?;
     wait_for_control(&run_dir, CONTROL_PATIENCE)?;
-    let (workspace, sizes) = make_workspace(&run_dir, shards)?;
+    let wishes = start_wishes(config, &run_dir, shards)?;
+    let (workspace, sizes) = make_workspace(&run_dir, &wishes)?;
     let mailboxes: Vec<Arc<Mailbox>> = (0..shards)
         .map(|_| Mailbox::new())
         .collect::<Result<_, _>>()
@@ -85,7 +88,8 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let ids = Arc::new(CidScheme::new(&keys.cid, &keys.reset, keys.epoch)?);
     let steering = steering(quic, shards, &ids)?;
     let reuseport = steer_sockets(&sockets, &steering);
-    let mut ends = xdp_ends(&config.engine.io, quic, &steering)?.into_iter();
+    let wished: Vec<XdpShardWish> = wishes.iter().map(|wish| wish.xdp).collect();
+    let mut ends = xdp_ends(config, quic, &steering, wished)?.into_iter();
     let listeners = (0..shards).map(|_| shard_listener(rtmp)).collect::<Result<Vec<_>, _>>()?;
     give_up_rights(&account, config.engine.seccomp, &settings.data, &run_dir)?;
     let mut threads = Vec::with_capacity(shards);
@@ -211,14 +215,29 @@ fn steer_sockets(sockets: &[socket2::Socket], steering: &Steering) -> Option<Reu
 }
 
 /// One AF_XDP end a shard, or none for kernel sockets alone. `auto` falls back to those and says why.
-fn xdp_ends(io: &Io, address: SocketAddr, steering: &Steering) -> Result<Vec<XdpEnd>, EngineError> {
-    let interface = match io {
+fn xdp_ends(
+    config: &Config,
+    address: SocketAddr,
+    steering: &Steering,
+    shards: Vec<XdpShardWish>,
+) -> Result<Vec<XdpEnd>, EngineError> {
+    let interface = match &config.engine.io {
         Io::Udp => return Ok(Vec::new()),
         Io::Auto => None,
         Io::Xdp(interface) => Some(interface.clone()),
     };
-    let wish = XdpWish { interface, address, steering: steering.clone(), sizes: RingSizes::default() };
-    match set_up(&wish) {
+    let mut wish = XdpWish { interface, address, steering: steering.clone(), shards };
+    let untuned = vec![StartWish::untuned(config).xdp; wish.shards.len()];
+    let mut setup = set_up(&wish);
+    if let Err(error @ XdpSetupError::Bind { .. }) = &setup
+        && wish.shards != untuned
+    {
+        // Without an engine nobody could tune them back.
+        warn!(%error, "the tuned sizes of AF_XDP rings cannot be had; the engine tries the configured ones");
+        wish.shards = untuned;
+        setup = set_up(&wish);
+    }
+    match setup {
         Ok(XdpSetup { ends, summary }) => {
             info!("{summary}");
             Ok(ends)
@@ -231,14 +250,15 @@ fn xdp_ends(io: &Io, address: SocketAddr, steering: &Steering) -> Result<Vec<Xdp
     }
 }
 
-fn make_workspace(run_dir: &Path, shards: usize) -> Result<(Workspace, Vec<ShardsSizes>), EngineError> {
+fn make_workspace(run_dir: &Path, wishes: &[StartWish]) -> Result<(Workspace, Vec<ShardsSizes>), EngineError> {
+    let shards = wishes.len();
     let generation = schema::next_generation(run_dir, names::SHARDS)?;
     let path = schema::generation_path(run_dir, names::SHARDS, generation);
     let create = |sizes: &[ShardsSizes]| {
         schema::shards_workspace_of(sizes).build_id(env!("CARGO_PKG_VERSION")).create(&path).map(drop)
     };
     let usual = vec![ShardsSizes::default(); shards];
-    let mut sizes = tuned_sizes(run_dir, shards)?;
+    let mut sizes: Vec<ShardsSizes> = wishes.iter().map(|wish| wish.links).collect();
     if let Err(error) = create(&sizes) {
         // Without an engine nobody could tune them back.
         if sizes == usual {
@@ -285,6 +305,7 @@ struct PartsMaker {
 impl PartsMaker {
     fn make(self) -> Result<ShardParts, EngineError> {
         let Self { shard, socket, end, workspace, run_dir, data, ids, keys, config, sizes, mailboxes } = self;
+        let xdp = end.as_ref().map(XdpEnd::has);
         let backend = make_backend(socket, end).map_err(|source| EngineError::Socket {
             action: "set up the socket",
             address: format!("shard {shard}"),
@@ -303,7 +324,7 @@ impl PartsMaker {
             endpoint: Endpoint::new(shard_byte, &tls, ids, RetryTokens::new(&keys.retry), limits)?,
             tls,
             relay: relay_config(&config),
-            untuned: untuned(&config, &limits, &sizes),
+            untuned: untuned(&config, &limits, &sizes, xdp.as_ref()),
             control,
             links: Links::join(&workspace, shard, mailboxes.clone())?,
             announced: Announced::join(&workspace, shard, mailboxes.len())?,

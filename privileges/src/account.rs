@@ -11,6 +11,33 @@ use crate::{PrivilegesError, folders};
 /// The user that an engine becomes when none is configured.
 const USER: &str = "streams";
 
+/// The id of the user that `[engine] user` names for an engine that root starts. `None`: this process is not root, or there is no
+/// such user.
+pub fn configured_user(wish: &str) -> Result<Option<u32>, PrivilegesError> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    Ok(look_up(wish)?.map(|user| user.uid.as_raw()))
+}
+
+/// Makes a folder of shared memory that belongs to the engine's user root's, with the user's group: `streams configure init` and
+/// the units make it for that user, and control, which has no capability, could not write in it as root. A folder of anybody
+/// else stays as it is. Does nothing unless the process is root.
+pub fn adopt_run_dir(wish: &str, run_dir: &Path) -> Result<(), PrivilegesError> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    match look_up(wish)? {
+        Some(user) if !user.uid.is_root() => folders::adopt(run_dir, user.uid, user.gid),
+        _ => Ok(()),
+    }
+}
+
+fn look_up(wish: &str) -> Result<Option<User>, PrivilegesError> {
+    let name = if wish.is_empty() { USER } else { wish };
+    User::from_name(name).map_err(|errno| PrivilegesError::system("look up the engine's user", errno))
+}
+
 /// Who a process is after [`Account::enter`].
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -43,10 +70,7 @@ impl Account {
             let name = User::from_uid(geteuid()).ok().flatten().map_or_else(|| geteuid().to_string(), |user| user.name);
             return Ok(Self { name, uid: geteuid(), gid: nix::unistd::getegid(), from_root: false, stay: None });
         }
-        let name = if wish.is_empty() { USER } else { wish };
-        let found =
-            User::from_name(name).map_err(|errno| PrivilegesError::system("look up the engine's user", errno))?;
-        let Some(user) = found else {
+        let Some(user) = look_up(wish)? else {
             if wish.is_empty() {
                 return Ok(Self::root(Stay::NoUser));
             }

@@ -70,6 +70,19 @@ pub(crate) fn share(data: &Path, run_dir: &Path, uid: Uid, gid: Gid) -> Result<(
     Ok(())
 }
 
+/// See [`crate::adopt_run_dir`].
+pub(crate) fn adopt(run_dir: &Path, uid: Uid, gid: Gid) -> Result<(), PrivilegesError> {
+    let failed = |errno: Errno| PrivilegesError::file("take over", run_dir, errno);
+    let Some(folder) = open(CWD, run_dir).map_err(failed)? else { return Ok(()) };
+    let found = fstat(&folder).map_err(failed)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory || found.st_uid != uid.as_raw() {
+        return Ok(());
+    }
+    let group = rustix::fs::Gid::from_raw(gid.as_raw());
+    fchown(&folder, Some(rustix::fs::Uid::ROOT), Some(group)).map_err(failed)?;
+    fchmod(&folder, Mode::from_raw_mode(0o2750)).map_err(failed)
+}
+
 /// Gives a file or folder to a group and adds mode bits. What is a link, or not there, stays as it is: an operator's
 /// certificate may be a link to another program's.
 fn to_group(path: &Path, gid: Gid, add: u32) -> Result<(), PrivilegesError> {
@@ -161,6 +174,25 @@ mod tests {
         let own = fs::metadata(&closed).expect("there");
         assert_eq!(open_to(own.uid(), own.gid()), None, "its owner may enter");
         let _ = fs::remove_dir_all(&scratch);
+    }
+
+    #[test]
+    fn a_run_folder_of_the_engine_s_user_becomes_root_s_and_nobody_else_s_does() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("NOT RUN: a_run_folder_of_the_engine_s_user_becomes_root_s_and_nobody_else_s_does: needs root");
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("streams-adopt-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("made");
+        let (nobody, group) = (Uid::from_raw(65_534), Gid::from_raw(65_534));
+        for (owner, after) in [(65_534, (0, 65_534)), (1, (1, 1)), (0, (0, 0))] {
+            std::os::unix::fs::chown(&folder, Some(owner), Some(owner)).expect("root may");
+            adopt(&folder, nobody, group).expect("looked at");
+            let found = fs::metadata(&folder).expect("there");
+            assert_eq!((found.uid(), found.gid()), after, "of {owner}");
+        }
+        let _ = fs::remove_dir(&folder);
+        adopt(&folder, nobody, group).expect("a folder that is not there is made later");
     }
 
     #[test]

@@ -158,7 +158,8 @@ fn guarded() -> Result<Vec<(c_long, Vec<SeccompRule>)>, seccompiler::BackendErro
     let exec = libc::PROT_EXEC.unsigned_abs().into();
     let thread = libc::CLONE_THREAD.unsigned_abs().into();
     let own_process = std::process::id().into();
-    let map_lookup = 1;
+    // bpf(2) commands.
+    let (map_lookup, link_detach) = (1, 34);
     let set_name_of_mapping = 0x5356_4d41;
     Ok(vec![
         // No code but the program's own.
@@ -176,8 +177,8 @@ fn guarded() -> Result<Vec<(c_long, Vec<SeccompRule>)>, seccompiler::BackendErro
         ),
         // abort() signals its own process.
         (libc::SYS_tgkill, vec![rule(0, SeccompCmpOp::Eq, own_process)?]),
-        // The packet program's counters; its descriptor is there already.
-        (libc::SYS_bpf, vec![rule(0, SeccompCmpOp::Eq, map_lookup)?]),
+        // The packet program's counters, and its end; the descriptors are there already.
+        (libc::SYS_bpf, vec![rule(0, SeccompCmpOp::Eq, map_lookup)?, rule(0, SeccompCmpOp::Eq, link_detach)?]),
         // A connection that does not block.
         (libc::SYS_ioctl, vec![rule(1, SeccompCmpOp::Eq, libc::FIONBIO)?, rule(1, SeccompCmpOp::Eq, libc::TCGETS)?]),
         // A thread reads its stack's limit and sets none.

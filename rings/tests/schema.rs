@@ -162,11 +162,11 @@ fn a_run_folder_is_named_by_the_data_directory_and_closed_to_others() {
     assert_eq!(schema::run_dir(&"0123456789abcdef".repeat(4)).to_str(), Some("/dev/shm/streams-0123456789abcdef"));
     let folder = Folder::new();
     let run = folder.file("run");
-    schema::create_run_dir(&run).expect("made");
-    schema::create_run_dir(&run).expect("is there");
+    schema::create_run_dir(&run, None).expect("made");
+    schema::create_run_dir(&run, None).expect("is there");
     assert_eq!(fs::metadata(&run).expect("is there").permissions().mode() & 0o7777, 0o750);
     std::os::unix::fs::symlink(&run, folder.file("link")).expect("linked");
-    schema::create_run_dir(&folder.file("link")).expect_err("a link leads anywhere");
+    schema::create_run_dir(&folder.file("link"), None).expect_err("a link leads anywhere");
 }
 
 #[test]

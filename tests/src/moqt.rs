@@ -12,6 +12,10 @@ use crate::Stack;
 /// As for everything that a test waits for: far beyond what a loaded machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What is late is waited for so long, so that what is missing then is missing. It is less than [`PATIENCE`], for one group may be
+/// waited for in vain: a viewer who joins behind its last object is not told that this was the last one.
+const GROUP_WAIT: Duration = Duration::from_secs(20);
+
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -44,8 +48,7 @@ impl Moqt {
         let url = PlaybackUrl { host, port, authority, path: path.to_owned() };
         let (client, session) = runtime.block_on(async {
             let client = Client::new(&Trust::PinnedCertPem(pinned)).expect("a certificate");
-            // What is late is waited for, so that what is missing is missing.
-            let config = ClientConfig { group_wait: PATIENCE, ..ClientConfig::default() };
+            let config = ClientConfig { group_wait: GROUP_WAIT, ..ClientConfig::default() };
             let session = Session::connect(&client, &url, config).await;
             (client, session.expect("the engine answers"))
         });

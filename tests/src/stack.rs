@@ -186,6 +186,14 @@ impl Stack {
         self.wait_ready();
     }
 
+    /// Starts `streams up` on the same directory, where it must not come up, and gives what it said.
+    pub fn up_refused(&self) -> String {
+        let config = self.config.to_str().expect("a UTF-8 path");
+        let output = self.cli(&["up", "--config", config]);
+        assert!(!output.status.success(), "it started");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// A `streams` command on this stack's data directory.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.command_from(&self.namespace, arguments)

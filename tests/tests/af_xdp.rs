@@ -140,6 +140,14 @@ fn roams(testbed: &Testbed, shards: usize) {
     assert_eq!(metric("xdp_no_metadata"), 0.0);
     if testbed_queues(testbed) > 1 {
         assert!(metric("toss_out") > 0.0, "no packet of an address that changed came to another queue");
+        eventually("the monitor sees that toss links are read to their end", || {
+            let seen = stack.json(&["monitor", "--once", "--interval", "200ms"]);
+            let links = seen["links"].as_array().expect("links").clone();
+            let mut tosses =
+                links.iter().filter(|link| link["link"].as_str().is_some_and(|name| name.starts_with("toss.")));
+            let used = tosses.clone().any(|link| link["published_frags"].as_u64().is_some_and(|frags| frags > 0));
+            used && tosses.all(|link| link["lag_frags"] == 0 && link["overrun_frags"] == 0)
+        });
     }
 }
 

@@ -65,7 +65,7 @@ fn is_nobody(engine: u32) {
 }
 
 fn as_nobody() -> Options {
-    Options { engine: "user = \"nobody\"\nseccomp = \"kill\"".into(), ..Options::default() }
+    Options { engine: "user = \"nobody\"".into(), ..Options::default() }
 }
 
 fn plays(stack: &Stack, input: &Input, name: &str) {
@@ -134,6 +134,44 @@ fn an_unprivileged_engine_serves_reloads_and_comes_back() {
 
     stack.up.signal(libc::SIGINT);
     assert!(stack.up.wait().success(), "it drains and ends in good order: {}", stack.printed());
+}
+
+#[test]
+fn root_serves_in_a_run_folder_of_the_engine_s_user_and_of_nobody_else() {
+    if needs_root("root_serves_in_a_run_folder_of_the_engine_s_user_and_of_nobody_else") {
+        return;
+    }
+    let mut stack = Stack::start(&as_nobody());
+    let run_dir = stack.run_dir();
+    let stop = |stack: &mut Stack| {
+        stack.up.signal(libc::SIGINT);
+        assert!(stack.up.wait().success(), "{}", stack.printed());
+        assert!(!run_dir.exists());
+    };
+    // As `streams configure init` and the units make it.
+    let lay = |uid: u32| {
+        fs::create_dir(&run_dir).expect("made");
+        std::os::unix::fs::chown(&run_dir, Some(uid), Some(uid)).expect("root may");
+    };
+    stop(&mut stack);
+    lay(65_534);
+    stack.up_again();
+    is_nobody(stack.engine_pid());
+    let found = fs::metadata(&run_dir).expect("there");
+    assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (0, 65_534, 0o2750), "the user cannot write in it");
+    let input = stack.live("adopted");
+    let _encoder = Encoder::push(&input, Film::Gop2s);
+    stack.wait_status(&input, "active");
+    plays(&stack, &input, "adopted.mp4");
+    stop(&mut stack);
+
+    // Another user was there first and waits for root to write into it.
+    lay(1);
+    let said = stack.up_refused();
+    let folder = run_dir.to_str().expect("UTF-8");
+    assert!(said.lines().any(|line| line.contains(folder) && line.contains("user id 1")), "{said}");
+    let found = fs::metadata(&run_dir).expect("there");
+    assert_eq!((found.uid(), fs::read_dir(&run_dir).expect("a folder").count()), (1, 0), "nothing is written into it");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod live_inputs;
 mod observe;
 mod playback;
 mod problem;
+mod sessions;
 mod signing_keys;
 mod tunables;
 
@@ -90,6 +91,7 @@ pub fn router(app: Arc<App>, plain: bool) -> Router {
         .route("/signing-keys", get(signing_keys::list).post(signing_keys::create))
         .route("/signing-keys/{id}", get(signing_keys::read).delete(signing_keys::revoke))
         .route("/tunables", get(tunables::list).post(tunables::set))
+        .route("/sessions/{id}/kick", post(sessions::kick))
         .route("/drain", post(drain::drain));
     let router = Router::new()
         .nest("/v1", v1)

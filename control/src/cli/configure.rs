@@ -47,12 +47,16 @@ pub enum Configure {
         lower_queues: bool,
     },
     /// Put back what init changed, newest first (root)
+    ///
+    /// It goes by what init noted. The flags of init may stay on the line and change nothing.
     #[command(after_help = stage_help())]
     Fini {
         #[command(flatten)]
         stages: StageArgs,
         #[command(flatten)]
         notes: NoteArgs,
+        #[command(flatten)]
+        target: TargetArgs,
     },
 }
 
@@ -139,7 +143,7 @@ pub fn run(global: &Global, command: &Configure, output: &Output) -> Result<(), 
             let plan = Plan { lower_queues: *lower_queues, ..target.plan(global, &system)? };
             init(&system, &plan, &named(&stages.stages)?, notes, &stages.stages, output)
         }
-        Configure::Fini { stages, notes } => fini(&system, &named(&stages.stages)?, notes, &stages.stages, output),
+        Configure::Fini { stages, notes, .. } => fini(&system, &named(&stages.stages)?, notes, &stages.stages, output),
     }
 }
 
@@ -166,7 +170,8 @@ fn check(system: &System, plan: &Plan, stages: &[&dyn Stage], output: &Output) -
         true => "the lines above say what to do".to_owned(),
         false => format!("to change what can be changed: {}", plan.command("init", &stages)),
     };
-    Err(Error::NotPrepared { what: format!("{open} settings are missing or wrong; {does}") })
+    let are = if open == 1 { "setting is" } else { "settings are" };
+    Err(Error::NotPrepared { what: format!("{open} {are} missing or wrong; {does}") })
 }
 
 fn init(

@@ -4,6 +4,7 @@ mod client;
 mod configure;
 mod doctor;
 mod drain;
+mod kick;
 mod live;
 mod output;
 mod play;
@@ -86,6 +87,8 @@ enum Command {
     Play(play::PlayArgs),
     /// Let sessions leave and accept no new ones
     Drain(drain::DrainArgs),
+    /// Close one session
+    Kick(kick::KickArgs),
     /// Prepare this machine: check, change, put back
     #[command(subcommand)]
     Configure(configure::Configure),
@@ -135,6 +138,7 @@ fn run(global: Global, command: Command, output: &Output) -> Result<(), Error> {
             Command::PlaybackUrl(args) => playback::run(&global.client()?, args, output).await,
             Command::Play(args) => play::run(&DataDir::at(&global.data_root()?), args, output).await,
             Command::Drain(args) => drain::run(&global.client()?, args, output).await,
+            Command::Kick(args) => kick::run(&global.client()?, args, output).await,
             Command::Monitor(args) => crate::monitor::run(&DataDir::at(&global.data_root()?), &args, output),
             Command::Tune(command) => tune::run(&global.client()?, command, output).await,
             Command::Detached(args) => Err(launcher::detached(&args)),

@@ -79,6 +79,7 @@ pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<
     let mut engine = Engine::find(&launch).await?;
     ports::check(&endpoints, engine.is_some())?;
 
+    streams_privileges::adopt_run_dir(&settings.config.engine.user, &dir.run_dir())?;
     // Until here nothing was started: a signal may end this process at once.
     let mut stop = StopSignals::new()?;
     let mut control = control::start(&launch)?;

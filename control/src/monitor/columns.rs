@@ -174,8 +174,23 @@ pub const XDP: &[Column<ShardReport>] = &[
     number("tx", 5, 3, |row| gauge(row, Counter::XdpTxLevel)),
     number("compl", 5, 3, |row| gauge(row, Counter::XdpCompletionLevel)),
     number("wakeups/s", 9, 4, |row| per_second(row, Counter::XdpWakeups, 1.0, Tone::Plain)),
-    number("no metadata", 11, 5, |row| Cell::quiet_zero(count(row.value(Counter::XdpNoMetadata)), Tone::Warn)),
+    words("driven by", 10, 5, driven_by),
+    number("malformed", 9, 3, |row| Cell::quiet_zero(count(row.xdp_malformed()), Tone::Warn)),
+    number("no socket", 9, 5, |row| Cell::quiet_zero(count(row.value(Counter::XdpProgNoSocket)), Tone::Warn)),
+    number("wrong shard", 11, 6, |row| gauge(row, Counter::XdpProgWrongShard)),
+    number("not ours", 8, 7, |row| gauge(row, Counter::XdpProgPassed)),
+    number("no metadata", 11, 8, |row| Cell::quiet_zero(count(row.value(Counter::XdpNoMetadata)), Tone::Warn)),
+    number("unreadable", 10, 8, |row| Cell::quiet_zero(count(row.value(Counter::XdpUnreadable)), Tone::Warn)),
 ];
+
+/// What has the driver look at a shard's queue; for all shards: how many poll.
+fn driven_by(row: &ShardReport) -> Cell {
+    match (row.value(Counter::XdpBusyPoll), row.shard) {
+        (0, _) => Cell::plain("interrupts"),
+        (_, Some(_)) => Cell::plain("busy poll"),
+        (polling, None) => Cell::plain(format!("{polling} polled")),
+    }
+}
 
 /// Links.
 pub const LINKS: &[Column<LinkReport>] = &[

@@ -55,6 +55,7 @@ fn shard(row: &ShardReport) -> Value {
         && let Some(object) = object.as_object_mut()
     {
         object.insert("xdp_missing_datagrams".to_owned(), row.xdp_missing().into());
+        object.insert("xdp_malformed_datagrams".to_owned(), row.xdp_malformed().into());
     }
     object
 }

@@ -23,7 +23,10 @@ mod watcher;
 mod tests;
 
 use std::io::{IsTerminal, stdout};
+use std::path::Path;
 use std::time::Duration;
+
+use streams_rings::schema::Counter;
 
 use self::report::{Health, Report};
 use self::watcher::Watcher;
@@ -35,6 +38,13 @@ use crate::datadir::DataDir;
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// A screen that stands still for longer shows the past.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Shards of an engine that drive their AF_XDP queue by busy polling, and all of its shards. `None`: there was never an engine.
+pub fn polled_queues(run_dir: &Path) -> Option<(usize, usize)> {
+    let sample = Watcher::new(run_dir).sample()?;
+    let polled = sample.shards.iter().filter(|shard| shard.get(Counter::XdpBusyPoll) > 0).count();
+    Some((polled, sample.shards.len()))
+}
 
 /// Flags of `streams monitor`.
 #[derive(Debug, clap::Args)]

@@ -133,6 +133,17 @@ impl ShardReport {
         self.value(Counter::XdpRedirected).saturating_sub(self.value(Counter::XdpReceived))
     }
 
+    /// Datagrams to the engine's port that the packet program dropped, of every kind.
+    pub fn xdp_malformed(&self) -> u64 {
+        let kinds = [
+            Counter::XdpProgMalformedUdpLength,
+            Counter::XdpProgMalformedTooShort,
+            Counter::XdpProgMalformedFixedBit,
+            Counter::XdpProgMalformedCidLength,
+        ];
+        kinds.iter().fold(0, |sum: u64, kind| sum.wrapping_add(self.value(*kind)))
+    }
+
     /// Whether packets come through AF_XDP.
     pub fn has_xdp(&self) -> bool {
         let shown = [Counter::XdpRedirected, Counter::XdpReceived, Counter::XdpFillLevel, Counter::XdpWakeups];

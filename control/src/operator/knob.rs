@@ -56,6 +56,11 @@ pub enum Knob {
         /// Its name.
         name: String,
     },
+    /// A system user with a group of the same name: `present`, or not there.
+    User {
+        /// Its name.
+        name: String,
+    },
     /// A folder: `0750 owner:group`, or not there.
     Folder {
         /// Where.
@@ -84,6 +89,7 @@ impl Knob {
             Knob::FlowHash { interface, flow } => format!("{interface} rx-flow-hash {}", flow.name()),
             Knob::Service { name } => format!("service {name}"),
             Knob::Group { name } => format!("group {name}"),
+            Knob::User { name } => format!("user {name}"),
         }
     }
 
@@ -100,7 +106,7 @@ impl Knob {
 
     /// Whether a restart of the machine undoes a change of it.
     pub fn volatile(&self) -> bool {
-        !matches!(self, Knob::Config { .. } | Knob::Group { .. })
+        !matches!(self, Knob::Config { .. } | Knob::Group { .. } | Knob::User { .. })
     }
 
     /// The value now.
@@ -120,6 +126,7 @@ impl Knob {
                 Ok(Some(if running { "running" } else { "stopped" }.to_owned()))
             }
             Knob::Group { name } => Ok(system.group_id(name).map(|_| "present".to_owned())),
+            Knob::User { name } => Ok(system.user_id(name).map(|_| "present".to_owned())),
             Knob::Folder { path } => folder_text(system, path),
             Knob::Hugetlbfs { path } => Ok(mount_text(system, path)),
         }
@@ -143,6 +150,7 @@ impl Knob {
             Knob::FlowHash { interface, flow } => host.set_flow_hash(interface, *flow, needed()?),
             Knob::Service { name } => host.set_service(name, needed()? == "running"),
             Knob::Group { name } => host.set_group(name, value.is_some()),
+            Knob::User { name } => host.set_user(name, value.is_some()),
             Knob::Folder { path } => match value {
                 Some(text) => set_folder(system, path, text),
                 None => fs::remove_dir(system.path(path)),

@@ -8,8 +8,11 @@ use super::system::System;
 use crate::Error;
 use crate::datadir::DataDir;
 
-/// Memory of a shard that has to lie in huge pages: 32 MiB of packet frames (16384 of 2 KiB) and its rings.
+/// Memory of a shard that has to lie in huge pages, at least: 16 MiB of packet frames (8192 of 2 KiB, by default), and as much
+/// again for an engine that starts while the one before it still ends, with room for more.
 pub const SHARD_HUGE_BYTES: u64 = 64 << 20;
+/// Bytes of a frame of AF_XDP.
+const FRAME_BYTES: u64 = 2_048;
 /// The size of a huge page.
 pub const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
@@ -76,7 +79,10 @@ impl Plan {
 
     /// Bytes of huge pages that all shards need.
     pub fn huge_bytes(&self) -> u64 {
-        SHARD_HUGE_BYTES.saturating_mul(u64::from(self.shards))
+        let engine = &self.config.engine;
+        let frames = u64::from(engine.xdp_fill_frames.get()) + u64::from(engine.xdp_send_frames);
+        let shard = (frames * FRAME_BYTES).next_multiple_of(HUGE_PAGE_BYTES).max(SHARD_HUGE_BYTES);
+        shard.saturating_mul(u64::from(self.shards))
     }
 
     /// The command that does a stage of this plan.
@@ -128,5 +134,8 @@ mod tests {
         assert_eq!(cpus, [Some(4), Some(6), Some(4)]);
         assert_eq!(plan.shard_cpus(), [4, 6]);
         assert_eq!(plan.huge_bytes(), 192 << 20);
+        let mut plan = plan;
+        plan.config.engine.xdp_send_frames = 262_144;
+        assert_eq!(plan.huge_bytes(), 3 * (520 << 20), "more frames than usual need more pages");
     }
 }

@@ -142,6 +142,8 @@ pub trait Host {
     fn set_service(&self, name: &str, running: bool) -> io::Result<()>;
     /// Adds or removes a system group.
     fn set_group(&self, name: &str, present: bool) -> io::Result<()>;
+    /// Makes a system user with a group of its name that is there, or removes it.
+    fn set_user(&self, name: &str, present: bool) -> io::Result<()>;
     /// Mounts a hugetlbfs of 2 MiB pages on a folder, which is made when absent.
     fn mount_hugetlbfs(&self, folder: &Path, mode: u32, group: u32) -> io::Result<()>;
     /// Takes the file system off a folder and removes the empty folder.
@@ -149,6 +151,10 @@ pub trait Host {
     /// Whether this process is root.
     fn is_root(&self) -> bool;
 }
+
+/// Flags of `useradd` for the engine's user: as `deploy/sysusers.d` makes it, and nobody can log in.
+pub const USER_FLAGS: &[&str] =
+    &["--system", "--no-create-home", "--home-dir", "/var/lib/streams", "--shell", "/usr/sbin/nologin"];
 
 /// This machine.
 struct Live;
@@ -190,6 +196,13 @@ impl Host for Live {
         match present {
             true => nic::run("groupadd", &["--system", name]).map(drop),
             false => nic::run("groupdel", &[name]).map(drop),
+        }
+    }
+
+    fn set_user(&self, name: &str, present: bool) -> io::Result<()> {
+        match present {
+            true => nic::run("useradd", &[USER_FLAGS, &["--gid", name, name]].concat()).map(drop),
+            false => nic::run("userdel", &[name]).map(drop),
         }
     }
 

@@ -177,6 +177,15 @@ impl Host for Machine {
         fs::write(path, if present { text + &own } else { text.replace(&own, "") })
     }
 
+    /// First in the file, so that what the user of the test owns is this user's.
+    fn set_user(&self, name: &str, present: bool) -> io::Result<()> {
+        let path = self.root().join("etc/passwd");
+        let text = fs::read_to_string(&path)?;
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let own = format!("{name}:x:{uid}:{gid}:::/usr/sbin/nologin\n");
+        fs::write(path, if present { own + &text } else { text.replace(&own, "") })
+    }
+
     fn mount_hugetlbfs(&self, folder: &Path, mode: u32, group: u32) -> io::Result<()> {
         let line = format!("streams {} hugetlbfs rw,gid={group},mode={mode:o},pagesize=2M 0 0\n", folder.display());
         let mounts = self.system().text("/proc/mounts").unwrap_or_default();

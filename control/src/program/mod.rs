@@ -83,7 +83,7 @@ impl Program {
     /// Joins the `control` workspace of `run_dir`, or makes one for `shards` shards where there is none that fits, and
     /// writes every entry. One process at a time may do this: the caller holds the data directory's lock.
     pub fn open(run_dir: &Path, shards: usize, contents: &Contents) -> Result<Self, Error> {
-        schema::create_run_dir(run_dir)?;
+        schema::create_run_dir(run_dir, None)?;
         let control = match joined(run_dir, shards) {
             Some(control) => control,
             None => created(run_dir, shards)?,

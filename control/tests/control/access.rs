@@ -46,6 +46,7 @@ async fn a_key_does_what_its_scopes_allow() {
     assert!(answer.text.contains("live:write"), "{}", answer.text);
     assert_eq!(server.get("/v1/signing-keys").await.status, 403);
     assert_eq!(server.post("/v1/drain", json!({})).await.status, 403);
+    assert_eq!(server.post("/v1/sessions/1/kick", json!({})).await.status, 403);
     assert_eq!(server.get("/v1/tunables").await.status, 403);
     assert_eq!(server.post("/v1/tunables", json!({ "key": "spin_us", "value": 1 })).await.status, 403);
 }

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 pub use sink::{SinkTrain, SinkWire, sink};
 pub use udp::{UdpBackend, bind_shard_socket};
-pub use xdp::{RingSizes, XdpEnd, XdpSetup, XdpSetupError, XdpWish, set_up};
+pub use xdp::{BusyPoll, RingSizes, XdpEnd, XdpSetup, XdpSetupError, XdpShardWish, XdpWish, set_up};
 
 /// What became of a train handed to [`PacketBackend::send_train`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,31 @@ pub struct BackendLevels {
     pub zero_copy: bool,
     /// The frames lie in huge pages.
     pub huge_pages: bool,
+    /// The shard drives its queue itself; interrupts do not.
+    pub busy_poll: bool,
+    /// What the packet program counted on its interface; zero on all shards but the first, so that a sum counts it once.
+    pub program: ProgramLevels,
+}
+
+/// What the packet program did with the frames of its interface, beside redirecting them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramLevels {
+    /// Frames seen.
+    pub frames: u64,
+    /// Left to the kernel: none of the engine's.
+    pub passed: u64,
+    /// Left to the kernel: the queue has no socket.
+    pub no_socket: u64,
+    /// Redirected to another shard than the owner.
+    pub wrong_shard: u64,
+    /// Dropped: a UDP length that cannot be.
+    pub malformed_udp_length: u64,
+    /// Dropped: shorter than the QUIC header it begins.
+    pub malformed_too_short: u64,
+    /// Dropped: no fixed bit.
+    pub malformed_fixed_bit: u64,
+    /// Dropped: a connection id that is too long.
+    pub malformed_cid_length: u64,
 }
 
 /// One shard's way to the wire: `udp` (kernel sockets), `xdp` (AF_XDP) or `sink` (memory, for measurements).

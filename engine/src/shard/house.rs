@@ -161,6 +161,7 @@ impl Shard {
         let (rx, toss, relay) = (self.parts.rx.stats(), self.parts.tosses.stats(), self.relay.counters());
         self.parts.rx.tell_lost();
         self.parts.links.tell_lost();
+        self.parts.tosses.tell_lost();
         let open = self.parts.endpoint.connections() as u64;
         self.parts.control.count(&[
             // What was tossed was received by the shard that it came to.
@@ -221,6 +222,16 @@ impl Shard {
             (Counter::XdpWakeups, levels.wakeups),
             (Counter::XdpRxDropped, levels.dropped),
             (Counter::XdpNoMetadata, levels.no_metadata),
+            (Counter::XdpUnreadable, levels.unreadable),
+            (Counter::XdpBusyPoll, levels.busy_poll.into()),
+            (Counter::XdpProgFrames, levels.program.frames),
+            (Counter::XdpProgPassed, levels.program.passed),
+            (Counter::XdpProgNoSocket, levels.program.no_socket),
+            (Counter::XdpProgWrongShard, levels.program.wrong_shard),
+            (Counter::XdpProgMalformedUdpLength, levels.program.malformed_udp_length),
+            (Counter::XdpProgMalformedTooShort, levels.program.malformed_too_short),
+            (Counter::XdpProgMalformedFixedBit, levels.program.malformed_fixed_bit),
+            (Counter::XdpProgMalformedCidLength, levels.program.malformed_cid_length),
             (Counter::TableReloads, control.table_reloads),
             (Counter::TableBadEntries, control.table_bad_entries),
             (Counter::CommandsHandled, control.commands_handled),

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use streams_rings::schema::names;
-use streams_rings::{LinkReader, LinkWriter, Polled, RingsError, Workspace};
+use streams_rings::{Fseq, LinkReader, LinkWriter, Polled, RingsError, Workspace};
 
 use super::mailbox::Mailbox;
 use crate::address::{ADDRESS_LEN, decode, encode};
@@ -45,6 +45,8 @@ pub struct Tosses {
 struct Peer {
     out: LinkWriter,
     back: LinkReader,
+    /// Where `back` is, for monitors.
+    position: Fseq,
     mailbox: Arc<Mailbox>,
     /// Datagrams left to take in this turn.
     budget: usize,
@@ -57,9 +59,13 @@ impl Tosses {
     pub fn join(shards: &Workspace, shard: usize, mailboxes: &[Arc<Mailbox>]) -> Result<Self, RingsError> {
         let join = |(other, mailbox): (usize, &Arc<Mailbox>)| {
             let peer = || -> Result<Peer, RingsError> {
+                let back = names::toss(other, shard);
+                let (back, position) = (shards.link_reader(&back)?, shards.fseq(&back)?);
+                position.publish(back.seq());
                 Ok(Peer {
                     out: shards.link_writer(&names::toss(shard, other))?,
-                    back: shards.link_reader(&names::toss(other, shard))?,
+                    back,
+                    position,
                     mailbox: mailbox.clone(),
                     budget: POLL_MAX,
                     wake: false,
@@ -69,6 +75,13 @@ impl Tosses {
         };
         let peers = mailboxes.iter().enumerate().map(join).collect::<Result<_, _>>()?;
         Ok(Self { peers, scratch: Vec::new(), stats: TossStats::default() })
+    }
+
+    /// Shows monitors what this shard lost of the others' links.
+    pub fn tell_lost(&self) {
+        for peer in self.peers.iter().flatten() {
+            peer.position.tell_lost(peer.back.stats().lost_frags);
+        }
     }
 
     /// Counters.
@@ -123,6 +136,9 @@ impl Tosses {
                         return Some((datagram, Arrival { from: decode(from), to: decode(to) }));
                     }
                 }
+            }
+            if peer.budget < POLL_MAX {
+                peer.position.publish(peer.back.seq());
             }
         }
         None

@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::Shard;
 use super::control::current_generation;
+use crate::backend::{BusyPoll, RingSizes, XdpShardWish};
 use crate::host::PollMode;
 use crate::quic::{EndpointLimits, EndpointTuning};
 
@@ -27,8 +28,15 @@ const RECV_BATCH: u64 = 64;
 const POLL_ADAPTIVE: u64 = 0;
 const POLL_BUSY: u64 = 1;
 
-/// What a shard runs with while nothing is tuned.
-pub fn untuned(config: &Config, limits: &EndpointLimits, sizes: &ShardsSizes) -> TunableValues {
+/// What a shard runs with while nothing is tuned. `xdp`: what it has of AF_XDP.
+pub fn untuned(
+    config: &Config,
+    limits: &EndpointLimits,
+    sizes: &ShardsSizes,
+    xdp: Option<&XdpShardWish>,
+) -> TunableValues {
+    let of_rings = |frames: fn(&RingSizes) -> u32| xdp.map_or(0, |xdp| frames(&xdp.sizes).into());
+    let busy_poll = xdp.and_then(|xdp| xdp.busy_poll);
     TunableValues::from_fn(|tunable| match tunable {
         Tunable::RecvBatch => RECV_BATCH,
         Tunable::RecvRounds => RECV_ROUNDS,
@@ -48,24 +56,71 @@ pub fn untuned(config: &Config, limits: &EndpointLimits, sizes: &ShardsSizes) ->
         Tunable::MediaDepth => sizes.media_depth as u64,
         Tunable::MediaBytes => sizes.media_len as u64,
         Tunable::AskBytes => sizes.ask_len as u64,
+        Tunable::XdpFillFrames => of_rings(|rings| rings.fill),
+        Tunable::XdpRxFrames => of_rings(|rings| rings.rx),
+        Tunable::XdpTxFrames => of_rings(|rings| rings.tx),
+        Tunable::XdpCompletionFrames => of_rings(|rings| rings.completion),
+        Tunable::XdpSendFrames => of_rings(|rings| rings.send_frames),
+        Tunable::XdpBusyPollUs => busy_poll.map_or(0, |busy_poll| busy_poll.microseconds.into()),
+        Tunable::XdpBusyPollBudget => busy_poll.map_or(0, |busy_poll| busy_poll.budget.into()),
     })
 }
 
-/// Sizes of each shard's links, as tuned for this start.
-pub fn tuned_sizes(run_dir: &Path, shards: usize) -> Result<Vec<ShardsSizes>, RingsError> {
+/// What of a shard is made once, when the engine starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartWish {
+    /// Sizes of its links.
+    pub links: ShardsSizes,
+    /// Its part of AF_XDP, should there be any.
+    pub xdp: XdpShardWish,
+}
+
+impl StartWish {
+    /// What is configured, and the usual where there is no key for it.
+    pub fn untuned(config: &Config) -> Self {
+        Self::tuned(config, &Tunables::default(), &Tunables::default())
+    }
+
+    fn tuned(config: &Config, all: &Tunables, own: &Tunables) -> Self {
+        let wish = |tunable| own.get(tunable).or_else(|| all.get(tunable));
+        let len = |tunable, usual: usize| wish(tunable).map_or(usual, size);
+        let number = |tunable, usual: u32| wish(tunable).and_then(|value| u32::try_from(value).ok()).unwrap_or(usual);
+        let (engine, usual) = (&config.engine, ShardsSizes::default());
+        let configured = RingSizes::configured(engine);
+        let busy = wish(Tunable::Poll).map_or(engine.poll == Poll::Busy, |poll| poll == POLL_BUSY);
+        let busy_poll = BusyPoll {
+            microseconds: number(Tunable::XdpBusyPollUs, engine.xdp_busy_poll_us),
+            budget: number(Tunable::XdpBusyPollBudget, engine.xdp_busy_poll_budget),
+        };
+        Self {
+            links: ShardsSizes {
+                rx_depth: len(Tunable::RxDepth, usual.rx_depth),
+                rx_len: len(Tunable::RxBytes, usual.rx_len),
+                media_depth: len(Tunable::MediaDepth, usual.media_depth),
+                media_len: len(Tunable::MediaBytes, usual.media_len),
+                ask_len: len(Tunable::AskBytes, usual.ask_len),
+                ..usual
+            },
+            xdp: XdpShardWish {
+                sizes: RingSizes {
+                    fill: number(Tunable::XdpFillFrames, configured.fill),
+                    rx: number(Tunable::XdpRxFrames, configured.rx),
+                    tx: number(Tunable::XdpTxFrames, configured.tx),
+                    completion: number(Tunable::XdpCompletionFrames, configured.completion),
+                    send_frames: number(Tunable::XdpSendFrames, configured.send_frames),
+                },
+                busy_poll: Some(busy_poll).filter(|busy_poll| busy && busy_poll.microseconds > 0),
+            },
+        }
+    }
+}
+
+/// What each shard is to start with, as configured and tuned.
+pub fn start_wishes(config: &Config, run_dir: &Path, shards: usize) -> Result<Vec<StartWish>, RingsError> {
     let control = Workspace::join(current_generation(run_dir), Access::ReadOnly)?;
     let of = |shard| {
         let (all, own) = Wishes::join(&control, shard)?.read(&mut 0);
-        let wish = |tunable, usual: usize| own.get(tunable).or_else(|| all.get(tunable)).map_or(usual, size);
-        let usual = ShardsSizes::default();
-        Ok(ShardsSizes {
-            rx_depth: wish(Tunable::RxDepth, usual.rx_depth),
-            rx_len: wish(Tunable::RxBytes, usual.rx_len),
-            media_depth: wish(Tunable::MediaDepth, usual.media_depth),
-            media_len: wish(Tunable::MediaBytes, usual.media_len),
-            ask_len: wish(Tunable::AskBytes, usual.ask_len),
-            ..usual
-        })
+        Ok(StartWish::tuned(config, &all, &own))
     };
     (0..shards).map(of).collect()
 }

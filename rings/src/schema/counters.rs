@@ -115,4 +115,14 @@ counters! {
     XdpWakeups, "xdp_wakeups", Total, "times", "System calls that woke the driver.";
     XdpRxDropped, "xdp_rx_dropped", Total, "datagrams", "Datagrams that the kernel dropped because an AF_XDP ring was full or empty.";
     XdpNoMetadata, "xdp_no_metadata", Total, "datagrams", "Datagrams that came without the packet program's metadata.";
+    XdpUnreadable, "xdp_unreadable", Total, "frames", "Frames of the AF_XDP receive ring that held no UDP datagram.";
+    XdpBusyPoll, "xdp_busy_poll", Gauge, "1 or 0", "Whether the shard drives its AF_XDP queue by busy polling; else interrupts do.";
+    XdpProgFrames, "xdp_prog_frames", Total, "frames", "Frames that the packet program saw on the interface; counted on shard 0.";
+    XdpProgPassed, "xdp_prog_passed", Total, "frames", "Frames that are none of the engine's, left to the kernel; counted on shard 0.";
+    XdpProgNoSocket, "xdp_prog_no_socket", Total, "datagrams", "Datagrams left to the kernel because their queue has no shard; counted on shard 0.";
+    XdpProgWrongShard, "xdp_prog_wrong_shard", Total, "datagrams", "Datagrams redirected to another shard than their owner, which tosses them; counted on shard 0.";
+    XdpProgMalformedUdpLength, "xdp_prog_malformed_udp_length", Total, "datagrams", "Dropped by the packet program: a UDP length that cannot be; counted on shard 0.";
+    XdpProgMalformedTooShort, "xdp_prog_malformed_too_short", Total, "datagrams", "Dropped by the packet program: too short for its QUIC header; counted on shard 0.";
+    XdpProgMalformedFixedBit, "xdp_prog_malformed_fixed_bit", Total, "datagrams", "Dropped by the packet program: no fixed bit, so no QUIC; counted on shard 0.";
+    XdpProgMalformedCidLength, "xdp_prog_malformed_cid_length", Total, "datagrams", "Dropped by the packet program: a connection id of more than 20 bytes; counted on shard 0.";
 }

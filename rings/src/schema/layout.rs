@@ -63,7 +63,8 @@ pub mod names {
     pub fn ask(from: usize, to: usize) -> String {
         format!("ask.{from}.{to}")
     }
-    /// Datagrams that reached one shard while their connection lives on another.
+    /// Datagrams that reached one shard while their connection lives on another: link, and fseq of the reader, which gives no
+    /// credits.
     pub fn toss(from: usize, to: usize) -> String {
         format!("toss.{from}.{to}")
     }
@@ -158,12 +159,9 @@ pub fn shards_workspace_of(shards: &[ShardsSizes]) -> WorkspaceBuilder {
         for other in (0..shards.len()).filter(|other| *other != shard) {
             let ask = names::ask(shard, other);
             builder = builder.fseq(&names::media_reader(shard, other));
-            builder = builder.link(&ask, 1_024, sizes.ask_len, OBJECT_FRAG_LEN_MAX).fseq(&ask).link(
-                &names::toss(shard, other),
-                TOSS_DEPTH,
-                sizes.toss_len,
-                sizes.rx_frag_len_max,
-            );
+            builder = builder.link(&ask, 1_024, sizes.ask_len, OBJECT_FRAG_LEN_MAX).fseq(&ask);
+            let toss = names::toss(shard, other);
+            builder = builder.link(&toss, TOSS_DEPTH, sizes.toss_len, sizes.rx_frag_len_max).fseq(&toss);
         }
     }
     builder

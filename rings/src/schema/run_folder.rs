@@ -21,9 +21,9 @@ pub fn run_dir(data_dir_hash_hex: &str) -> PathBuf {
     PathBuf::from(format!("/dev/shm/streams-{digits}"))
 }
 
-/// Makes the folder, mode 0750, when it is absent. A link of that name, or the folder of a user other than
-/// root and this one, is refused: everybody may write in `/dev/shm`.
-pub fn create_run_dir(run_dir: &Path) -> Result<(), RingsError> {
+/// Makes the folder, mode 0750, when it is absent. A link of that name, or the folder of a user other than root, this one and
+/// `trusted` (the id of the user that a root engine becomes), is refused: everybody may write in `/dev/shm`.
+pub fn create_run_dir(run_dir: &Path, trusted: Option<u32>) -> Result<(), RingsError> {
     let io = |source| RingsError::Io { action: "create", path: run_dir.to_path_buf(), source };
     match fs::DirBuilder::new().mode(0o750).create(run_dir) {
         Ok(()) => fs::set_permissions(run_dir, fs::Permissions::from_mode(0o750)).map_err(io),
@@ -31,13 +31,15 @@ pub fn create_run_dir(run_dir: &Path) -> Result<(), RingsError> {
             let found = fs::symlink_metadata(run_dir).map_err(io)?;
             // SAFETY: geteuid has no preconditions and cannot fail.
             let own = unsafe { libc::geteuid() };
-            if found.is_dir() && (found.uid() == own || found.uid() == 0) {
+            if found.is_dir() && (found.uid() == own || found.uid() == 0 || Some(found.uid()) == trusted) {
                 Ok(())
             } else {
-                Err(io(Error::new(
-                    ErrorKind::PermissionDenied,
-                    "it is there and neither root's nor this user's folder",
-                )))
+                let owner = found.uid();
+                let reason = format!(
+                    "it is there and neither root's, this user's nor the engine's user's folder, but that of user id {owner}: look \
+                     who made it, then remove it"
+                );
+                Err(io(Error::new(ErrorKind::PermissionDenied, reason)))
             }
         }
         Err(error) => Err(io(error)),

@@ -137,6 +137,20 @@ tunables! {
         "Payload ring of the media link to the other shards.";
     AskBytes, "ask_bytes", Restart, Domain::PowerOfTwo(8 << 20, 256 << 20), "bytes",
         "Payload ring of each link for questions, answers and replays to another shard.";
+    XdpFillFrames, "xdp_fill_frames", Restart, Domain::PowerOfTwo(64, 65_536), "frames",
+        "AF_XDP: frames of a queue that the kernel may receive into (fill ring). All xdp_ keys are 0 without AF_XDP.";
+    XdpRxFrames, "xdp_rx_frames", Restart, Domain::PowerOfTwo(64, 65_536), "frames",
+        "AF_XDP: received frames that may wait for the shard (rx ring).";
+    XdpTxFrames, "xdp_tx_frames", Restart, Domain::PowerOfTwo(64, 65_536), "frames",
+        "AF_XDP: frames that may wait to be sent (tx ring).";
+    XdpCompletionFrames, "xdp_completion_frames", Restart, Domain::PowerOfTwo(64, 65_536), "frames",
+        "AF_XDP: sent frames of a queue that may wait to be used again (completion ring).";
+    XdpSendFrames, "xdp_send_frames", Restart, Domain::Range(64, 262_144), "frames",
+        "AF_XDP: frames that the shard sends from.";
+    XdpBusyPollUs, "xdp_busy_poll_us", Restart, Domain::Range(0, 10_000), "microseconds",
+        "AF_XDP with poll=busy at the start: the shard drives the queue, not its interrupts; 0: interrupts do, or the kernel refused it.";
+    XdpBusyPollBudget, "xdp_busy_poll_budget", Restart, Domain::Range(1, 64), "packets",
+        "AF_XDP with poll=busy at the start: packets that the driver handles a call; 0: interrupts drive the queue.";
 }
 
 impl Tunable {

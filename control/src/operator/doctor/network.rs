@@ -5,6 +5,7 @@ use std::fs::{File, TryLockError};
 use super::{Basis, Report};
 use crate::endpoints::Endpoints;
 use crate::launcher::ports;
+use crate::monitor::polled_queues;
 use crate::operator::nic::XdpFeatures;
 use crate::operator::plan::Plan;
 use crate::operator::stages::rss::driver;
@@ -56,6 +57,31 @@ fn device(system: &System, plan: &Plan, interface: &str, report: &mut Report) {
     if let Some(mbps) = speed.filter(|mbps| *mbps > 0) {
         report.fine(format!("{interface} link {mbps} Mbit/s for {} shards", plan.shards));
     }
+    busy_polling(plan, report);
+}
+
+/// Whether shards that never sleep also spare the interrupts of their queues. Only a running engine knows.
+fn busy_polling(plan: &Plan, report: &mut Report) {
+    if !plan.busy {
+        return;
+    }
+    let cost = "an interrupt each few packets, on the shard's own core: about 1.15x";
+    if plan.config.engine.xdp_busy_poll_us == 0 {
+        let what = "Busy polling of the queues is switched off: engine.xdp_busy_poll_us is 0.";
+        return report.obstacle(1.15, Basis::RuleOfThumb, what, cost, "set it to 20");
+    }
+    let running = is_running(plan).then(|| polled_queues(&plan.run_dir)).flatten();
+    let Some((polled, shards)) = running else {
+        let line = "busy polling of the queues: no engine runs; `streams monitor` shows it once one does";
+        return report.unknown.push(line.to_owned());
+    };
+    if polled == shards {
+        return report.fine("the running engine polls its queues");
+    }
+    let what = format!("{polled} of {shards} shards of the running engine poll their queue.");
+    let action =
+        "its log says why (`no busy polling`); start it with --io xdp:IFACE --poll busy as root or by its unit";
+    report.obstacle(1.15, Basis::RuleOfThumb, what, cost, action);
 }
 
 /// What to do about kernel sockets: the interfaces that could do better, when there are any.

@@ -1,4 +1,4 @@
-//! The group that control and engine share, and the folder of shared memory that it may enter.
+//! The user that the engine becomes, its group, which control and engine share, and the folder of shared memory that it may enter.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use crate::operator::finding::{Item, State, Wanted};
 use crate::operator::knob::Knob;
 use crate::operator::plan::Plan;
 use crate::operator::stage::Stage;
-use crate::operator::system::System;
+use crate::operator::system::{System, USER_FLAGS};
 
 /// The group of control and engine; an engine that has dropped its rights runs as the user of the same name.
 pub const GROUP: &str = "streams";
@@ -30,9 +30,12 @@ impl Stage for Folders {
 
     fn items(&self, system: &System, plan: &Plan) -> Vec<Item> {
         let group = Knob::Group { name: GROUP.to_owned() };
+        let user = Knob::User { name: GROUP.to_owned() };
         let add = format!("groupadd --system {GROUP}");
+        let add_user = format!("useradd {} --gid {GROUP} {GROUP}", USER_FLAGS.join(" "));
         vec![
             Item::of(system, &format!("group {GROUP}"), group, Wanted::Exactly("present"), &add),
+            Item::of(system, &format!("user {GROUP}"), user, Wanted::Exactly("present"), &add_user),
             run_folder(system, plan, &plan.run_dir.to_string_lossy()),
         ]
     }
@@ -40,23 +43,26 @@ impl Stage for Folders {
 
 fn run_folder(system: &System, plan: &Plan, path: &str) -> Item {
     let knob = Knob::Folder { path: path.to_owned() };
-    let owner = match knob.read(system) {
+    let (mode, owner) = match knob.read(system) {
         Ok(Some(found)) => {
             let owner = found.split([' ', ':']).nth(1).unwrap_or_default().to_owned();
+            // An engine that root started has its folder hand the group on.
+            let mode = if found.starts_with("2750 ") { "2750" } else { "0750" };
             if !is_trusted(system, plan, &owner) {
                 let action = format!("everybody may write in /dev/shm: stop `{owner}`'s program, then rm -r {path}");
                 return Item::plain(path, State::Wrong, found, format!("0750 root:{GROUP}"), action);
             }
-            owner
+            (mode, owner)
         }
-        Ok(None) => if system.user_id(GROUP).is_some() { GROUP } else { "root" }.to_owned(),
+        // There when its turn comes: the user is made first.
+        Ok(None) => ("0750", GROUP.to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
             return Item::plain(path, State::Wrong, "no folder", "a folder", format!("remove what is at {path}"));
         }
         Err(error) => return Item::unread(path, &error, ""),
     };
-    let wanted = format!("0750 {owner}:{GROUP}");
-    let by_hand = format!("install -d -m 0750 -o {owner} -g {GROUP} {path}");
+    let wanted = format!("{mode} {owner}:{GROUP}");
+    let by_hand = format!("install -d -m {mode} -o {owner} -g {GROUP} {path}");
     Item::of(system, path, knob, Wanted::Exactly(&wanted), &by_hand)
 }
 

@@ -1,4 +1,4 @@
-//! Pages of 2 MiB for packet frames and rings: one TLB entry instead of 512.
+//! Pages of 2 MiB for the packet frames of AF_XDP: one TLB entry instead of 512.
 
 use crate::operator::finding::{Item, State, Wanted};
 use crate::operator::knob::{Knob, MOUNT_MODE};
@@ -20,7 +20,7 @@ impl Stage for HugePages {
     }
 
     fn purpose(&self) -> &'static str {
-        "2 MiB pages for packet frames and rings"
+        "2 MiB pages for the packet frames of AF_XDP"
     }
 
     fn right(&self) -> &'static str {
@@ -30,6 +30,9 @@ impl Stage for HugePages {
     fn items(&self, system: &System, plan: &Plan) -> Vec<Item> {
         if !system.exists(FOLDER) {
             return vec![Item::not_applicable("nr_hugepages", "this kernel or processor has no pages of 2 MiB")];
+        }
+        if let Err(reason) = &plan.interface {
+            return vec![Item::not_applicable("2 MiB pages", format!("they hold the frames of AF_XDP: {reason}"))];
         }
         vec![pages(system, plan), mount(system)]
     }
@@ -45,7 +48,8 @@ fn pages(system: &System, plan: &Plan) -> Item {
     if let (Some(free), true) = (free, has_some) {
         item.found = format!("{} ({free} free)", item.found);
     }
-    item.wanted = format!("{} (64 MiB a shard)", item.wanted);
+    item.wanted =
+        format!("{} ({} MiB a shard)", item.wanted, (plan.huge_bytes() / u64::from(plan.shards.max(1))) >> 20);
     item
 }
 

@@ -1,4 +1,4 @@
-//! As many queues as shards: an AF_XDP socket receives from its own queue alone.
+//! As many queues as shards: an AF_XDP socket receives from its own queue alone. Several shards can share a single one.
 
 use crate::operator::finding::{Change, Item, State};
 use crate::operator::knob::{Knob, queues_text};
@@ -44,6 +44,9 @@ fn queues(system: &System, plan: &Plan, interface: &str) -> Item {
     if receiving == plan.shards {
         return Item::plain(&setting, State::Ok, found, wanted, "");
     }
+    if receiving == 1 && channels.pairs_max() == 1 {
+        return shared(&setting, found, wanted);
+    }
     if plan.shards > channels.pairs_max() {
         let action = format!("the interface has no more: streams up --shards {}", channels.pairs_max());
         return Item::plain(&setting, State::Wrong, found, wanted, action);
@@ -73,11 +76,20 @@ fn fixed(system: &System, plan: &Plan, interface: &str) -> Item {
     let names = system.names(format!("/sys/class/net/{interface}/queues"));
     let found = names.iter().filter(|name| name.starts_with("rx-")).count();
     let wanted = plan.shards.to_string();
-    match u32::try_from(found).is_ok_and(|found| found == plan.shards) {
-        true => Item::plain(&setting, State::Ok, format!("{found} (fixed)"), wanted, ""),
-        false => {
+    let shown = format!("{found} (fixed)");
+    match found {
+        _ if u32::try_from(found) == Ok(plan.shards) => Item::plain(&setting, State::Ok, shown, wanted, ""),
+        1 => shared(&setting, shown, wanted),
+        _ => {
             let action = format!("the driver cannot change it: streams up --shards {found}");
-            Item::plain(&setting, State::Wrong, format!("{found} (fixed)"), wanted, action)
+            Item::plain(&setting, State::Wrong, shown, wanted, action)
         }
     }
+}
+
+/// The only queue of an interface, for several shards.
+fn shared(setting: &str, found: String, wanted: String) -> Item {
+    let action =
+        "all shards share the only queue, which works; faster: a NIC with a queue a shard, or streams up --shards 1";
+    Item::plain(setting, State::Hint, found, wanted, action)
 }

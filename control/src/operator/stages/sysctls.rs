@@ -1,4 +1,5 @@
-//! Kernel settings: socket buffers of the udp backend, and what busy polling needs of the device.
+//! Kernel settings: socket buffers of the udp backend, and what busy polling needs of the device. The engine asks for busy polling
+//! on its own sockets, so the defaults of all sockets (net.core.busy_poll, net.core.busy_read) stay alone.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -10,8 +11,6 @@ use crate::operator::system::System;
 
 /// The socket buffer that the engine's `udp` backend asks for (SOCKET_BUFFER_LEN of engine/src/backend/udp.rs).
 const SOCKET_BUFFER_BYTES: u64 = 4 << 20;
-/// Microseconds a read or poll of a socket may poll the device; the value that Linux' networking documentation gives.
-const BUSY_POLL_US: u64 = 50;
 /// Polls without a packet before interrupts come back. 2 is what AF_XDP's documentation uses with busy polling.
 const DEFER_HARD_IRQS: u64 = 2;
 /// Nanoseconds until the kernel polls a queue that nobody polled: long enough for a shard's turn, short for a dead one.
@@ -42,8 +41,6 @@ impl Stage for Sysctls {
             items.push(Item::not_applicable("busy polling", "shards sleep when idle (engine.poll is adaptive)"));
             return items;
         }
-        items.push(sysctl(system, "net.core.busy_poll", BUSY_POLL_US).as_hint());
-        items.push(sysctl(system, "net.core.busy_read", BUSY_POLL_US).as_hint());
         match &plan.interface {
             Err(reason) => items.push(Item::not_applicable("napi_defer_hard_irqs", reason)),
             Ok(interface) => {

@@ -29,9 +29,6 @@ fn server() -> Machine {
     for name in ["rmem_max", "wmem_max"] {
         machine.file(&format!("/proc/sys/net/core/{name}"), "212992\n");
     }
-    for name in ["busy_poll", "busy_read"] {
-        machine.file(&format!("/proc/sys/net/core/{name}"), "0\n");
-    }
     for name in ["napi_defer_hard_irqs", "gro_flush_timeout"] {
         machine.file(&format!("/sys/class/net/eth0/{name}"), "0\n");
     }
@@ -221,6 +218,24 @@ fn more_queues_than_shards_are_lowered_only_when_asked_for() {
 }
 
 #[test]
+fn shards_may_share_the_only_queue() {
+    let machine = server();
+    let channels = Channels { combined: 1, combined_max: 1, ..Channels::default() };
+    machine.devices.borrow_mut().channels.insert("eth0".into(), channels);
+    let item = items(&machine, "nic-queues").remove(0);
+    assert_eq!((item.state, item.change.is_none()), (State::Hint, true));
+    assert!(item.action.contains("share"), "{}", item.action);
+}
+
+#[test]
+fn kernel_sockets_need_no_huge_pages() {
+    let machine = server();
+    let plan = Plan::new(&machine.system(), machine.config(2), Some("udp"), None).unwrap();
+    let items = pick(&["hugepages"])[0].items(&machine.system(), &plan);
+    assert_eq!((items.len(), items[0].state), (1, State::NotApplicable));
+}
+
+#[test]
 fn an_offload_that_the_driver_keeps_on_is_no_change_of_init() {
     let machine = server();
     let fixed = crate::operator::nic::Feature { active: true, changeable: false };
@@ -245,7 +260,7 @@ fn a_run_folder_of_a_stranger_is_not_made_ours() {
     let machine = server();
     machine.file("/etc/passwd", "root:x:4000000:0:::\nmallory:x:0:0:::\n");
     fs::create_dir(machine.root().join(plan(&machine).run_dir.strip_prefix("/").unwrap())).unwrap();
-    let item = items(&machine, "folders").remove(1);
+    let item = items(&machine, "folders").remove(2);
     // Run by root, the folder belongs to the user with the number 0, who is here somebody else than root.
     if rustix::process::geteuid().is_root() {
         assert_eq!((item.state, item.change.is_none()), (State::Wrong, true));

@@ -11,6 +11,7 @@
 //! Sockets and rings are set up by `rustix` and driven here, not by libxdp: the packet program's metadata lies in front of a
 //! received frame, and a frame to send begins where its headers do, and neither can be had through its bindings.
 
+mod busy_poll;
 mod headers;
 mod interface;
 mod queue;
@@ -27,16 +28,17 @@ use rustix::io::Errno;
 use rustix::net::sockopt::socket_error;
 use rustix::net::xdp::{XdpDesc, XdpDescOptions};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use streams_xdp_prog::{Metadata, XdpProgram};
+use streams_xdp_prog::{Counters, Metadata, XdpProgram};
 
 use self::headers::{HEADERS_LEN_MAX, Route, headers_len, parse, write};
 use self::queue::{Ends, Queue};
 use self::routes::Routes;
 use self::umem::FRAME_LEN;
-use super::{BackendLevels, PacketBackend, Sent, UdpBackend};
+use super::{BackendLevels, PacketBackend, ProgramLevels, Sent, UdpBackend};
 
+pub use self::busy_poll::BusyPoll;
 pub use self::queue::RingSizes;
-pub use self::setup::{XdpEnd, XdpSetup, XdpSetupError, XdpWish, set_up};
+pub use self::setup::{XdpEnd, XdpSetup, XdpSetupError, XdpShardWish, XdpWish, set_up};
 
 /// Frames taken from the rx ring at once.
 const RECV_BATCH: usize = 64;
@@ -81,11 +83,15 @@ struct Packet {
 
 impl XdpBackend {
     fn new(end: XdpEnd, kernel: UdpBackend) -> io::Result<Self> {
-        let (queue, ends, place, program, index) = end.into_parts();
+        let XdpEnd { queue, ends, place, program, index, .. } = end;
         let mut free: Vec<u64> = queue.umem.send_frames(place).collect();
         let current = free.pop().ok_or_else(|| io::Error::other("a queue without frames to send from"))?;
-        let levels =
-            BackendLevels { zero_copy: ends.zero_copy, huge_pages: queue.umem.is_huge(), ..Default::default() };
+        let levels = BackendLevels {
+            zero_copy: ends.zero_copy,
+            huge_pages: queue.umem.is_huge(),
+            busy_poll: ends.busy_poll.is_some(),
+            ..Default::default()
+        };
         Ok(Self {
             queue,
             ends,
@@ -107,6 +113,10 @@ impl XdpBackend {
 
     fn recv_queue(&mut self, sink: &mut dyn FnMut(&[u8], SocketAddr)) -> io::Result<usize> {
         let mut datagrams = 0;
+        // With busy polling the driver looks at its queue when it is called, and at hardly any other time.
+        if self.levels.busy_poll && self.ends.rx.waiting() == 0 {
+            self.wake_receiver()?;
+        }
         for _ in 0..self.recv_batch {
             let Some(XdpDesc { addr, len, .. }) = self.ends.rx.pop() else { break };
             self.returned.push(addr);
@@ -265,18 +275,25 @@ impl PacketBackend for XdpBackend {
         // The kernel sends nothing that it could not report in the completion ring.
         self.queue.reclaim(self.place, &mut self.free);
         let mut left = u32::MAX;
-        while self.ends.tx.needs_wakeup() {
+        while self.ends.tx.needs_wakeup() || (self.levels.busy_poll && left == u32::MAX) {
             self.levels.wakeups += 1;
             if let Err(errno) = send(&self.ends.socket, &[], SendFlags::DONTWAIT) {
                 settled(errno)?;
             }
             // As long as each wake-up moves some: the rest has to wait for the interface.
             let untaken = self.ends.tx.untaken();
-            if untaken == 0 || untaken >= left {
+            if untaken == 0 {
+                return Ok(());
+            }
+            if untaken >= left {
                 break;
             }
             left = untaken;
+            // A completion ring that is shorter than the tx ring fills up on the way.
+            self.queue.reclaim(self.place, &mut self.free);
         }
+        // What the kernel has left there is offered again with the next kick.
+        self.unkicked = u32::from(self.ends.tx.needs_wakeup());
         Ok(())
     }
 
@@ -301,13 +318,27 @@ impl PacketBackend for XdpBackend {
                 + statistics.rx_ring_full.unwrap_or_default()
                 + statistics.rx_fill_ring_empty_descs.unwrap_or_default()
         });
-        let redirected = self.program.counters().ok().and_then(|counters| counters.redirected.get(self.index).copied());
-        let redirected = redirected.unwrap_or_default();
-        BackendLevels { fill, rx, tx, completion, dropped, redirected, ..self.levels }
+        let counted = self.program.counters().unwrap_or_default();
+        let redirected = counted.redirected.get(self.index).copied().unwrap_or_default();
+        let program = if self.index == 0 { program_levels(&counted) } else { ProgramLevels::default() };
+        BackendLevels { fill, rx, tx, completion, dropped, redirected, program, ..self.levels }
     }
 
     fn local_addr(&self) -> SocketAddr {
         self.kernel.local_addr()
+    }
+}
+
+fn program_levels(counted: &Counters) -> ProgramLevels {
+    ProgramLevels {
+        frames: counted.rx,
+        passed: counted.pass,
+        no_socket: counted.no_socket,
+        wrong_shard: counted.wrong_shard,
+        malformed_udp_length: counted.malformed_udp_length,
+        malformed_too_short: counted.malformed_too_short,
+        malformed_fixed_bit: counted.malformed_fixed_bit,
+        malformed_cid_length: counted.malformed_cid_length,
     }
 }
 

@@ -17,32 +17,35 @@ use rustix::net::xdp::{
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
+use super::BusyPoll;
 use super::ring::Ring;
 use super::umem::{Umem, frame_start};
 
-/// Entries of the rings, each a power of two.
+/// Entries of the rings, each a power of two, and frames to send from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingSizes {
-    /// Frames that wait to be filled by the kernel, a queue.
+    /// Frames that wait to be filled by the kernel, a queue. There are as many frames to receive into.
     pub fill: u32,
     /// Received frames that wait for the shard.
     pub rx: u32,
-    /// Frames that wait to be sent, a shard; and sent ones that wait to be used again, a queue.
+    /// Frames that wait to be sent, a shard.
     pub tx: u32,
-}
-
-impl Default for RingSizes {
-    fn default() -> Self {
-        // 2048 packets of 1350 bytes are 22 Mbit: more than a turn sends. What comes in is acknowledgements.
-        Self { fill: 4_096, rx: 2_048, tx: 2_048 }
-    }
+    /// Sent frames that wait to be used again, a queue.
+    pub completion: u32,
+    /// Frames that a shard sends from: at most those in its tx ring and in the completion ring are on their way.
+    pub send_frames: u32,
 }
 
 impl RingSizes {
-    /// The first size that is no power of two (the kernel's rule), or beyond what is sensible.
-    pub(super) fn wrong(&self) -> Option<(&'static str, u32)> {
-        let all = [("fill", self.fill), ("rx", self.rx), ("tx", self.tx)];
-        all.into_iter().find(|(_, size)| !size.is_power_of_two() || !(64..=65_536).contains(size))
+    /// Those of the configuration.
+    pub fn configured(engine: &streams_config::Engine) -> Self {
+        Self {
+            fill: engine.xdp_fill_frames.get(),
+            rx: engine.xdp_rx_frames.get(),
+            tx: engine.xdp_tx_frames.get(),
+            completion: engine.xdp_completion_frames.get(),
+            send_frames: engine.xdp_send_frames,
+        }
     }
 }
 
@@ -75,21 +78,21 @@ pub(super) struct Ends {
     pub(super) tx: Ring<XdpDesc>,
     /// The kernel moves no bytes: the device reads and writes our frames.
     pub(super) zero_copy: bool,
+    /// How the shard drives the queue; `None`: interrupts do.
+    pub(super) busy_poll: Option<BusyPoll>,
 }
 
 impl Queue {
     /// Binds a socket for each of `shards` shards to the queue, over one memory.
     pub(super) fn open(binding: Binding, shards: usize, sizes: RingSizes) -> io::Result<(Self, Vec<Ends>)> {
-        // In flight is what stands in the tx ring and what the completion ring has to have room for; one more frame is the one
-        // being written.
-        let umem = Umem::new(sizes.fill as usize, 2 * sizes.tx as usize + 1, shards)?;
+        let umem = Umem::new(sizes.fill as usize, sizes.send_frames as usize, shards)?;
         let first = new_socket()?;
         umem.register(&first)?;
         set_xdp_umem_fill_ring_size(&first, sizes.fill)?;
-        set_xdp_umem_completion_ring_size(&first, sizes.tx)?;
+        set_xdp_umem_completion_ring_size(&first, sizes.completion)?;
         let offsets = xdp_mmap_offsets(&first)?;
         let mut fill = Ring::map(&first, offsets.fr, sizes.fill, XDP_UMEM_PGOFF_FILL_RING)?;
-        let ring = Ring::map(&first, offsets.cr, sizes.tx, XDP_UMEM_PGOFF_COMPLETION_RING)?;
+        let ring = Ring::map(&first, offsets.cr, sizes.completion, XDP_UMEM_PGOFF_COMPLETION_RING)?;
         for frame in umem.receive_frames() {
             fill.push(frame);
         }
@@ -160,7 +163,7 @@ impl Ends {
             }
         }
         let zero_copy = xdp_options(&socket)?.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY);
-        Ok(Self { socket, rx, tx, zero_copy })
+        Ok(Self { socket, rx, tx, zero_copy, busy_poll: None })
     }
 }
 

@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use streams_xdp_prog::{AttachMode, Steering, SteeringMode, XdpError, XdpProgram};
+use tracing::warn;
 
 use super::interface::{Interface, of_address};
 use super::queue::{Binding, Ends, Queue, RingSizes};
-use super::{UdpBackend, XdpBackend};
+use super::{BusyPoll, UdpBackend, XdpBackend};
 
 /// Why AF_XDP cannot be used here. Each message is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -31,14 +32,6 @@ pub enum XdpSetupError {
         queues: usize,
         /// Shards of the engine.
         shards: usize,
-    },
-    /// The kernel takes powers of two only.
-    #[error("the {ring} ring of AF_XDP cannot have {size} entries: it takes a power of two from 64 to 65536")]
-    RingSize {
-        /// Which ring.
-        ring: &'static str,
-        /// As configured.
-        size: u32,
     },
     /// The interface's facts cannot be read.
     #[error("cannot read the state of interface {interface}: {source}; `ip link` lists those that exist")]
@@ -71,8 +64,17 @@ pub struct XdpWish {
     pub address: SocketAddr,
     /// How connections are steered; its mode is chosen here.
     pub steering: Steering,
-    /// Ring sizes.
+    /// For each shard. On a queue that several share, what is for the first holds for all.
+    pub shards: Vec<XdpShardWish>,
+}
+
+/// What is asked for one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpShardWish {
+    /// Ring sizes and frames.
     pub sizes: RingSizes,
+    /// How it drives its queue; `None`: interrupts do.
+    pub busy_poll: Option<BusyPoll>,
 }
 
 /// AF_XDP on an interface.
@@ -86,12 +88,13 @@ pub struct XdpSetup {
 
 /// What a shard's thread makes its backend from.
 pub struct XdpEnd {
-    queue: Arc<Queue>,
-    ends: Ends,
-    place: usize,
-    program: Arc<XdpProgram>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) ends: Ends,
+    pub(super) place: usize,
+    pub(super) program: Arc<XdpProgram>,
     /// Index in the program's table.
-    index: usize,
+    pub(super) index: usize,
+    sizes: RingSizes,
 }
 
 impl XdpEnd {
@@ -105,17 +108,15 @@ impl XdpEnd {
         XdpBackend::new(self, kernel)
     }
 
-    pub(super) fn into_parts(self) -> (Arc<Queue>, Ends, usize, Arc<XdpProgram>, usize) {
-        (self.queue, self.ends, self.place, self.program, self.index)
+    /// What the shard got of what was asked for.
+    pub fn has(&self) -> XdpShardWish {
+        XdpShardWish { sizes: self.sizes, busy_poll: self.ends.busy_poll }
     }
 }
 
 /// Attaches the program, binds the sockets and puts them into its table. On failure nothing is left behind.
 pub fn set_up(wish: &XdpWish) -> Result<XdpSetup, XdpSetupError> {
-    if let Some((ring, size)) = wish.sizes.wrong() {
-        return Err(XdpSetupError::RingSize { ring, size });
-    }
-    let shards = usize::from(wish.steering.shards);
+    let shards = wish.shards.len();
     let interface = find_interface(wish)?;
     let mode = match interface.queues {
         queues if queues == shards => SteeringMode::PerQueue,
@@ -126,23 +127,35 @@ pub fn set_up(wish: &XdpWish) -> Result<XdpSetup, XdpSetupError> {
     let only_zero_copy = wish.interface.is_none();
     let how = if only_zero_copy { AttachMode::Native } else { AttachMode::NativeOrGeneric };
     let program = Arc::new(XdpProgram::attach(&interface.name, &steering, how)?);
-    let opened = match mode {
-        SteeringMode::PerQueue => (0..interface.queues)
-            .map(|queue| open(&interface, queue, 1, only_zero_copy, wish.sizes))
-            .collect::<Result<Vec<_>, _>>()?,
-        SteeringMode::SameQueue => vec![open(&interface, 0, shards, only_zero_copy, wish.sizes)?],
-    };
+    let sharing = if mode == SteeringMode::PerQueue { 1 } else { shards };
     let mut ends = Vec::with_capacity(shards);
-    for (queue, parts) in opened {
+    for (queue, wish) in wish.shards.iter().step_by(sharing.max(1)).enumerate() {
+        let (queue, parts) = open(&interface, queue, sharing, only_zero_copy, wish.sizes)?;
         let queue = Arc::new(queue);
-        for (place, part) in parts.into_iter().enumerate() {
+        for (place, mut part) in parts.into_iter().enumerate() {
             let index = ends.len();
             program.set_socket(index as u32, std::os::fd::AsFd::as_fd(&part.socket))?;
-            ends.push(XdpEnd { queue: queue.clone(), ends: part, place, program: program.clone(), index });
+            part.busy_poll = wish.busy_poll.filter(|busy_poll| switched_on(index, *busy_poll, &part.socket));
+            let (queue, program) = (queue.clone(), program.clone());
+            ends.push(XdpEnd { queue, ends: part, place, program, index, sizes: wish.sizes });
         }
     }
     let summary = summary(&interface, mode, &program, &ends);
     Ok(XdpSetup { ends, summary })
+}
+
+/// Busy polling or, when the kernel or the rights are against it, interrupts and a line in the log.
+fn switched_on(shard: usize, busy_poll: BusyPoll, socket: &OwnedFd) -> bool {
+    let done = busy_poll.switch_on(socket);
+    if let Err(error) = &done {
+        let hint = match error.raw_os_error() {
+            Some(libc::EPERM) => "it needs CAP_NET_ADMIN",
+            Some(libc::ENOPROTOOPT) => "it needs Linux 5.11 with CONFIG_NET_RX_BUSY_POLL",
+            _ => "engine.xdp_busy_poll_us = 0 leaves it out",
+        };
+        warn!(shard, %error, "no busy polling of the AF_XDP queue, interrupts drive it: {hint}");
+    }
+    done.is_ok()
 }
 
 fn find_interface(wish: &XdpWish) -> Result<Interface, XdpSetupError> {
@@ -224,5 +237,6 @@ fn summary(interface: &Interface, mode: SteeringMode, program: &XdpProgram, ends
     };
     let huge = ends.iter().all(|end| end.queue.umem.is_huge());
     let pages = if huge { "huge pages" } else { "4 KiB pages, as no huge pages are free" };
-    format!("AF_XDP on {}: program {native}, {copies}, {queues}, {pages}", interface.name)
+    let polled = if ends.iter().any(|end| end.ends.busy_poll.is_some()) { "busy polling" } else { "interrupts" };
+    format!("AF_XDP on {}: program {native}, {copies}, {queues}, {pages}, {polled}", interface.name)
 }
