@@ -293,7 +293,7 @@ mod tests {
             assert!(bytes > 70 * groups * 10 * 50_000, "{side}: {bytes}");
         }
         let packets = json["result"]["engine"]["packets"].as_u64().unwrap();
-        assert!(packets > 70 * 10 * 50_000 / 1_350, "{packets}");
+        assert!(packets > 70 * 10 * 50_000 / 1_472, "{packets}");
     }
     /// Tracks that nobody watches are there, and nothing else changes.
     #[test]
