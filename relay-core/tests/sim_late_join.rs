@@ -57,6 +57,26 @@ fn a_late_viewer_gets_the_newest_group_and_everything_after_it_once() {
 }
 
 #[test]
+fn a_viewer_that_joins_behind_the_last_object_is_told_that_it_was_the_last() {
+    let mut broadcast = Broadcast::new();
+    broadcast.run(30);
+    let path = format!("/playback/lv_1?tok={}", token("lv_1", 600));
+    let viewer = broadcast.net.join(0, &path, Link::default());
+    let request = broadcast.net.client(viewer).subscribe(SubscribeRequest::live(track(live(), "video/720p")));
+    // Much less than the client's patience with a group that does not end.
+    broadcast.net.run(Duration::from_millis(200));
+    assert_eq!(broadcast.net.record(viewer).groups(request), [(1002, true)]);
+    broadcast.run(10);
+    broadcast.net.run(Duration::from_millis(200));
+    let record = broadcast.net.record(viewer);
+    record.check(request);
+    let expected: Vec<(u64, u64)> = (20..40).map(|n| (1000 + n / 10, n % 10)).collect();
+    let places: Vec<_> = record.places(request).into_iter().filter(|(_, object)| *object < 10).collect();
+    assert_eq!(places, expected);
+    assert_eq!(record.groups(request), [(1002, true), (1003, true)]);
+}
+
+#[test]
 fn a_viewer_may_join_some_groups_back() {
     let mut broadcast = Broadcast::new();
     broadcast.run(38);

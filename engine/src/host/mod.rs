@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   turn(now) -> Busy ------------> edge tasks that are ready, for EDGE_SLICE at most -> turn
-//!             '-> Idle(due) ------> the same; nothing for a while -> sleep in epoll until packet, bell, socket or timer
+//!             '-> Idle(due) ------> the same; after work: nap, packets gather -> turn
+//!                                             nothing: sleep in epoll until packet, bell, socket or timer
 //! ```
 //!
 //! The thread owns its loop instead of running inside an executor's, for the packet path must never depend on whether an
@@ -27,7 +28,7 @@ use tracing::{error, info, warn};
 
 use crate::EngineError;
 use crate::edge::rtmp::{self, RtmpEdge, RtmpSettings};
-use crate::shard::{Mailbox, Shard, ShardParts, Turn};
+use crate::shard::{Mailbox, Shard, ShardParts, Turn, Waiting};
 
 pub(crate) use reactor::{Hosted, Reactor};
 pub(crate) use tcp::{host_listener, host_stream};
@@ -137,13 +138,14 @@ impl Host {
         let edge =
             RtmpEdge { shard: shard.clone(), reactor: reactor.clone(), spawner, settings: Rc::new(rtmp_settings) };
         executor.spawn(rtmp::listen(edge.clone(), listener)).detach();
-        info!(shard = index, poll = ?shard.borrow().waiting().0, "shard runs");
+        info!(shard = index, poll = ?shard.borrow().waiting().poll, "shard runs");
         Ok(Self { shard, executor, reactor, edge, mailbox, stop, looked: now })
     }
 
     /// Turns the shard until it is told to stop and has stopped, or cannot go on.
     fn run(mut self) -> Result<(), EngineError> {
         let mut idle_since: Option<Instant> = None;
+        let mut worked = false;
         loop {
             let now = Instant::now();
             if self.stop.load(Ordering::Acquire) {
@@ -151,18 +153,24 @@ impl Host {
             }
             let turn = self.turn(now);
             let edge_busy = self.edge_step(now);
-            match turn {
+            let due = match turn {
                 Turn::Stopped => return self.shard.borrow_mut().take_failure().map_or(Ok(()), Err),
-                Turn::Busy => idle_since = None,
-                Turn::Idle(_) if edge_busy => idle_since = None,
-                Turn::Idle(_) => {
-                    let (poll, spin) = self.shard.borrow().waiting();
-                    let spun = now.duration_since(*idle_since.get_or_insert(now)) >= spin;
-                    // No spinning after a sleep that brought nothing: only work makes more work likely.
-                    if spun && poll == PollMode::Adaptive {
-                        self.sleep();
-                    }
+                Turn::Idle(due) if !edge_busy => due,
+                Turn::Busy | Turn::Idle(_) => {
+                    (idle_since, worked) = (None, true);
+                    continue;
                 }
+            };
+            let Waiting { poll, spin, nap } = self.shard.borrow().waiting();
+            // No spinning and no nap after a sleep that brought nothing: only work makes more work likely.
+            let spun = now.duration_since(*idle_since.get_or_insert(now)) >= spin;
+            if !spun || poll == PollMode::Busy {
+                continue;
+            }
+            if std::mem::take(&mut worked) && !nap.is_zero() {
+                self.nap(due.min(now + nap));
+            } else {
+                self.sleep();
             }
         }
     }
@@ -193,6 +201,15 @@ impl Host {
             self.shard.borrow_mut().count_edge(since_turn);
         }
         since_turn.is_some()
+    }
+
+    /// Lets packets gather until `due`. Work of another shard that came with the last turn waits as long; later one rings.
+    fn nap(&mut self, due: Instant) {
+        self.mailbox.fall_asleep();
+        let asleep = Instant::now();
+        self.reactor.nap(due);
+        self.shard.borrow_mut().count_sleep(asleep.elapsed());
+        self.mailbox.awake();
     }
 
     /// Sleeps until something arrives or a timer is due. Whoever has work for this shard looks at its flag after making the

@@ -1,14 +1,16 @@
-//! Readiness of one shard's descriptors: one epoll set, in which the idle shard also sleeps.
+//! Readiness of one shard's descriptors: an epoll set, in which the idle shard also sleeps.
 //!
 //! Sockets of the edge tasks are registered edge-triggered and once: a task tries first and waits only after "would block", so
 //! nothing is lost, for readiness is read by the same thread after the task has put its waker down. The packet sockets
-//! and the bell are level-triggered and only end a sleep.
+//! and the bell are level-triggered and only end a sleep. Packets are in an outer set, which holds the other as well: a nap waits
+//! for all but packets.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -23,9 +25,13 @@ use super::timers::{Sleep, Timers};
 /// Events taken by one look. What is left over comes with the next.
 const EVENTS_MAX: usize = 256;
 /// Registrations that no task waits for.
+const BELL: u64 = 0;
+const FIRST_SOCKET: u64 = 1;
+/// Registrations of the outer set.
 const PACKETS: u64 = 0;
-const BELL: u64 = 1;
-const FIRST_SOCKET: u64 = 2;
+const OTHERS: u64 = 1;
+/// Events of the outer set: more packet sockets than these only end the same sleep.
+const OUTER_EVENTS_MAX: usize = 4;
 
 /// Who waits for a socket.
 #[derive(Default)]
@@ -37,6 +43,8 @@ struct Waiting {
 /// The epoll set and the timers of one shard.
 pub(crate) struct Reactor {
     epoll: OwnedFd,
+    /// The packet sockets and `epoll`.
+    outer: OwnedFd,
     bell: File,
     _packets: Vec<OwnedFd>,
     sockets: RefCell<HashMap<u64, Waiting>>,
@@ -50,11 +58,14 @@ impl Reactor {
     pub(super) fn new(packets: Vec<OwnedFd>, bell: File) -> io::Result<Rc<Self>> {
         let set = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&set, &bell, EventData::new_u64(BELL), EventFlags::IN)?;
+        let outer = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&outer, &set, EventData::new_u64(OTHERS), EventFlags::IN)?;
         for packets in &packets {
-            epoll::add(&set, packets, EventData::new_u64(PACKETS), EventFlags::IN)?;
+            epoll::add(&outer, packets, EventData::new_u64(PACKETS), EventFlags::IN)?;
         }
         Ok(Rc::new(Self {
             epoll: set,
+            outer,
             bell,
             _packets: packets,
             sockets: RefCell::default(),
@@ -87,9 +98,27 @@ impl Reactor {
 
     /// Blocks until there may be work for the shard or for a task, at the latest at `due`.
     pub(super) fn sleep(&self, due: Instant) {
-        let due = self.timers.next_deadline().map_or(due, |timer| timer.min(due));
-        self.wait(due.saturating_duration_since(Instant::now()));
+        let timeout = Timespec::try_from(self.until(due)).ok();
+        let mut events = [const { MaybeUninit::uninit() }; OUTER_EVENTS_MAX];
+        // An interrupted wait is a short one: the next turn looks at everything anyway.
+        let others = epoll::wait(&self.outer, &mut events, timeout.as_ref())
+            .is_ok_and(|(events, _)| events.iter().any(|event| event.data.u64() == OTHERS));
+        if others {
+            self.wait(Duration::ZERO);
+        }
         self.timers.fire(Instant::now());
+    }
+
+    /// As [`Reactor::sleep`], but packets do not end it.
+    pub(super) fn nap(&self, due: Instant) {
+        self.wait(self.until(due));
+        self.timers.fire(Instant::now());
+    }
+
+    /// Time to `due` or to the first timer.
+    fn until(&self, due: Instant) -> Duration {
+        let due = self.timers.next_deadline().map_or(due, |timer| timer.min(due));
+        due.saturating_duration_since(Instant::now())
     }
 
     fn wait(&self, timeout: Duration) {
@@ -102,7 +131,6 @@ impl Reactor {
         }
         for event in events.iter() {
             match event.data.u64() {
-                PACKETS => {}
                 BELL => {
                     // Silent again until the next ring; nobody else reads it.
                     let _ = (&self.bell).read(&mut [0; 8]);

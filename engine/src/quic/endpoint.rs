@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use quiche::{ConnectionId, Header, RecvInfo, Type};
+use quiche::{ConnectionId, Header, RecvInfo};
 use ring::rand::{SecureRandom, SystemRandom};
 use streams_relay_core::relay::{Pumped, SessionId, Transmit};
 
@@ -113,6 +113,8 @@ struct Mark {
     woken: bool,
 }
 
+/// RFC 9000 §17.2: the first bit of a long header.
+const LONG_HEADER: u8 = 0x80;
 /// RFC 9000 §10.3: a reset must be smaller than what it answers and at least 21 bytes long.
 const RESET_LEN_MIN: usize = 21;
 const RESET_LEN_MAX: usize = 42;
@@ -122,6 +124,9 @@ const CONNECTION_REFUSED: u64 = 0x2;
 /// on before it was given new ones finds a second spare.
 const ACTIVE_IDS: usize = 3;
 const INDEX_BITS: u32 = 20;
+/// Connections visited by one flush: about a millisecond of work. Whoever is left keeps its place; what arrives has its turn
+/// first, so that a shard with more viewers than it can serve still hears its publishers and all acknowledgements.
+const FLUSH_VISITS: usize = 64;
 /// So many timers in a row without a word of the peer, and the path may take only shorter packets now (RFC 8899 §4.3): they are
 /// short again, and probes begin anew.
 const BLACK_HOLE_TIMEOUTS: u32 = 3;
@@ -222,19 +227,28 @@ impl Endpoint {
     ) -> Option<Toss> {
         self.stats.datagrams_in += 1;
         self.stats.bytes_in += datagram.len() as u64;
+        // RFC 9000 §17.3: nearly all datagrams have a short header, and quiche's reader allocates for each.
+        let short = datagram.first().is_some_and(|first| first & LONG_HEADER == 0);
+        if let Some(id) = datagram.get(1..=CID_LEN).filter(|_| short) {
+            let id = ConnectionId::from_ref(id);
+            let owner = self.ids.shard_of(&id);
+            let known = owner.and_then(|_| self.by_id.get(&id).copied());
+            match (known, owner) {
+                (Some(index), _) => self.receive(now, index, datagram, arrival, sink),
+                (None, Some(shard)) if shard != self.shard => return Some(Toss { shard }),
+                (None, Some(_)) => self.send_reset(datagram, arrival.from, backend),
+                (None, None) => self.stats.junk += 1,
+            }
+            return None;
+        }
         let Ok(header) = Header::from_slice(datagram, CID_LEN) else {
             self.stats.junk += 1;
             return None;
         };
         let owner = self.ids.shard_of(&header.dcid);
-        let known =
-            if owner.is_some() || header.ty != Type::Short { self.by_id.get(&header.dcid).copied() } else { None };
-        match (known, owner) {
+        match (self.by_id.get(&header.dcid).copied(), owner) {
             (Some(index), _) => self.receive(now, index, datagram, arrival, sink),
             (None, Some(shard)) if shard != self.shard => return Some(Toss { shard }),
-            (None, Some(_)) if header.ty == Type::Short => {
-                self.send_reset(&header.dcid, datagram.len(), arrival.from, backend);
-            }
             (None, _) => {
                 if let Some(index) = self.accept(now, &header, datagram, arrival, backend) {
                     self.received(now, index, false, sink);
@@ -247,9 +261,8 @@ impl Endpoint {
     /// A datagram that was to be tossed to a shard that this engine does not have: it ran with more of them before its restart,
     /// so the connection is as lost as one of this shard.
     pub fn orphan(&mut self, datagram: &mut [u8], from: SocketAddr, backend: &mut dyn PacketBackend) {
-        let Ok(header) = Header::from_slice(datagram, CID_LEN) else { return };
-        if header.ty == Type::Short {
-            self.send_reset(&header.dcid, datagram.len(), from, backend);
+        if datagram.first().is_some_and(|first| first & LONG_HEADER == 0) {
+            self.send_reset(datagram, from, backend);
         }
     }
 
@@ -318,8 +331,9 @@ impl Endpoint {
     }
 
     /// RFC 9000 §10.3: the peer of a connection that this engine lost (a restart) learns it at once.
-    fn send_reset(&mut self, id: &[u8], answered_len: usize, to: SocketAddr, backend: &mut dyn PacketBackend) {
-        let len = answered_len.saturating_sub(1).min(RESET_LEN_MAX);
+    fn send_reset(&mut self, datagram: &[u8], to: SocketAddr, backend: &mut dyn PacketBackend) {
+        let Some(id) = datagram.get(1..=CID_LEN) else { return };
+        let len = datagram.len().saturating_sub(1).min(RESET_LEN_MAX);
         let Some(frame) = free_frame(backend) else { return };
         let Some(out) = frame.get_mut(..len).filter(|_| len >= RESET_LEN_MIN) else { return };
         if SystemRandom::new().fill(out).is_err() {
@@ -385,7 +399,7 @@ impl Endpoint {
         !self.flush_queue.is_empty()
     }
 
-    /// Visits the queued connections: a session that was woken, or was blocked and may have room again, writes what it has to
+    /// Visits some of the queued connections: a session that was woken, or was blocked and may have room again, writes what it has to
     /// send, and its packets leave at once, while all of its state is at hand. Each gets at most one visit's worth.
     pub fn flush(
         &mut self,
@@ -393,7 +407,7 @@ impl Endpoint {
         backend: &mut dyn PacketBackend,
         sink: &mut dyn SessionSink,
     ) -> io::Result<()> {
-        for _ in 0..self.flush_queue.len() {
+        for _ in 0..self.flush_queue.len().min(FLUSH_VISITS) {
             if backend.flush()? == Sent::Blocked {
                 return Ok(());
             }

@@ -47,7 +47,7 @@ pub use mailbox::{EncoderHandOver, Mailbox};
 pub use rx::RxLink;
 pub use tables::{Tables, sha256_hex};
 pub use toss::Tosses;
-pub use tuning::{StartWish, start_wishes, untuned};
+pub use tuning::{StartWish, Waiting, start_wishes, untuned};
 
 /// The parts of a shard, made by [`crate::start`].
 pub struct ShardParts {

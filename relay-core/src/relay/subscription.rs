@@ -4,14 +4,17 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 
-use crate::wire::{Draft, GroupOrder, Location, StreamResetCode, SubgroupHeader, SubgroupId, vi64};
+use crate::wire::{
+    Draft, GroupOrder, Location, ObjectStatus, StreamResetCode, SubgroupHeader, SubgroupId, encode_object_head, vi64,
+};
 
 use super::cache::{Group, GroupCache, StoredObject, Subgroup, SubgroupEnd};
 use super::session::Key;
 use super::{Counters, PublishDone, StreamId, Transmit};
 
-/// Header of a subgroup stream (type, alias, group, subgroup, priority) and the first object's id: at most 47 bytes.
-const HEAD_LEN_MAX: usize = 5 * vi64::LEN_MAX + 2;
+/// Header of a subgroup stream (type, alias, group, subgroup, priority), the first object's id, and the properties' length, the
+/// payload's and the status of an object that only marks an end: at most 50 bytes.
+const HEAD_LEN_MAX: usize = 5 * vi64::LEN_MAX + 5;
 
 /// What one attempt to send left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +169,14 @@ impl OutStream {
                     Err(_) => return Step::Behind,
                     Ok(Some(object)) if object.id < self.first_id => self.next += 1,
                     Ok(Some(object)) => break object,
-                    Ok(None) => return self.end(group.end_of(subgroup), io),
+                    Ok(None) => {
+                        let end = group.end_of(subgroup);
+                        return match self.begin_end(context, subgroup, end, opened, io) {
+                            Step::Sent => self.write(true, counters, io),
+                            Step::Blocked => Step::Blocked,
+                            _ => self.end(end, io),
+                        };
+                    }
                 }
             };
             if is_late(context, object.at) {
@@ -209,7 +219,7 @@ impl OutStream {
             self.stream = Some(stream);
             *opened += 1;
             self.properties = object.properties;
-            let header = self.header(context.alias, subgroup, object);
+            let header = self.header(context.alias, subgroup, object.id);
             self.head.fill(|head| {
                 header.encode(context.draft, head);
                 vi64::encode(object.id, head);
@@ -225,8 +235,36 @@ impl OutStream {
         Step::Sent
     }
 
-    fn header(&self, track_alias: u64, subgroup: &Subgroup, object: &StoredObject) -> SubgroupHeader {
-        let begins = subgroup.objects().next().is_some_and(|first| first.id == object.id);
+    /// A viewer that joined behind a group's last object is told that it was the last, or it would wait for more: puts an object
+    /// that says so into `head`, on a stream of its own. [`Step::Idle`] when there is nothing to tell.
+    fn begin_end(
+        &mut self,
+        context: &SendContext,
+        subgroup: &Subgroup,
+        end: SubgroupEnd,
+        opened: &mut u64,
+        io: &mut dyn Transmit,
+    ) -> Step {
+        let untold = subgroup.info.ends_group && self.stream.is_none() && self.written == 0;
+        let last = subgroup.objects().last().filter(|last| last.status == ObjectStatus::Normal);
+        let id = last.and_then(|last| last.id.checked_add(1)).filter(|_| untold && end == SubgroupEnd::Finished);
+        let Some(id) = id else { return Step::Idle };
+        let Some(stream) = io.open_uni() else { return Step::Blocked };
+        io.set_urgency(stream, context.urgency);
+        self.stream = Some(stream);
+        *opened += 1;
+        let header = self.header(context.alias, subgroup, id);
+        let properties = header.properties.then_some(&[] as &[u8]);
+        self.head.fill(|head| {
+            header.encode(context.draft, head);
+            encode_object_head(context.draft, id, properties, 0, ObjectStatus::EndOfGroup, head);
+        });
+        self.last = Some(id);
+        Step::Sent
+    }
+
+    fn header(&self, track_alias: u64, subgroup: &Subgroup, first_id: u64) -> SubgroupHeader {
+        let begins = subgroup.objects().next().is_some_and(|first| first.id == first_id);
         SubgroupHeader {
             track_alias,
             group: self.group,
@@ -262,10 +300,12 @@ impl OutStream {
         if !self.rest.is_empty() {
             return Step::Blocked;
         }
-        counters.count_out(self.payload_len);
+        // The mark of an end is no object of the track.
+        if self.rest_at.take().is_some() {
+            counters.count_out(self.payload_len);
+        }
         // Lets go of the object's bytes.
         self.rest = Bytes::new();
-        self.rest_at = None;
         if fin {
             self.done = true;
             return Step::Done;
@@ -415,7 +455,9 @@ impl Subscription {
 
     fn follow(&mut self, group: u64, subgroup: &Subgroup) {
         let next = subgroup.first_index(|object| self.passes(group, object));
-        let over = subgroup.end != SubgroupEnd::Open && next == subgroup.index_end();
+        // Of the group that it joins, a viewer hears the end though all of the group lies behind it.
+        let joins = subgroup.info.ends_group && self.joining.is_some_and(|joining| joining.group == group);
+        let over = subgroup.end != SubgroupEnd::Open && next == subgroup.index_end() && !joins;
         let followed = self.streams.iter().any(|stream| stream.group == group && stream.subgroup == subgroup.info.id);
         if !over && !followed {
             self.streams.push(OutStream::new(group, subgroup, next, self.start));

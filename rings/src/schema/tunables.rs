@@ -112,13 +112,15 @@ tunables! {
     RecvRounds, "recv_rounds", Live, Domain::Range(1, 64), "batches",
         "Most batches received in one turn before the rest of the shard's work.";
     SendRounds, "send_rounds", Live, Domain::Range(1, 64), "rounds",
-        "Most rounds of pumping and sending in one turn.";
+        "Most rounds of sending in one turn, of 64 visits to connections each.";
     VisitPackets, "visit_packets", Live, Domain::Range(1, 1024), "packets",
         "Most packets that one connection sends before the next one has its turn.";
     Poll, "poll", Live, Domain::Words(POLL_WORDS), "",
         "adaptive sleeps when idle; busy gives the shard a whole core for the lowest latency.";
     SpinUs, "spin_us", Live, Domain::Range(0, 10_000), "microseconds",
         "How long an idle adaptive shard goes on looking before it sleeps.";
+    NapUs, "nap_us", Live, Domain::Range(0, 10_000), "microseconds",
+        "How long an adaptive shard that has just worked lets packets gather before it looks again; one that had nothing to do is woken by the first packet.";
     RetryHalfOpenMin, "retry_half_open_min", Live, Domain::Range(0, 100_000), "handshakes",
         "Half-open handshakes from which on a client must prove its address first (QUIC Retry); 0: always.";
     SessionsMax, "sessions_max", Live, Domain::Range(1, 1_000_000), "sessions",
