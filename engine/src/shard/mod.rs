@@ -19,6 +19,7 @@ mod mailbox;
 mod messages;
 mod runtime;
 mod rx;
+mod sink;
 mod tables;
 mod toss;
 mod tuning;
@@ -28,15 +29,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use streams_relay_core::relay::{Dir, Pumped, Relay, RelayConfig, SessionConfig, SessionId, StreamId, Transmit};
+use streams_relay_core::relay::{Relay, RelayConfig, SessionId};
 use streams_rings::Signal;
 use streams_rings::schema::{Event, Tunable, TunableValues};
 use tracing::warn;
 
 use self::house::HOUSEKEEPING_INTERVAL;
+use self::sink::Sink;
 use crate::EngineError;
 use crate::backend::PacketBackend;
-use crate::quic::{Endpoint, EndpointStats, SessionSink, TlsFiles};
+use crate::quic::{Endpoint, EndpointStats, TlsFiles};
 
 pub use announced::Announced;
 pub use control::{ControlSide, wait_for_control};
@@ -445,49 +447,6 @@ impl Shard {
             return Turn::Stopped;
         }
         Turn::Idle(deadline.min(self.now + HOUSEKEEPING_INTERVAL))
-    }
-}
-
-/// Brings a connection's streams to the relay.
-struct Sink<'a> {
-    relay: &'a mut Relay,
-    tables: &'a Tables,
-    now: Instant,
-    sessions: &'a mut HashMap<SessionId, SocketAddr>,
-    left: &'a mut Vec<SessionId>,
-}
-
-impl SessionSink for Sink<'_> {
-    fn session_open(&mut self, session: SessionId, config: SessionConfig) {
-        self.sessions.insert(session, config.peer);
-        self.relay.session_open(self.now, session, config);
-    }
-
-    fn stream_data(&mut self, session: SessionId, stream: StreamId, dir: Dir, data: &[u8], fin: bool) {
-        self.relay.stream_data(self.now, self.tables, session, stream, dir, data, fin);
-    }
-
-    fn stream_reset(&mut self, session: SessionId, stream: StreamId, code: u64) {
-        self.relay.stream_reset(self.now, session, stream, code);
-    }
-
-    fn stream_stopped(&mut self, session: SessionId, stream: StreamId, code: u64) {
-        self.relay.stream_stopped(self.now, session, stream, code);
-    }
-
-    fn datagram(&mut self, session: SessionId, data: &[u8]) {
-        self.relay.datagram(self.now, session, data);
-    }
-
-    fn session_closed(&mut self, session: SessionId) {
-        if self.sessions.remove(&session).is_some() {
-            self.left.push(session);
-        }
-        self.relay.session_closed(self.now, session);
-    }
-
-    fn pump(&mut self, session: SessionId, io: &mut dyn Transmit) -> Pumped {
-        self.relay.pump(self.now, session, io)
     }
 }
 

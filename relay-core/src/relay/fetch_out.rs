@@ -8,9 +8,9 @@ use crate::wire::{
 };
 
 use super::cache::{Group, GroupCache};
+use super::out_stream::Step;
 use super::pull::{Pull, PulledItem};
 use super::session::Key;
-use super::subscription::Step;
 use super::{Counters, StreamId, Transmit};
 
 /// Where the objects come from.

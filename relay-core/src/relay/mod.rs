@@ -24,6 +24,7 @@ mod limits;
 mod local;
 mod namespaces;
 mod offered;
+mod out_stream;
 mod packed;
 mod publish;
 mod pull;

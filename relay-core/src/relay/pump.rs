@@ -11,9 +11,10 @@ use crate::wire::{ControlMessage, GroupOrder, PublishDone as PublishDoneMessage,
 
 use super::cache::GroupCache;
 use super::fetch_out::FetchSource;
+use super::out_stream::{SendContext, Step};
 use super::pull::{Pull, Pulls};
 use super::session::{Key, Phase, RequestKind, Session};
-use super::subscription::{SendContext, Step, Subscription};
+use super::subscription::Subscription;
 use super::track::{Track, Tracks};
 use super::{Counters, PublishDone, Pumped, Relay, SessionId, Transmit, TransmitError};
 

@@ -29,9 +29,10 @@ impl Record {
         objects.collect()
     }
 
-    /// Places of those objects.
+    /// Places of those objects that are more than the mark of an end.
     pub fn places(&self, request: RequestId) -> Vec<(u64, u64)> {
-        self.objects(request).iter().map(|object| (object.group, object.object)).collect()
+        let objects = self.objects(request).into_iter().filter(|object| object.status == ObjectStatus::Normal);
+        objects.map(|object| (object.group, object.object)).collect()
     }
 
     /// Groups that ended, and whether they were complete.

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use quiche::{Header, RecvInfo, RetryConnectionIds, Type};
 use streams_relay_core::relay::SessionId;
 
-use super::{Endpoint, INDEX_BITS, Mark, free_frame};
+use super::visits::Mark;
+use super::{Endpoint, INDEX_BITS, free_frame};
 use crate::EngineError;
 use crate::backend::PacketBackend;
 use crate::quic::config::send_payload_len_max;
