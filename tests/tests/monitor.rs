@@ -1,9 +1,9 @@
 //! `streams monitor`: what it shows is what clients saw, and it needs nobody but the engine.
 
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use streams_tests::{Encoder, Film, Options, Owned, Stack, eventually, eventually_some, kill};
+use streams_tests::{Encoder, Film, Options, Owned, Stack, binary, eventually, eventually_some, kill, processes_named};
 
 /// Viewers of the fan-out.
 const VIEWERS: usize = 4;
@@ -137,4 +137,19 @@ fn a_monitor_without_a_terminal_or_with_an_odd_interval_says_what_to_write() {
     let odd = stack.cli(&["monitor", "--once", "--interval", "1ms"]);
     assert_eq!(odd.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&odd.stderr).contains("100ms to 60s"));
+}
+
+/// A terminal that is closed under the monitor: an SSH connection that breaks, a window that is gone.
+#[test]
+fn the_monitor_ends_with_its_terminal() {
+    let stack = Stack::start(&Options::default());
+    let data = stack.data.join("nobody").display().to_string();
+    std::fs::create_dir_all(&data).expect("made");
+    let command = format!("exec {} monitor --data {data}", binary("streams").display());
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let terminal = Owned::new(script.spawn().expect("script runs"));
+    eventually("the monitor runs", || !processes_named("streams", &data).is_empty());
+    kill(terminal.pid(), libc::SIGKILL);
+    eventually("it ends", || processes_named("streams", &data).is_empty());
 }

@@ -1,5 +1,6 @@
 //! The terminal: full screen, keys, and leaving it as it was whatever happens.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::report::Report;
@@ -43,6 +45,7 @@ fn watch(
     mut screen: Screen,
     asked_to_stop: &AtomicBool,
 ) -> std::io::Result<()> {
+    let typed_here = std::io::stdin().is_terminal();
     let mut before: Option<Sample> = None;
     let mut due = Instant::now();
     while !asked_to_stop.load(Ordering::Relaxed) {
@@ -59,6 +62,12 @@ fn watch(
         if changed {
             terminal.draw(|frame| view::draw(frame, &screen))?;
         }
+        // Without a terminal at its input crossterm opens one itself.
+        let wait = match typed_here {
+            true if terminal_is_gone(wait) => return Ok(()),
+            true => Duration::ZERO,
+            false => wait,
+        };
         if !event::poll(wait)? {
             continue;
         }
@@ -75,6 +84,17 @@ fn watch(
         terminal.draw(|frame| view::draw(frame, &screen))?;
     }
     Ok(())
+}
+
+/// Waits for a key. True when the terminal has hung up: reading from it any more would end in a loop inside of crossterm, which
+/// goes on reading at the end of a file.
+fn terminal_is_gone(wait: Duration) -> bool {
+    let stdin = std::io::stdin();
+    let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
+    let timeout = Timespec::try_from(wait).ok();
+    // An interrupted wait is a short one.
+    let _ = poll(&mut polled, timeout.as_ref());
+    polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
 }
 
 /// What a key asks for.
