@@ -1,5 +1,6 @@
 //! `streams monitor`: what it shows is what clients saw, and it needs nobody but the engine.
 
+use std::io::Read;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -145,11 +146,17 @@ fn the_monitor_ends_with_its_terminal() {
     let stack = Stack::start(&Options::default());
     let data = stack.data.join("nobody").display().to_string();
     std::fs::create_dir_all(&data).expect("made");
-    let command = format!("exec {} monitor --data {data}", binary("streams").display());
+    let command = format!("stty rows 24 cols 120; exec {} monitor --data {data}", binary("streams").display());
     let mut script = Command::new("script");
-    script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let terminal = Owned::new(script.spawn().expect("script runs"));
-    eventually("the monitor runs", || !processes_named("streams", &data).is_empty());
+    script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut terminal = Owned::new(script.spawn().expect("script runs"));
+    let (mut screen, mut shown) = (terminal.child().stdout.take().expect("piped"), Vec::new());
+    while !String::from_utf8_lossy(&shown).contains("NO ENGINE") {
+        let mut some = [0; 4096];
+        let len = screen.read(&mut some).expect("the screen is read");
+        assert!(len > 0, "it ended by itself: {}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&some[..len]);
+    }
     kill(terminal.pid(), libc::SIGKILL);
     eventually("it ends", || processes_named("streams", &data).is_empty());
 }
