@@ -21,6 +21,7 @@ mod error;
 mod fanout;
 mod film;
 mod fmp4;
+mod group;
 mod idle;
 mod ingest;
 mod join;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use quiche::{ConnectionId, RecvInfo};
 use streams_engine::quic::{Quic, SEND_PAYLOAD_LEN_MAX, TlsFiles, server_config};
-use streams_relay_core::wire::{Draft, SubgroupHeader, SubgroupId};
+use streams_relay_core::wire::Draft;
 
 use super::check::{FIRST_MEDIA_STREAM, Object};
 use super::crowd::Crowd;
@@ -15,6 +15,7 @@ use super::meter::Tally;
 use super::receiver::{Depth, Established};
 use super::sink::{FRAMES, JOIN_MAX, Side, server};
 use crate::error::BenchError;
+use crate::group;
 
 /// As the engine's default.
 const IDLE_TIMEOUT_MS: u64 = 30_000;
@@ -146,16 +147,7 @@ impl Side for Floor {
         self.crowd.check.publish(object);
         let mut bytes = Vec::new();
         if object.id == 0 {
-            let header = SubgroupHeader {
-                track_alias: 1,
-                group: object.group,
-                subgroup: SubgroupId::Zero,
-                priority: Some(128),
-                properties: false,
-                end_of_group: true,
-                first_object: true,
-            };
-            header.encode(Draft::D18, &mut bytes);
+            group::header(1, object.group).encode(Draft::D18, &mut bytes);
         }
         object.framed(false, &mut bytes);
         let bytes = Bytes::from(bytes);

@@ -5,20 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use streams_relay_core::client::{ClientEvent, RequestId};
-use streams_relay_core::wire::{FullTrackName, RequestErrorCode, SubgroupHeader, SubgroupId};
+use streams_relay_core::wire::{FullTrackName, RequestErrorCode};
 use streams_sdk::{Client, Session};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Load, STAMP_LEN};
 use crate::error::BenchError;
+use crate::group::header;
 
 /// How long a relay may take to accept the namespace.
 const ACCEPT_MAX: Duration = Duration::from_secs(10);
 /// Length of a group: what encoders for low latency make.
 const GROUP_SECONDS: u64 = 2;
-/// The drafts' middle.
-const PRIORITY: u8 = 128;
 
 /// When the clock of the send times began. Same for publisher and viewers, which are one process.
 static EPOCH: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
@@ -194,18 +193,6 @@ impl Feed {
             }
         });
         self.published.store(number + 1, Ordering::Release);
-    }
-}
-
-fn header(track_alias: u64, group: u64) -> SubgroupHeader {
-    SubgroupHeader {
-        track_alias,
-        group,
-        subgroup: SubgroupId::Zero,
-        priority: Some(PRIORITY),
-        properties: false,
-        end_of_group: true,
-        first_object: true,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use streams_relay_core::client::{Client, ClientConfig, ClientEvent, RequestId};
-use streams_relay_core::wire::{FullTrackName, Namespace, RequestErrorCode, SubgroupHeader, SubgroupId};
+use streams_relay_core::wire::{FullTrackName, Namespace, RequestErrorCode};
 
 use super::super::check::Object;
 use super::super::joining::client_config;
@@ -13,13 +13,12 @@ use super::broadcast::Broadcast;
 use super::pace::Pace;
 use super::sockets::{Buffers, Socket};
 use crate::error::BenchError;
+use crate::group::header;
 
 /// The one track.
 const TRACK: &str = "video";
 /// Group ids go on from here, so that all of them take as many bytes.
 const FIRST_GROUP: u64 = 1 << 20;
-/// The drafts' middle.
-const PRIORITY: u8 = 128;
 /// Connection id of the publisher.
 const ID: [u8; 8] = [0xff; 8];
 
@@ -177,17 +176,5 @@ impl Publishing {
                 session.end_subgroup(follower.0, group, 0);
             }
         });
-    }
-}
-
-fn header(track_alias: u64, group: u64) -> SubgroupHeader {
-    SubgroupHeader {
-        track_alias,
-        group,
-        subgroup: SubgroupId::Zero,
-        priority: Some(PRIORITY),
-        properties: false,
-        end_of_group: true,
-        first_object: true,
     }
 }
