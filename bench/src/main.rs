@@ -9,6 +9,7 @@
 //!   relay-load  publisher (here) -- MoQT --> any relay - MoQT --> viewers (here)                    CPU a viewer, ms an object
 //!   fanout      publisher (here) -- MoQT --> engine, one shard -- udp, xdp --> viewers (here)       CPU a packet, ms an object
 //!               one track (here) ----------> one shard (here) --- memory ----> viewers (here)       ns a packet by stage
+//!   soak        publishers (here) - RTMP --> engine -- MoQT --> viewers that come and go (here)     RSS, descriptors over hours
 //!   rings       writer (here) -------------- a link --------------> reader (here)                   ns a frag
 //! ```
 //!
@@ -33,6 +34,7 @@ mod publisher;
 mod relay_load;
 mod report;
 mod rings;
+mod soak;
 mod stack;
 mod viewers;
 mod viewing;
@@ -68,6 +70,7 @@ enum Bench {
     Join(join::JoinArgs),
     Ingest(ingest::IngestArgs),
     Rings(rings::RingsArgs),
+    Soak(soak::SoakArgs),
 }
 
 fn main() -> ExitCode {
@@ -96,6 +99,7 @@ fn measure(bench: &Bench) -> Result<Report, BenchError> {
                 Bench::Join(args) => join::run(args).await,
                 Bench::Ingest(args) => ingest::run(args).await,
                 Bench::Rings(args) => rings::run(args).await,
+                Bench::Soak(args) => soak::run(args).await,
             }
         };
         // Whatever was started is ended when the measurement is dropped.

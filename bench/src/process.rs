@@ -96,6 +96,15 @@ pub fn memory(pid: u32) -> Result<Memory, BenchError> {
     Ok(Memory { rss_kib: kib("VmRSS"), anon_kib: kib("RssAnon"), shared_kib: kib("RssShmem") })
 }
 
+/// Open descriptors of the process `pid`.
+///
+/// # Errors
+/// [`BenchError::File`] when it is gone.
+pub fn descriptors(pid: u32) -> Result<usize, BenchError> {
+    let folder = PathBuf::from(format!("/proc/{pid}/fd"));
+    Ok(fs::read_dir(&folder).map_err(BenchError::file("list", &folder))?.count())
+}
+
 /// Processor time of a process or thread. The kernel keeps the sum exactly and divides it by what it finds running at each tick,
 /// so the parts are right over seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -108,6 +108,14 @@ impl Publisher {
     /// # Errors
     /// [`BenchError::RtmpRefused`] and everything else that keeps it from publishing.
     pub async fn start(input: &Input, film: Arc<Film>, speed: Speed) -> Result<Self, BenchError> {
+        Self::start_at(input, film, speed, 0).await
+    }
+
+    /// The same, with RTMP timestamps that begin at `first_ms`.
+    ///
+    /// # Errors
+    /// As [`Publisher::start`].
+    pub async fn start_at(input: &Input, film: Arc<Film>, speed: Speed, first_ms: u64) -> Result<Self, BenchError> {
         let (stop, stopped) = watch::channel(Stop::No);
         let (accepted, is_accepted) = oneshot::channel();
         let target = Target::new(input)?;
@@ -122,7 +130,7 @@ impl Publisher {
                     .map_err(|_| BenchError::TooLong { what: "the publisher is accepted", patience: PUBLISH_MAX })??;
                 // Nobody waits any more when the measurement was given up.
                 let _ = accepted.send(());
-                connection.send_film(&film, speed, &told, stopped).await
+                connection.send_film(&film, speed, first_ms, &told, stopped).await
             })
         };
         let thread = std::thread::Builder::new().name("publisher".to_owned()).spawn(publish);
@@ -217,6 +225,7 @@ impl Connection {
         &mut self,
         film: &Film,
         speed: Speed,
+        first_ms: u64,
         progress: &Progress,
         mut stop: watch::Receiver<Stop>,
     ) -> Result<Vec<Sent>, BenchError> {
@@ -235,7 +244,7 @@ impl Connection {
                     // Nobody waits between frames, so this is when the server is heard.
                     self.read().await?;
                 }
-                let at = self.send(tag, dts_ms).await?;
+                let at = self.send(tag, first_ms.saturating_add(dts_ms)).await?;
                 if matches!(tag.kind, Kind::Video(_) | Kind::Audio) {
                     progress.units.fetch_add(1, Ordering::Release);
                 }

@@ -63,6 +63,23 @@ impl Crowd {
     }
 }
 
+/// One viewer that watches all tracks for `time` after it has asked for them.
+///
+/// # Errors
+/// [`BenchError::Viewer`] and the like when it could not.
+pub async fn watch_for(broadcast: Broadcast, time: Duration) -> Result<Watched, BenchError> {
+    let (stop, stopped) = watch::channel(false);
+    let leave = async {
+        sleep(time).await;
+        stop.send_replace(true);
+        std::future::pending().await
+    };
+    tokio::select! {
+        watched = watch_all(broadcast, stopped) => watched,
+        never = leave => never,
+    }
+}
+
 async fn watch_all(broadcast: Broadcast, mut stop: watch::Receiver<bool>) -> Result<Watched, BenchError> {
     let began = Instant::now();
     let Watching { mut viewer, tracks, client: _client } = Connected::to(&broadcast).await?.watch(|_| true).await?;

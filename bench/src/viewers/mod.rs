@@ -21,9 +21,11 @@ use serde_json::json;
 use streams_sdk::PlaybackUrl;
 use tokio::time::sleep;
 
-use self::check::{Faults, check, examples};
+use self::check::examples;
+pub use self::check::{Faults, check};
 use self::cost::{Cost, slope};
-use self::crowd::{Crowd, Watched};
+use self::crowd::Crowd;
+pub use self::crowd::{Watched, watch_for};
 use crate::error::BenchError;
 use crate::film::{self, Film};
 use crate::process::Owned;
