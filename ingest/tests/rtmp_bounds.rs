@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use rtmp_runtime::amf0::{Amf0Value, Command};
 use rtmp_runtime::chunk::{ChunkWriter, Message};
 use rtmp_runtime::message::msg_type;
-use streams_ingest::{IngestError, RandomAccess, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_ingest::{IngestError, MediaKind, Notice, RandomAccess, RtmpEvent, RtmpLimits, RtmpSession};
 use support::feed;
 
 /// An encoder written by hand: it sends what a test asks for.
@@ -312,4 +312,69 @@ fn the_stream_key_is_never_printed() {
     let mut encoder = Encoder::ask(RtmpLimits::default(), "SECRET");
     let event = encoder.event().expect("a request");
     assert!(!format!("{event:?}").contains("SECRET"));
+}
+
+/// Notices so far.
+fn notices(encoder: &mut Encoder) -> Vec<Notice> {
+    std::iter::from_fn(|| encoder.event())
+        .filter_map(|event| match event {
+            RtmpEvent::Notice(notice) => Some(notice),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn media_without_its_sequence_header_is_told_once_and_so_is_the_header() {
+    let mut encoder = Encoder::publishing();
+    for _ in 0..5 {
+        encoder.audio(&[0xaf, 1, 0x21, 0x10]).expect("not the end");
+        encoder.video(&[0x27, 1, 0, 0, 0, 0, 0, 0, 2, 0x41, 0x9a]).expect("not the end");
+    }
+    let missing = [Notice::ConfigMissing(MediaKind::Audio), Notice::ConfigMissing(MediaKind::Video)];
+    assert_eq!(notices(&mut encoder), missing);
+    encoder.audio(&[0xaf, 0, 0x12, 0x10]).expect("a sequence header");
+    assert_eq!(notices(&mut encoder), [Notice::ConfigCame(MediaKind::Audio)]);
+    encoder.audio(&[0xaf, 0, 0x12, 0x10]).expect("the same again");
+    assert!(notices(&mut encoder).is_empty());
+}
+
+#[test]
+fn a_second_track_of_enhanced_rtmp_is_left_out_and_told_once() {
+    let mut encoder = Encoder::publishing();
+    encoder.audio(&[0xaf, 0, 0x12, 0x10]).expect("a sequence header");
+    for _ in 0..3 {
+        encoder.audio(&[0xaf, 1, 0x21, 0x10]).expect("sound");
+        // Multitrack (5), one track, sequence start and coded frames: track 1.
+        encoder.audio(b"\x95\x00mp4a\x01\x11\x90").expect("left out");
+        encoder.audio(b"\x95\x01mp4a\x01\x21\x20").expect("left out");
+        // Whatever its codec is, and many tracks of many codecs.
+        encoder.audio(b"\x95\x01Opus\x01\x21\x20").expect("left out");
+        encoder.audio(b"\x95\x21Opus\x01\x00\x00\x01\x20").expect("left out");
+        encoder.video(b"\x96\x01hvc1\x01\x00\x00").expect("left out");
+    }
+    let (mut units, mut told) = (0, Vec::new());
+    while let Some(event) = encoder.event() {
+        match event {
+            RtmpEvent::Unit(unit) => units += usize::from(unit.data.as_ref() == [0x21, 0x10]),
+            RtmpEvent::Notice(notice) => told.push(notice),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(units, 3, "the first track goes on");
+    assert_eq!(told, [Notice::ExtraTrack(MediaKind::Audio), Notice::ExtraTrack(MediaKind::Video)]);
+    assert_eq!(encoder.session.counters().extra_track, 15);
+}
+
+#[test]
+fn track_0_of_a_multitrack_tag_is_the_track() {
+    let mut encoder = Encoder::publishing();
+    encoder.audio(b"\x95\x00mp4a\x00\x11\x90").expect("a sequence header");
+    encoder.audio(b"\x95\x01mp4a\x00\x21\x20").expect("one track");
+    encoder.audio(b"\x95\x11mp4a\x01\x00\x00\x02\xaa\xaa\x00\x00\x00\x02\x21\x30").expect("two tracks");
+    let mut units = Vec::new();
+    while let Some(RtmpEvent::Unit(unit)) = encoder.event() {
+        units.push(unit.data.to_vec());
+    }
+    assert_eq!(units, [[0x21, 0x20], [0x21, 0x30]]);
 }

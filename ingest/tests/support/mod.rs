@@ -180,6 +180,15 @@ impl Broadcast {
         catalogs(&self.outputs)
     }
 
+    /// The MSF documents.
+    pub fn msf_catalogs(&self) -> Vec<String> {
+        let json = |output: &Output| match output {
+            Output::Catalog { msf_json, .. } => Some(String::from_utf8_lossy(msf_json).into_owned()),
+            _ => None,
+        };
+        self.outputs.iter().filter_map(json).collect()
+    }
+
     /// The objects of a track, in order: group, object, payload.
     pub fn objects(&self, name: &str) -> Vec<(u64, u64, Bytes)> {
         objects(&self.outputs, name)
