@@ -7,8 +7,8 @@ use bytes::Bytes;
 use rtmp_runtime::chunk::{ChunkWriter, Message};
 use rtmp_runtime::message::msg_type;
 use streams_ingest::{
-    AacConfig, AccessUnit, AvcConfig, CodecConfig, Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent,
-    RtmpLimits, RtmpSession,
+    AacConfig, AccessUnit, AvcConfig, CodecConfig, Normaliser, NormaliserConfig, Packager, PackagerConfig,
+    RandomAccess, RtmpEvent, RtmpLimits, RtmpSession,
 };
 
 const RECORD: &[u8] = &[
@@ -56,8 +56,8 @@ fn package(video: bool) -> usize {
     let mut packager = Packager::new(PackagerConfig::default());
     for number in 0..units_per_round() {
         let dts_us = if video { number as i64 * 33_333 } else { number as i64 * 64_000 / 3 };
-        let key = !video || number % 60 == 0;
-        let unit = AccessUnit { pts_us: dts_us, dts_us, key, data: data.clone(), config: Arc::clone(&config) };
+        let access = if !video || number % 60 == 0 { RandomAccess::Closed } else { RandomAccess::None };
+        let unit = AccessUnit { pts_us: dts_us, dts_us, access, data: data.clone(), config: Arc::clone(&config) };
         let unix_ms = 1_800_000_000_000 + dts_us as u64 / 1000;
         packager.push(unix_ms, normaliser.push(unix_ms, unit).expect("sound"));
         while packager.poll_output().is_some() {}
@@ -91,17 +91,22 @@ fn encoder_bytes() -> Vec<u8> {
 
 fn receive(bytes: &[u8]) -> usize {
     let (mut session, mut out) = (RtmpSession::new(RtmpLimits::default()), Vec::new());
-    for piece in [handshake().as_slice(), &commands()] {
-        session.handle_data(piece, &mut out).expect("sound");
-    }
-    session.accept(&mut out).expect("accepted");
     let mut units = 0;
-    for piece in bytes.chunks(32 * 1024) {
-        session.handle_data(piece, &mut out).expect("sound");
-        while let Some(event) = session.poll_event() {
-            units += usize::from(matches!(event, RtmpEvent::Unit(_)));
+    let mut feed = |mut piece: &[u8]| {
+        while !piece.is_empty() {
+            let used = session.handle_slice(piece, &mut out).expect("sound");
+            piece = &piece[used..];
+            while let Some(event) = session.poll_event() {
+                match event {
+                    RtmpEvent::Publish { .. } => session.accept(&mut out).expect("accepted"),
+                    event => units += usize::from(matches!(event, RtmpEvent::Unit(_))),
+                }
+            }
         }
-    }
+    };
+    feed(&handshake());
+    feed(&commands());
+    bytes.chunks(32 * 1024).for_each(feed);
     units
 }
 

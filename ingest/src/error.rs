@@ -7,9 +7,53 @@ use scuffle_flv::error::FlvError;
 /// the person at the encoder. After an error the session is over: write the reply bytes, then close the connection.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
-    /// Handshake, chunk stream or command was not RTMP, or broke one of its bounds.
+    /// The handshake was not RTMP, or an answer cannot be written.
     #[error("not acceptable as RTMP: {0}")]
     Rtmp(#[from] RtmpError),
+    /// The chunk stream cannot be read.
+    #[error("not acceptable as RTMP: {what}")]
+    Chunk {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Too many chunk streams on one connection.
+    #[error("more than {count_max} chunk streams were opened; this is no encoder")]
+    ChunkStreams {
+        /// The limit.
+        count_max: usize,
+    },
+    /// A message is longer than its kind may be.
+    #[error("a message of type {kind} and {len} bytes was begun, the limit is {len_max}; send smaller ones")]
+    MessageLen {
+        /// RTMP message type id.
+        kind: u8,
+        /// Its declared length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        len_max: usize,
+    },
+    /// Too much was begun and not finished.
+    #[error("messages of {len} bytes were begun at once, the limit is {len_max}; finish one before the next")]
+    InProgress {
+        /// Declared bytes of the messages under way.
+        len: usize,
+        /// The limit in bytes.
+        len_max: usize,
+    },
+    /// A command cannot be read or cannot be done now.
+    #[error("not acceptable as RTMP: {what}")]
+    Command {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The client said much and never published.
+    #[error("{count} messages came before publish, the limit is {count_max}; this is no encoder")]
+    MessagesBeforePublish {
+        /// Messages so far.
+        count: usize,
+        /// The limit.
+        count_max: usize,
+    },
     /// The client sent much and never published.
     #[error("{len} bytes came before publish, the limit is {len_max}; this is no encoder")]
     BeforePublish {

@@ -14,13 +14,14 @@
 
 mod cmaf;
 mod error;
+pub mod fuzzing;
 mod media;
 mod normaliser;
 mod packager;
 pub mod rtmp;
 
 pub use error::IngestError;
-pub use media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaKind, StreamMetadata};
+pub use media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaKind, RandomAccess, StreamMetadata};
 pub use normaliser::{Dropped, Normaliser, NormaliserConfig, NormaliserCounters};
 pub use packager::{Output, Packager, PackagerConfig, PackagerCounters};
-pub use rtmp::{RtmpCounters, RtmpEvent, RtmpLimits, RtmpSession};
+pub use rtmp::{Notice, RtmpCounters, RtmpEvent, RtmpLimits, RtmpSession};

@@ -202,6 +202,13 @@ fn another_picture_size_after_a_reconnect_gets_its_own_init_segment_and_catalog(
         catalogs.iter().map(|catalog| (catalog.tracks[0].name.as_str(), catalog.tracks[0].height)).collect();
     assert_eq!(sizes.first(), Some(&("video/360p", Some(360))));
     assert_eq!(sizes.last(), Some(&("video/360p", Some(180))), "the name stays, the size is in the catalog");
+    let labels: Vec<bool> = [360, 180]
+        .map(|height| format!(r#""name":"video/360p","label":"{height}p""#))
+        .into_iter()
+        .zip([broadcast.msf_catalogs().first(), broadcast.msf_catalogs().last()])
+        .map(|(wanted, json)| json.is_some_and(|json| json.contains(&wanted)))
+        .collect();
+    assert_eq!(labels, [true, true], "what people read is the size now");
 
     // Each part plays with the init segment that its groups ask for.
     for (number, (from, init)) in inits.iter().enumerate() {

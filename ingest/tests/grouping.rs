@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mp4_atom::{Decode as _, Moof};
 use proptest::prelude::*;
-use streams_ingest::{AccessUnit, CodecConfig, Output, Packager, PackagerConfig, StreamMetadata};
+use streams_ingest::{AccessUnit, CodecConfig, Output, Packager, PackagerConfig, RandomAccess, StreamMetadata};
 use streams_relay_core::catalog::Catalog;
 use support::units::{aac, aac_ms, aac_stereo, audio, avc, avc_changed, video};
 use support::{START_UNIX_MS, catalogs, objects};
@@ -67,6 +67,16 @@ impl Studio {
         objects(&self.outputs, track)
     }
 
+    /// Sample flags of every frame.
+    fn flags(&self) -> Vec<u32> {
+        self.objects("video/720p").iter().map(|(_, _, chunk)| flags(chunk)).collect()
+    }
+
+    /// Sample flags of the first frame of every video group.
+    fn openers(&self) -> Vec<u32> {
+        self.objects("video/720p").iter().filter(|object| object.1 == 0).map(|(_, _, chunk)| flags(chunk)).collect()
+    }
+
     /// Group ids of a track with the number of objects in each.
     fn groups(&self, track: &str) -> Vec<(u64, usize)> {
         let mut groups = BTreeMap::new();
@@ -89,6 +99,15 @@ fn moof(mut chunk: &[u8]) -> Moof {
     let offset = moof.traf[0].trun[0].data_offset.expect("an offset") as usize;
     assert_eq!(whole.len() - data.len(), offset);
     moof
+}
+
+/// Sample flags (ISO/IEC 14496-12 §8.8.3.1): a sync sample; none; none, and leading with a dependency.
+const SYNC: u32 = 0x0200_0000;
+const DELTA: u32 = 0x0101_0000;
+const LEADING: u32 = 0x0501_0000;
+
+fn flags(chunk: &[u8]) -> u32 {
+    moof(chunk).traf[0].trun[0].samples.get(0).and_then(|sample| sample.flags).expect("flags")
 }
 
 fn tfdt(chunk: &[u8]) -> u64 {
@@ -164,13 +183,13 @@ fn composition_offsets_are_signed() {
 fn video_waits_for_its_first_idr_and_audio_with_it() {
     let mut studio = Studio::new();
     studio.play(0, 3000, &[1000]);
-    assert_eq!(studio.packager.counters().waiting_for_idr, 25);
+    assert_eq!(studio.packager.counters().waiting_for_start, 25);
     assert_eq!(studio.groups("video/720p"), [(START_UNIX_MS + 1000, 50)]);
     let audio = studio.objects("audio");
     assert!(audio.iter().all(|(group, _, _)| *group == START_UNIX_MS + 1000));
     let first_ms = tfdt(&audio[0].2) / 48;
     assert!((1000..1022).contains(&first_ms), "{first_ms}");
-    assert!(studio.packager.counters().before_first_idr > 0);
+    assert!(studio.packager.counters().before_first_start > 0);
 }
 
 #[test]
@@ -183,11 +202,79 @@ fn audio_does_not_wait_for_ever_for_an_idr() {
 }
 
 #[test]
-fn an_endless_gop_keeps_one_group() {
+fn an_endless_gop_goes_on_in_groups_of_thirty_seconds_that_are_no_start() {
     let mut studio = Studio::new();
-    studio.play(0, 30_000, &[0]);
-    assert_eq!(studio.groups("video/720p"), [(START_UNIX_MS, 750)]);
-    assert_eq!(studio.groups("audio").len(), 1);
+    studio.play(0, 61_000, &[0]);
+    let ids = [START_UNIX_MS, START_UNIX_MS + 30_000, START_UNIX_MS + 60_000];
+    assert_eq!(studio.groups("video/720p"), [(ids[0], 750), (ids[1], 750), (ids[2], 25)]);
+    assert_eq!(studio.groups("audio").iter().map(|group| group.0).collect::<Vec<_>>(), ids);
+    assert_eq!(studio.openers(), [SYNC, DELTA, DELTA]);
+    assert_eq!(studio.packager.counters().groups_in_gop, 2);
+    assert_eq!(studio.packager.without_start_ms(), 60_960);
+    studio.video(61_000, true);
+    assert_eq!(studio.openers(), [SYNC, DELTA, DELTA, SYNC], "a key frame begins a group that viewers can join at");
+    assert_eq!(studio.packager.without_start_ms(), 0);
+}
+
+#[test]
+fn an_endless_gop_goes_on_in_groups_of_bounded_bytes() {
+    let mut studio = Studio::with(PackagerConfig { group_len_max: 100_000, ..PackagerConfig::default() });
+    for frame in 0..100 {
+        let mut unit = video(&studio.video, frame * 40, frame == 0);
+        unit.data = vec![0; 9_000].into();
+        studio.push(unit);
+    }
+    let groups = studio.groups("video/720p");
+    assert_eq!(groups.len(), 10, "{groups:?}");
+    for (group, _) in groups {
+        let chunks = studio.objects("video/720p");
+        let len: usize = chunks.iter().filter(|chunk| chunk.0 == group).map(|chunk| chunk.2.len()).sum();
+        assert!(len <= 100_000 + 120, "{len}");
+    }
+    assert_eq!(studio.openers().iter().filter(|flags| **flags == SYNC).count(), 1);
+}
+
+#[test]
+fn a_frame_larger_than_a_group_is_a_group() {
+    let mut studio = Studio::with(PackagerConfig { group_len_max: 1000, ..PackagerConfig::default() });
+    for frame in 0..4 {
+        let mut unit = video(&studio.video, frame * 40, frame == 0);
+        unit.data = vec![0; 9_000].into();
+        studio.push(unit);
+    }
+    assert_eq!(studio.groups("video/720p").iter().map(|group| group.1).collect::<Vec<_>>(), [1, 1, 1, 1]);
+}
+
+/// Frames `(dts, pts, access)` in hundredths of a second.
+fn push_frames(studio: &mut Studio, frames: &[(i64, i64, RandomAccess)]) {
+    for (dts, pts, access) in frames {
+        let mut unit = video(&studio.video, dts * 10, false);
+        (unit.pts_us, unit.access) = (pts * 10_000, *access);
+        studio.push(unit);
+    }
+}
+
+#[test]
+fn a_recovery_point_begins_a_group_whose_leading_pictures_are_marked() {
+    use RandomAccess::{Closed, None, Open};
+    let mut studio = Studio::new();
+    push_frames(&mut studio, &[(0, 8, Closed), (4, 20, None), (8, 12, None), (12, 16, None)]);
+    // An open GOP: the pictures at 64 and 68 are shown before its first at 72, and decoded after it.
+    push_frames(&mut studio, &[(60, 72, Open), (64, 64, None), (68, 68, None), (72, 84, None), (76, 76, None)]);
+    // Too soon for another group, so that it is a picture like others.
+    push_frames(&mut studio, &[(80, 96, Open), (84, 88, None)]);
+    assert_eq!(studio.groups("video/720p"), [(START_UNIX_MS, 4), (START_UNIX_MS + 600, 7)]);
+    let flags = [SYNC, DELTA, DELTA, DELTA, SYNC, LEADING, LEADING, DELTA, DELTA, DELTA, DELTA];
+    assert_eq!(studio.flags(), flags);
+    assert_eq!(studio.packager.without_start_ms(), 40);
+}
+
+#[test]
+fn viewers_can_join_an_encoder_that_begins_in_the_middle_of_an_open_gop() {
+    let mut studio = Studio::new();
+    push_frames(&mut studio, &[(0, 0, RandomAccess::None), (4, 4, RandomAccess::Open), (8, 8, RandomAccess::None)]);
+    assert_eq!(studio.groups("video/720p"), [(START_UNIX_MS + 40, 2)]);
+    assert_eq!(studio.flags(), [SYNC, DELTA]);
 }
 
 #[test]
@@ -325,7 +412,7 @@ fn changed_parameter_sets_make_an_init_group_and_a_catalog() {
     studio.video(4000, false);
     studio.video(4040, false);
     studio.play(4080, 6000, &[4080]);
-    assert_eq!(studio.packager.counters().waiting_for_idr, 2, "a frame needs an IDR of its own configuration");
+    assert_eq!(studio.packager.counters().waiting_for_start, 2, "a frame needs an IDR of its own configuration");
     let inits: Vec<u64> = studio
         .outputs
         .iter()
@@ -401,7 +488,7 @@ fn ids_and_times_go_on_over_a_reconnect_and_a_restart() {
 
     // A server whose clock was set back still goes on upwards.
     let first_group_min = studio.packager.last_group().expect("groups") + 86_400_000;
-    let mut studio = Studio::with(PackagerConfig { first_group_min });
+    let mut studio = Studio::with(PackagerConfig { first_group_min, ..PackagerConfig::default() });
     studio.play(0, 1000, &[0]);
     assert_eq!(studio.groups("video/720p")[0].0, first_group_min);
 }
@@ -452,7 +539,15 @@ proptest! {
                 _ => {}
             }
             let dts_ms = *dts_ms;
-            if is_video { studio.video(dts_ms, key) } else { studio.audio(dts_ms) }
+            match (is_video, habit) {
+                (true, 5..9) => {
+                    let mut unit = video(&studio.video, dts_ms, false);
+                    unit.access = RandomAccess::Open;
+                    studio.push(unit);
+                }
+                (true, _) => studio.video(dts_ms, key),
+                (false, _) => studio.audio(dts_ms),
+            }
         }
         studio.packager.finish();
         studio.drain();
@@ -465,6 +560,7 @@ proptest! {
             // Sound of another rate counts in another timescale.
             let one_timescale = track != "audio" || inits.count() <= 1;
             let mut last: Option<(u64, u64, u64)> = None;
+            let mut in_gop = 0;
             for (group, object, chunk) in studio.objects(track) {
                 let moof = moof(&chunk);
                 let time = tfdt(&chunk);
@@ -475,13 +571,16 @@ proptest! {
                         if group == last_group {
                             prop_assert_eq!(object, last_object + 1, "no gap in the object ids");
                         } else {
-                            prop_assert!(group > last_group && object == 0 && sync, "groups rise and start at a sync sample");
+                            prop_assert!(group > last_group && object == 0, "groups rise and start with object 0");
+                            in_gop += u64::from(!sync);
                         }
                     }
                     None => prop_assert!(object == 0 && sync),
                 }
                 last = Some((group, object, time));
             }
+            let wanted = if track == "audio" { 0 } else { studio.packager.counters().groups_in_gop };
+            prop_assert_eq!(in_gop, wanted, "groups start at a sync sample unless a GOP was too long");
         }
         for output in &studio.outputs {
             prop_assert!(!matches!(output, Output::Refused { .. }), "{output:?}");

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use streams_ingest::{RtmpEvent, RtmpLimits, RtmpSession};
-use support::{Answer, Broadcast, film, push};
+use support::{Answer, Broadcast, feed, film, push};
 
 /// What ffmpeg sends for half a second of the sample film.
 fn capture() -> &'static [u8] {
@@ -27,16 +27,15 @@ fn run(bytes: &[u8], piece_len: usize) -> (bool, usize) {
     let mut out = Vec::new();
     let mut units = 0;
     for piece in bytes.chunks(piece_len.max(1)) {
-        let mut result = session.handle_data(piece, &mut out);
         let mut events = Vec::new();
-        while let Some(event) = session.poll_event() {
+        let result = feed(&mut session, piece, &mut out, |session, event, out| {
             if matches!(event, RtmpEvent::Publish { .. }) {
-                result = session.accept(&mut out);
+                session.accept(out).expect("it asked");
             } else {
                 units += usize::from(matches!(event, RtmpEvent::Unit(_)));
                 events.push(event);
             }
-        }
+        });
         broadcast.take(events);
         assert!(out.len() <= 128 * 1024 + bytes.len(), "replies are bounded by what came");
         if result.is_err() {
@@ -101,7 +100,7 @@ proptest! {
         let record = [&RECORD[..valid_prefix.min(RECORD.len())], bytes.as_slice()].concat();
         if let Ok(avc) = streams_ingest::AvcConfig::parse(record.into()) {
             prop_assert!((1..=16_384).contains(&avc.width()) && (1..=16_384).contains(&avc.height()));
-            avc.scan(&bytes);
+            avc.scan(&bytes, true);
         }
         let _ = streams_ingest::AacConfig::parse(bytes.into());
     }

@@ -159,6 +159,15 @@ pub async fn read(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Re
     Ok(data(200, &show(&app, &input, None)))
 }
 
+/// Whether the broadcast is well: its status, what spoils it now, and the last refusal or fault.
+pub async fn health(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
+    caller.needs("live:read")?;
+    let input = find(&app, &caller, &id).await?;
+    let shown = show(&app, &input, None);
+    let fields = ["id", "status", "warnings", "last_error"].map(|name| (name.to_owned(), shown[name].clone()));
+    Ok(data(200, &Value::Object(fields.into_iter().collect())))
+}
+
 /// A field that is absent stays as it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -332,6 +341,7 @@ fn show(app: &App, input: &LiveInput, secret: Option<&str>) -> Value {
         "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| !protocol.is_empty()),
         "tracks": runtime.as_ref().map(|runtime| &runtime.tracks),
         "last_error": last_error,
+        "warnings": runtime.as_ref().map(|runtime| runtime.warnings.as_slice()).unwrap_or_default(),
         "created_at": clock::rfc3339(input.created_at),
         "updated_at": clock::rfc3339(input.updated_at),
     });

@@ -83,6 +83,7 @@ pub fn router(app: Arc<App>, plain: bool) -> Router {
     let v1 = Router::new()
         .route("/live-inputs", get(live_inputs::list).post(live_inputs::create))
         .route("/live-inputs/{id}", get(live_inputs::read).patch(live_inputs::update).delete(live_inputs::delete))
+        .route("/live-inputs/{id}/health", get(live_inputs::health))
         .route("/live-inputs/{id}/rotate-stream-key", post(live_inputs::rotate))
         .route("/live-inputs/{id}/enable", post(live_inputs::enable))
         .route("/live-inputs/{id}/disable", post(live_inputs::disable))

@@ -184,6 +184,7 @@ fn details(input: &Value) -> String {
         ("namespace", namespace(input)),
         ("RTMP URL", field(input, "urls.rtmp")),
         ("reconnect", format!("{} s", field(input, "reconnect_window_s"))),
+        ("warnings", warnings(input)),
         ("last error", field(input, "last_error")),
         ("created", field(input, "created_at")),
     ]);
@@ -193,6 +194,11 @@ fn details(input: &Value) -> String {
         shown.push_str(&table(&["TRACK", "CODEC", "FORMAT", "BITRATE"], &tracks.iter().map(track).collect::<Vec<_>>()));
     }
     shown
+}
+
+fn warnings(input: &Value) -> String {
+    let lines = input.get("warnings").and_then(Value::as_array);
+    lines.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join("; ")
 }
 
 fn track(track: &Value) -> Vec<String> {

@@ -65,6 +65,7 @@ fn sample(at_s: u64, shards: Vec<ShardSample>) -> Sample {
                 ..RuntimeTrack::default()
             }],
             last_error: None,
+            warnings: Vec::new(),
         }],
     }
 }

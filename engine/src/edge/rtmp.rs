@@ -84,6 +84,12 @@ pub(crate) fn take_over(edge: &RtmpEdge, encoder: EncoderHandOver) {
         let mut connection = Connection::new(edge, socket, session, peer);
         let mut out = Vec::new();
         match connection.publish(&key, &mut out) {
+            Step::Go => {}
+            Step::HandOver(home, key) => return connection.hand_over(home, key),
+            Step::End => return connection.finish(out).await,
+        }
+        // What came behind the request, on the other shard.
+        match connection.received(&[], &mut out) {
             Step::Go => connection.run(out).await,
             Step::HandOver(home, key) => connection.hand_over(home, key),
             Step::End => connection.finish(out).await,
@@ -163,15 +169,28 @@ impl Connection {
         self.edge.settings.handshake_timeout.checked_sub(self.since.elapsed()).filter(|left| !left.is_zero())
     }
 
+    /// Hands bytes to the session in the slices it takes, then what it had taken earlier.
     fn received(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
         self.edge.shard.borrow_mut().ingest_stats().bytes += bytes.len() as u64;
-        let Some(session) = &mut self.session else { return Step::End };
-        let handled = session.handle_data(bytes, out);
-        // Events that came before an error count: the last frames of a broken connection are good frames.
-        let step = self.drain_events(out);
-        if let Err(error) = handled {
-            self.refuse(&error);
-            return Step::End;
+        let mut rest = bytes;
+        let mut step = Step::Go;
+        while !rest.is_empty() || self.session.as_ref().is_some_and(|session| session.is_behind()) {
+            let Some(session) = &mut self.session else { return Step::End };
+            let handled = session.handle_slice(rest, out);
+            // Events that came before an error count: the last frames of a broken connection are good frames.
+            match self.drain_events(out) {
+                Step::Go => {}
+                // What came behind the request goes along with the session, which holds it.
+                Step::HandOver(home, key) => step = Step::HandOver(home, key),
+                Step::End => return Step::End,
+            }
+            match handled {
+                Ok(used) => rest = rest.get(used..).unwrap_or_default(),
+                Err(error) => {
+                    self.refuse(&error);
+                    return Step::End;
+                }
+            }
         }
         step
     }
@@ -197,6 +216,13 @@ impl Connection {
                     shard.ingest_stats().units += 1;
                     if !shard.with_inputs(|inputs, context| inputs.unit(context, publication, unit)) {
                         break Step::End;
+                    }
+                }
+                RtmpEvent::Notice(notice) => {
+                    if let Some(publication) = &self.publication {
+                        let mut shard = self.edge.shard.borrow_mut();
+                        shard.tick_clock(Instant::now());
+                        shard.with_inputs(|inputs, context| inputs.notice(context, publication, notice));
                     }
                 }
                 RtmpEvent::Closed => {

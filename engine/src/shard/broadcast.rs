@@ -28,6 +28,8 @@ impl Broadcast {
     pub(super) fn start(context: &mut InputContext<'_>, entry: &InputEntry, first_group_min: u64) -> Self {
         let fields = [NAMESPACE_ROOT, entry.org.as_bytes(), entry.id.as_bytes()];
         let namespace = Namespace(fields.iter().map(|field| Bytes::copy_from_slice(field)).collect());
+        // A group that is open and the one before it fit the relay's cache together.
+        let group_len_max = context.relay.config().cache_track_len_max / 2;
         context.relay.namespace_up(context.now, namespace.clone());
         if !context.announced.announce(&namespace) {
             warn!(
@@ -38,7 +40,7 @@ impl Broadcast {
         Self {
             namespace,
             normaliser: Normaliser::new(NormaliserConfig::default()),
-            packager: Packager::new(PackagerConfig { first_group_min }),
+            packager: Packager::new(PackagerConfig { first_group_min, group_len_max }),
             tracks: HashMap::new(),
             catalog: None,
         }
@@ -90,6 +92,11 @@ impl Broadcast {
     /// Whether viewers can find the tracks.
     pub(super) fn has_catalog(&self) -> bool {
         self.catalog.is_some()
+    }
+
+    /// How long video has come without a picture that a viewer could start at.
+    pub(super) fn without_start_ms(&self) -> u64 {
+        self.packager.without_start_ms()
     }
 
     /// Access units that the normaliser dropped.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use streams_ingest::{AccessUnit, StreamMetadata};
+use streams_ingest::{AccessUnit, Notice, StreamMetadata};
 use streams_relay_core::relay::Relay;
 use streams_rings::schema::{Home, RuntimeEntry, names};
 use streams_rings::{RingsError, Words, Workspace};
@@ -24,6 +24,7 @@ use super::broadcast::Broadcast;
 use super::group_store::GroupStore;
 use super::runtime::RuntimeTable;
 use super::tables::{KeyOwner, Tables, sha256_hex};
+use super::trouble::Trouble;
 
 /// How an encoder's connection is told to end, from outside its task.
 pub struct Kick {
@@ -82,6 +83,8 @@ struct LiveInput {
     reconnect_until: Option<Instant>,
     reconnect_window: Duration,
     broadcast: Broadcast,
+    /// Of the present connection.
+    trouble: Trouble,
     runtime: RuntimeEntry,
 }
 
@@ -93,6 +96,20 @@ impl LiveInput {
         if let Some((_, kick)) = self.connection.as_ref().filter(|_| !good) {
             kick.kick("the stream key was rotated");
         }
+    }
+
+    /// Brings the warnings up to date. True when they changed.
+    fn check_trouble(&mut self, now: Instant) -> bool {
+        let without_start_ms = if self.connection.is_some() { self.broadcast.without_start_ms() } else { 0 };
+        let warnings = self.trouble.warnings(now, &self.runtime.input, without_start_ms);
+        if warnings == self.runtime.warnings {
+            return false;
+        }
+        self.runtime.warnings = warnings;
+        if let Some(error) = self.trouble.error(now) {
+            self.runtime.last_error = Some(error);
+        }
+        true
     }
 }
 
@@ -218,6 +235,7 @@ impl Inputs {
                 let (tracks, state) =
                     (std::mem::take(&mut input.runtime.tracks), std::mem::take(&mut input.runtime.state));
                 input.runtime = RuntimeEntry { tracks, state, ..runtime };
+                input.trouble = Trouble::default();
                 input.connection = Some((connection, kick));
                 input.reconnect_until = None;
                 input.reconnect_window = reconnect_window;
@@ -233,6 +251,7 @@ impl Inputs {
                     reconnect_until: None,
                     reconnect_window,
                     broadcast,
+                    trouble: Trouble::default(),
                     runtime,
                 };
                 self.live.insert(id.clone(), input);
@@ -267,6 +286,13 @@ impl Inputs {
         }
     }
 
+    /// The session found something that the broadcaster should know.
+    pub fn notice(&mut self, context: &mut InputContext<'_>, publication: &Publication, notice: Notice) {
+        if let Some(input) = current(&mut self.live, publication) {
+            input.trouble.notice(context.now, notice);
+        }
+    }
+
     /// The connection is over. `graceful`: the broadcaster ended the stream; otherwise viewers are kept for the window.
     pub fn lost(
         &mut self,
@@ -277,6 +303,8 @@ impl Inputs {
     ) {
         let Some(input) = current(&mut self.live, publication) else { return };
         input.connection = None;
+        input.trouble = Trouble::default();
+        input.runtime.warnings.clear();
         if let Some(error) = error {
             input.runtime.last_error = Some(error.to_owned());
         }
@@ -357,6 +385,9 @@ impl Inputs {
             self.groups.save(id, input.broadcast.last_group());
             if let Some(owner) = tables.input(id) {
                 input.check_key(&owner, context.unix_ms);
+            }
+            if input.check_trouble(context.now) {
+                self.runtime.write(&input.runtime);
             }
         }
     }

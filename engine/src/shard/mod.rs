@@ -22,6 +22,7 @@ mod rx;
 mod sink;
 mod tables;
 mod toss;
+mod trouble;
 mod tuning;
 
 use std::collections::HashMap;

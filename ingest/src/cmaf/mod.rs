@@ -17,3 +17,5 @@ pub const AUDIO_TRACK_ID: u32 = 2;
 pub const SAMPLE_FLAGS_SYNC: u32 = 0x0200_0000;
 /// Depends on others, is no sync sample.
 pub const SAMPLE_FLAGS_DELTA: u32 = 0x0101_0000;
+/// The same, and leading with a dependency before the group's first picture (`is_leading` 1): who starts there leaves it out.
+pub const SAMPLE_FLAGS_LEADING: u32 = 0x0501_0000;

@@ -6,6 +6,8 @@ use super::bits::BitReader;
 use crate::IngestError;
 
 const WHAT: &str = "AAC sequence header";
+/// A program configuration with its comment has about 300 bytes.
+const ASC_LEN_MAX: usize = 1024;
 /// ISO/IEC 14496-3 table 1.18, by sampling frequency index; 13 and 14 are reserved, 15 is followed by the rate itself.
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
@@ -38,6 +40,9 @@ impl AacConfig {
     /// [`IngestError::Config`] when it is cut short or describes no channels or no rate; [`IngestError::AudioCodec`] for an
     /// object type other than AAC Main, LC, SSR or LTP with or without SBR and PS.
     pub fn parse(asc: Bytes) -> Result<Self, IngestError> {
+        if asc.len() > ASC_LEN_MAX {
+            return Err(IngestError::Config { what: WHAT, reason: "it is longer than 1 KiB" });
+        }
         let mut bits = BitReader::new(&asc);
         let fields = Fields::read(&mut bits).ok_or(IngestError::Config { what: WHAT, reason: "it is cut short" })?;
         if !OBJECT_TYPES_CORE.contains(&fields.core_type) {

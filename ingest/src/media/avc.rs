@@ -4,7 +4,17 @@ use bytes::Bytes;
 use mp4_atom::{Atom as _, Avcc};
 use scuffle_h264::Sps;
 
+use super::{RandomAccess, nal};
 use crate::IngestError;
+
+/// NAL units of one access unit: a key frame of 8 MiB in slices of 1 KiB.
+const NAL_UNITS_MAX: usize = 8192;
+/// Slices of a key frame whose type is looked at.
+const SLICES_READ_MAX: usize = 64;
+/// Bytes of SEI messages looked at in one access unit; x264 signs with about 700.
+const SEI_LEN_MAX: usize = 4096;
+/// A sequence header in real life has less than 200 bytes.
+const RECORD_LEN_MAX: usize = 16 * 1024;
 
 const WHAT: &str = "AVC sequence header";
 /// Level 6.2 allows 139 264 macroblocks; no picture is longer than this on one side.
@@ -30,6 +40,9 @@ impl AvcConfig {
     /// # Errors
     /// [`IngestError::Config`] when it has no sequence or no picture parameter set, or the former cannot be read.
     pub fn parse(record: Bytes) -> Result<Self, IngestError> {
+        if record.len() > RECORD_LEN_MAX {
+            return Err(IngestError::Config { what: WHAT, reason: "it is longer than 16 KiB" });
+        }
         let parts = RecordParts::parse(&record).ok_or(IngestError::Config { what: WHAT, reason: "it is cut short" })?;
         let sps = Sps::parse_with_emulation_prevention(parts.sps)
             .map_err(|_| IngestError::Config { what: WHAT, reason: "its sequence parameter set cannot be read" })?;
@@ -76,18 +89,30 @@ impl AvcConfig {
         self.framerate
     }
 
-    /// What one access unit holds, read from its NAL unit headers. Stops at the first broken length.
-    pub fn scan(&self, access_unit: &[u8]) -> NalScan {
-        let mut scan = NalScan::default();
+    /// What one access unit holds, read from its NAL unit headers. Stops at the first broken length, and after 8192 NAL units.
+    /// `key_hint`: the container calls it a key frame, so its slices are looked at too.
+    pub fn scan(&self, access_unit: &[u8], key_hint: bool) -> NalScan {
+        let mut scan = NalScan { intra: key_hint, ..NalScan::default() };
+        let (mut sei_left, mut slices_left) = (SEI_LEN_MAX, SLICES_READ_MAX);
         let mut rest = access_unit;
-        while let Some((prefix, tail)) = rest.split_at_checked(self.nal_length_size) {
+        for _ in 0..NAL_UNITS_MAX {
+            let Some((prefix, tail)) = rest.split_at_checked(self.nal_length_size) else { break };
             let length = prefix.iter().fold(0usize, |length, byte| (length << 8) | usize::from(*byte));
-            let Some((unit, tail)) = tail.split_at_checked(length) else {
-                return scan;
-            };
+            let Some((unit, tail)) = tail.split_at_checked(length) else { return scan };
             match unit.first().map(|header| header & 0x1f) {
                 Some(5) => scan.idr = true,
-                Some(1..=4) => scan.slice = true,
+                Some(1..=4) => {
+                    scan.slice = true;
+                    if scan.intra && slices_left > 0 {
+                        slices_left = slices_left.saturating_sub(1);
+                        scan.intra = nal::is_intra_slice(unit);
+                    }
+                }
+                Some(6) if !scan.recovery_point => {
+                    let sei = unit.get(..sei_left).unwrap_or(unit);
+                    sei_left = sei_left.saturating_sub(sei.len());
+                    scan.recovery_point = nal::has_recovery_point(sei);
+                }
                 _ => {}
             }
             rest = tail;
@@ -104,8 +129,23 @@ pub struct NalScan {
     pub idr: bool,
     /// A slice of another picture (types 1 to 4).
     pub slice: bool,
+    /// A recovery point SEI message.
+    pub recovery_point: bool,
+    /// The container's key frame, and every slice is an I slice.
+    pub intra: bool,
     /// Every length prefix fits.
     pub whole: bool,
+}
+
+impl NalScan {
+    /// Whether decoding can start here.
+    pub fn access(&self) -> RandomAccess {
+        match self {
+            Self { idr: true, .. } => RandomAccess::Closed,
+            Self { recovery_point: true, .. } | Self { intra: true, slice: true, .. } => RandomAccess::Open,
+            _ => RandomAccess::None,
+        }
+    }
 }
 
 struct RecordParts<'a> {

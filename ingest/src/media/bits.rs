@@ -23,6 +23,19 @@ impl<'a> BitReader<'a> {
         Some(value)
     }
 
+    /// An unsigned Exp-Golomb number (H.264 §9.1); `None` when the bits run out or it has more than 32.
+    pub fn read_exp_golomb(&mut self) -> Option<u32> {
+        let mut zeros = 0usize;
+        while self.read(1)? == 0 {
+            zeros += 1;
+            if zeros > 31 {
+                return None;
+            }
+        }
+        let rest = self.read(zeros)?;
+        Some(((1u32 << zeros) - 1).saturating_add(rest))
+    }
+
     /// Moves on to the next byte boundary.
     pub fn align(&mut self) {
         self.position = self.position.next_multiple_of(8);

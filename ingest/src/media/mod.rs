@@ -3,6 +3,7 @@
 mod aac;
 mod avc;
 mod bits;
+mod nal;
 
 use std::sync::Arc;
 
@@ -53,6 +54,25 @@ impl CodecConfig {
     }
 }
 
+/// Whether a decoder that has seen nothing before can start at a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RandomAccess {
+    /// It cannot.
+    None,
+    /// It can, and everything that follows can be shown: an H.264 IDR picture (NAL unit type 5), every AAC frame.
+    Closed,
+    /// It can, but pictures that follow and are shown before this one may need what came before: an H.264 picture with a recovery
+    /// point (SEI payload type 6), or one of I slices alone that the container calls a key frame.
+    Open,
+}
+
+impl RandomAccess {
+    /// True when decoding can start here.
+    pub fn is_start(self) -> bool {
+        self != Self::None
+    }
+}
+
 /// One coded picture (all slices) or one coded audio frame.
 #[derive(Debug, Clone)]
 pub struct AccessUnit {
@@ -60,8 +80,8 @@ pub struct AccessUnit {
     pub pts_us: i64,
     /// Decoding time in microseconds, same clock. A source that has none repeats `pts_us` here.
     pub dts_us: i64,
-    /// True when decoding can start here: an H.264 IDR picture (NAL unit type 5), every AAC frame.
-    pub key: bool,
+    /// Whether decoding can start here.
+    pub access: RandomAccess,
     /// H.264: NAL units with length prefixes as the configuration record says. AAC: the raw data block.
     pub data: Bytes,
     /// The configuration in force. Units of one configuration share one `Arc`.

@@ -1,11 +1,16 @@
 //! Access units in broadcast time to CMAF tracks: groups, objects, init segments and the catalog.
 //!
-//! **Groups.** A video group starts at every IDR; one object is one frame. Audio flushes its open object at the IDR and goes on in
-//! the group of the same id. Without video, audio makes groups of two seconds. Ids come from one sequence for all tracks.
+//! **Groups.** A video group starts at every IDR picture, and at every other picture that a decoder can start at
+//! ([`RandomAccess::Open`](crate::RandomAccess): recovery points, key frames of open GOPs), there at most two a second. Its first
+//! sample is a sync sample; pictures of an open GOP that are shown before it are marked as leading (`is_leading` 1), so that who
+//! starts there leaves them out. A group that becomes too long (30 s, or [`PackagerConfig::group_len_max`]) goes on in another
+//! one whose first sample is no sync sample: who is there goes on, who comes waits for a start. One object is one frame. Audio
+//! flushes its open object where a video group starts and goes on in the group of the same id. Without video, audio makes groups
+//! of two seconds. Ids come from one sequence for all tracks.
 //!
-//! **Start.** Until the first IDR, video is dropped (counted) and audio waits: for half a second when nothing is known of a video,
-//! for ten when the encoder announced one or video frames are coming, not at all when the encoder announced that it sends none.
-//! After that the broadcast starts with sound alone, and a later IDR brings the video in.
+//! **Start.** Until the first picture to start at, video is dropped (counted) and audio waits: for half a second when nothing is
+//! known of a video, for ten when the encoder announced one or video frames are coming, not at all when the encoder announced that
+//! it sends none. After that the broadcast starts with sound alone, and a later start brings the video in.
 //!
 //! **Catalog.** It is published as soon as every expected track is there (a track that the encoder's metadata rules out is not
 //! expected), and after half a second with those that are. The wait runs on media time and on the server's clock, whichever is
@@ -28,14 +33,18 @@ use catalog::CatalogState;
 use groups::GroupIds;
 pub use output::{Output, PackagerConfig, PackagerCounters};
 use output::{PRIORITY_AUDIO, PRIORITY_CATALOG, PRIORITY_INIT, PRIORITY_VIDEO};
-use presence::Presence;
-use video::VideoTrack;
+use presence::{Presence, Starts};
+use video::{Opening, VideoTrack};
 
-use crate::{AacConfig, AccessUnit, AvcConfig, CodecConfig, IngestError, StreamMetadata};
+use crate::{AacConfig, AccessUnit, AvcConfig, CodecConfig, IngestError, RandomAccess, StreamMetadata};
 
 /// How long a track that is only possible may delay what is there.
 const WAIT_US_MAX: i64 = 500_000;
-/// How long audio waits for the IDR of a video that is known to come: the longest usual distance between key frames.
+/// A group that begins at a picture of an open GOP is no shorter: some encoders call every picture a recovery point.
+const OPEN_GROUP_US_MIN: i64 = 500_000;
+/// A group is no longer, so that who joins has little to catch up with.
+const GROUP_US_MAX: i64 = 30_000_000;
+/// How long audio waits for the first start of a video that is known to come: the longest usual distance between key frames.
 const WAIT_IDR_US_MAX: i64 = 10_000_000;
 /// Audio frames held while waiting, newest kept: about a second at 48 kHz.
 const WAITING_AUDIO_MAX: usize = 48;
@@ -62,6 +71,8 @@ pub struct Packager {
     began: Option<Began>,
     /// Decode time of the last unit.
     last_dts_us: i64,
+    group_len_max: usize,
+    starts: Starts,
     video_presence: Presence,
     audio_presence: Presence,
     /// Tracks that are left out of the catalog, video and audio, for they do not come.
@@ -84,6 +95,8 @@ impl Packager {
             hints: StreamMetadata::default(),
             began: None,
             last_dts_us: 0,
+            group_len_max: config.group_len_max,
+            starts: Starts::default(),
             video_presence: Presence::default(),
             audio_presence: Presence::default(),
             gone: [false; 2],
@@ -120,13 +133,13 @@ impl Packager {
         }
     }
 
-    /// A new connection of the encoder: open chunks and groups are closed, the next group starts at its first IDR. Tracks, group
+    /// A new connection of the encoder: open chunks and groups are closed, the next group starts at its first picture to start at. Tracks, group
     /// ids and media time go on; hints are forgotten until [`Packager::metadata`] comes again.
     pub fn reconnect(&mut self) {
         self.finish();
         self.hints = StreamMetadata::default();
         self.began = None;
-        (self.video_presence, self.audio_presence) = Default::default();
+        (self.video_presence, self.audio_presence, self.starts) = Default::default();
     }
 
     /// The encoder is gone: writes the open audio chunk and ends the open groups.
@@ -147,6 +160,12 @@ impl Packager {
     /// The highest group id used so far on any track, catalogs included, to be kept over restarts of the engine.
     pub fn last_group(&self) -> Option<u64> {
         self.ids.last().max(self.catalog.last_group())
+    }
+
+    /// How long the encoder's video has come without a picture that a viewer could start at, in milliseconds of the server's
+    /// clock; 0 while there is no video.
+    pub fn without_start_ms(&self) -> u64 {
+        self.starts.without_ms()
     }
 
     /// What was done so far.
@@ -187,43 +206,67 @@ impl Packager {
     }
 
     fn push_video(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), IngestError> {
-        if unit.key {
+        self.starts.frame(unix_ms, unit.access.is_start());
+        let starts = self.starts_group(unit);
+        if starts {
             self.start_video_group(unix_ms, avc, unit)?;
         }
         let usable = |video: &&mut VideoTrack| video.is_open() && CodecConfig::same(&video.config, &unit.config);
         let Some(video) = self.video.as_mut().filter(usable) else {
-            self.counters.waiting_for_idr = self.counters.waiting_for_idr.saturating_add(1);
+            self.counters.waiting_for_start = self.counters.waiting_for_start.saturating_add(1);
             return Ok(());
         };
+        let too_old = video.group_age_us(unit.dts_us).is_some_and(|age_us| age_us >= GROUP_US_MAX);
+        if !starts && (too_old || video.is_full(unit.data.len(), self.group_len_max)) {
+            self.counters.groups_in_gop = self.counters.groups_in_gop.saturating_add(1);
+            self.next_video_group(unix_ms, unit, Opening::Middle);
+        }
+        let Some(video) = &mut self.video else { return Ok(()) };
         video.frame(unit, &mut self.outputs)?;
         self.counters.video_frames = self.counters.video_frames.saturating_add(1);
-        if unit.key { self.release_audio(unix_ms, unit.dts_us) } else { Ok(()) }
+        if starts { self.release_audio(unix_ms, unit.dts_us) } else { Ok(()) }
+    }
+
+    /// Whether a group begins with `unit`. New parameter sets need an IDR picture (H.264 §7.4.1.2.1).
+    fn starts_group(&self, unit: &AccessUnit) -> bool {
+        let Some(video) = &self.video else { return unit.access.is_start() };
+        match unit.access {
+            RandomAccess::None => false,
+            RandomAccess::Closed => true,
+            RandomAccess::Open => {
+                CodecConfig::same(&video.config, &unit.config)
+                    && video.group_age_us(unit.dts_us).is_none_or(|age_us| age_us >= OPEN_GROUP_US_MIN)
+            }
+        }
     }
 
     fn start_video_group(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), IngestError> {
-        self.end_audio_group();
-        let group = self.next_group(unix_ms);
+        let group = self.next_video_group(unix_ms, unit, Opening::of(unit));
         match &mut self.video {
-            Some(video) => {
-                video.end_group(&mut self.outputs);
-                if !CodecConfig::same(&video.config, &unit.config) {
-                    video.reconfigure(avc, &unit.config, group, &mut self.outputs)?;
-                    self.counters.inits = self.counters.inits.saturating_add(1);
-                    self.catalog.mark_stale();
-                }
-            }
+            Some(video) if CodecConfig::same(&video.config, &unit.config) => return Ok(()),
+            Some(video) => video.reconfigure(avc, &unit.config, group, &mut self.outputs)?,
             None => {
                 let framerate = avc.framerate().or(self.hints.framerate);
-                self.video = Some(VideoTrack::new(avc, unit, group, framerate, &mut self.outputs)?);
-                self.counters.inits = self.counters.inits.saturating_add(1);
-                self.catalog.mark_stale();
+                let mut video = VideoTrack::new(avc, unit, group, framerate, &mut self.outputs)?;
+                video.start_group(group, Opening::of(unit), unit.dts_us);
+                self.video = Some(video);
             }
         }
+        self.counters.inits = self.counters.inits.saturating_add(1);
+        self.catalog.mark_stale();
+        Ok(())
+    }
+
+    /// Ends the open groups of both tracks; they go on in the next.
+    fn next_video_group(&mut self, unix_ms: u64, unit: &AccessUnit, opening: Opening) -> u64 {
+        self.end_audio_group();
+        let group = self.next_group(unix_ms);
         if let Some(video) = &mut self.video {
-            video.start_group(group);
+            video.end_group(&mut self.outputs);
+            video.start_group(group, opening, unit.dts_us);
         }
         self.start_audio_group(group, unit.dts_us);
-        Ok(())
+        group
     }
 
     fn push_audio(
@@ -255,7 +298,7 @@ impl Packager {
     fn hold_audio(&mut self, unit: AccessUnit) {
         if self.waiting_audio.len() >= WAITING_AUDIO_MAX {
             self.waiting_audio.pop_front();
-            self.counters.before_first_idr = self.counters.before_first_idr.saturating_add(1);
+            self.counters.before_first_start = self.counters.before_first_start.saturating_add(1);
         }
         self.waiting_audio.push_back(unit);
     }
@@ -264,7 +307,7 @@ impl Packager {
     fn release_audio(&mut self, unix_ms: u64, from_us: i64) -> Result<(), IngestError> {
         while let Some(unit) = self.waiting_audio.pop_front() {
             if unit.dts_us < from_us {
-                self.counters.before_first_idr = self.counters.before_first_idr.saturating_add(1);
+                self.counters.before_first_start = self.counters.before_first_start.saturating_add(1);
                 continue;
             }
             let config = unit.config.clone();

@@ -16,10 +16,19 @@ pub const PRIORITY_AUDIO: u8 = 64;
 pub const PRIORITY_VIDEO: u8 = 128;
 
 /// What a packager starts with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PackagerConfig {
     /// No group id below this is used: one more than the last id of the input's earlier life, 0 when there was none.
     pub first_group_min: u64,
+    /// Payload bytes of a video group. A GOP that is longer goes on in another group, so that a cache of twice the size keeps
+    /// where viewers are.
+    pub group_len_max: usize,
+}
+
+impl Default for PackagerConfig {
+    fn default() -> Self {
+        Self { first_group_min: 0, group_len_max: 16 * 1024 * 1024 }
+    }
 }
 
 /// What the packager did, since its start.
@@ -31,10 +40,12 @@ pub struct PackagerCounters {
     pub audio_frames: u64,
     /// Groups begun (the audio of a video group is not counted again).
     pub groups: u64,
-    /// Video frames dropped because no IDR had come since the start, a reconnect or a new sequence header.
-    pub waiting_for_idr: u64,
-    /// Audio frames dropped because they lie before the first IDR.
-    pub before_first_idr: u64,
+    /// Groups begun in the middle of a GOP because the one before became too long.
+    pub groups_in_gop: u64,
+    /// Video frames dropped because nothing to start at had come since the start, a reconnect or a new sequence header.
+    pub waiting_for_start: u64,
+    /// Audio frames dropped because they lie before the first start of the video.
+    pub before_first_start: u64,
     /// Audio frames dropped because the count of samples ran ahead of the encoder's clock.
     pub audio_ahead: u64,
     /// Times the count of samples was moved on to the encoder's clock.

@@ -1,4 +1,4 @@
-//! The video rendition: one object a frame, one group a closed GOP.
+//! The video rendition: one object a frame; a group begins where a decoder can start, or where the last one had to end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,14 +7,46 @@ use bytes::Bytes;
 
 use super::{Output, PRIORITY_INIT, PRIORITY_VIDEO};
 use crate::cmaf::{
-    SAMPLE_FLAGS_DELTA, SAMPLE_FLAGS_SYNC, Sample, VIDEO_TIMESCALE, VIDEO_TRACK_ID, write_chunk, write_video_init,
+    SAMPLE_FLAGS_DELTA, SAMPLE_FLAGS_LEADING, SAMPLE_FLAGS_SYNC, Sample, VIDEO_TIMESCALE, VIDEO_TRACK_ID, write_chunk,
+    write_video_init,
 };
-use crate::{AccessUnit, AvcConfig, CodecConfig, IngestError};
+use crate::{AccessUnit, AvcConfig, CodecConfig, IngestError, RandomAccess};
 
 /// Before two frames have shown a frame duration and when the source tells no frame rate: 30 a second.
 const DURATION_DEFAULT: u32 = VIDEO_TIMESCALE / 30;
 /// A larger step is a gap and no frame duration.
 const DURATION_MAX: u64 = VIDEO_TIMESCALE as u64;
+
+/// How a group begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// With a picture that a decoder can start at. Pictures shown before it, when the GOP is open, it cannot show.
+    Start { leading_until_us: Option<i64> },
+    /// In the middle of a GOP: it goes on for those who have what came before.
+    Middle,
+}
+
+impl Opening {
+    /// How a group that begins with `unit` begins.
+    pub fn of(unit: &AccessUnit) -> Self {
+        match unit.access {
+            RandomAccess::Closed => Self::Start { leading_until_us: None },
+            RandomAccess::Open => Self::Start { leading_until_us: Some(unit.pts_us) },
+            RandomAccess::None => Self::Middle,
+        }
+    }
+}
+
+/// The group that frames go to.
+#[derive(Debug, Clone, Copy)]
+struct OpenGroup {
+    id: u64,
+    opening: Opening,
+    began_us: i64,
+    next_object: u64,
+    /// Payload bytes so far.
+    len: usize,
+}
 
 /// The track of the one video rendition that a source has.
 #[derive(Debug)]
@@ -25,8 +57,7 @@ pub struct VideoTrack {
     pub init: Bytes,
     /// First group that `init` applies to.
     pub init_group: u64,
-    group: Option<u64>,
-    next_object: u64,
+    group: Option<OpenGroup>,
     last_tfdt: Option<u64>,
     duration: u32,
     sequence: u32,
@@ -63,7 +94,6 @@ impl VideoTrack {
             init,
             init_group: group,
             group: None,
-            next_object: 0,
             last_tfdt: None,
             duration: duration.unwrap_or(DURATION_DEFAULT),
             sequence: 0,
@@ -91,19 +121,28 @@ impl VideoTrack {
         Ok(())
     }
 
-    /// True while a group is open: a frame that is no IDR can be packaged.
+    /// True while a group is open: a frame that is no start can be packaged.
     pub fn is_open(&self) -> bool {
         self.group.is_some()
     }
 
-    pub fn start_group(&mut self, group: u64) {
-        self.group = Some(group);
-        self.next_object = 0;
+    /// Media time since the open group began; `None` without one.
+    pub fn group_age_us(&self, dts_us: i64) -> Option<i64> {
+        self.group.map(|group| dts_us.saturating_sub(group.began_us))
+    }
+
+    /// True when the open group would become longer than `len_max` by a frame of `frame_len`.
+    pub fn is_full(&self, frame_len: usize, len_max: usize) -> bool {
+        self.group.is_some_and(|group| group.next_object > 0 && group.len.saturating_add(frame_len) > len_max)
+    }
+
+    pub fn start_group(&mut self, id: u64, opening: Opening, began_us: i64) {
+        self.group = Some(OpenGroup { id, opening, began_us, next_object: 0, len: 0 });
     }
 
     pub fn end_group(&mut self, outputs: &mut VecDeque<Output>) {
         if let Some(group) = self.group.take() {
-            outputs.push_back(Output::GroupEnd { track: Arc::clone(&self.name), group });
+            outputs.push_back(Output::GroupEnd { track: Arc::clone(&self.name), group: group.id });
         }
     }
 
@@ -113,7 +152,12 @@ impl VideoTrack {
     /// # Errors
     /// [`IngestError::Cmaf`] when the chunk cannot be written.
     pub fn frame(&mut self, unit: &AccessUnit, outputs: &mut VecDeque<Output>) -> Result<(), IngestError> {
-        let Some(group) = self.group else { return Ok(()) };
+        let Some(group) = &mut self.group else { return Ok(()) };
+        let flags = match group.opening {
+            Opening::Start { .. } if group.next_object == 0 => SAMPLE_FLAGS_SYNC,
+            Opening::Start { leading_until_us: Some(until_us) } if unit.pts_us < until_us => SAMPLE_FLAGS_LEADING,
+            Opening::Start { .. } | Opening::Middle => SAMPLE_FLAGS_DELTA,
+        };
         let wanted = ticks(unit.dts_us);
         let tfdt = match self.last_tfdt {
             Some(last) => {
@@ -130,21 +174,22 @@ impl VideoTrack {
             i64::try_from(ticks(unit.pts_us)).unwrap_or(0).saturating_sub(i64::try_from(tfdt).unwrap_or(0));
         let sample = Sample {
             duration: self.duration,
-            flags: if unit.key { SAMPLE_FLAGS_SYNC } else { SAMPLE_FLAGS_DELTA },
+            flags,
             composition: i32::try_from(composition).unwrap_or(0),
             data: unit.data.clone(),
         };
         self.sequence = self.sequence.wrapping_add(1);
         let payload = write_chunk(VIDEO_TRACK_ID, self.sequence, tfdt, &[sample])?;
-        let object = self.next_object;
+        group.len = group.len.saturating_add(payload.len());
+        let object = group.next_object;
+        group.next_object = object.saturating_add(1);
         outputs.push_back(Output::Object {
             track: Arc::clone(&self.name),
-            group,
+            group: group.id,
             object,
             payload,
             end_of_group: false,
         });
-        self.next_object = object.saturating_add(1);
         self.last_tfdt = Some(tfdt);
         self.last_dts_us = unit.dts_us;
         self.data_len = self.data_len.saturating_add(unit.data.len() as u64);

@@ -4,22 +4,20 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use rtmp_runtime::message::msg_type;
 use scuffle_flv::audio::header::AudioTagHeader;
 use scuffle_flv::audio::header::enhanced::{AudioFourCc, AudioPacketType, ExAudioTagHeaderContent};
 use scuffle_flv::audio::header::legacy::SoundFormat;
-use scuffle_flv::tag::FlvTagType;
-use scuffle_flv::video::header::enhanced::{ExVideoTagHeaderContent, VideoFourCc, VideoPacketType};
+use scuffle_flv::video::header::enhanced::{ExVideoTagHeader, ExVideoTagHeaderContent, VideoFourCc, VideoPacketType};
 use scuffle_flv::video::header::legacy::{LegacyVideoTagHeader, LegacyVideoTagHeaderAvcPacket, VideoCodecId};
-use scuffle_flv::video::header::{VideoTagHeader, VideoTagHeaderData};
+use scuffle_flv::video::header::{VideoFrameType, VideoTagHeader, VideoTagHeaderData};
 
-use super::metadata;
-use crate::{AacConfig, AccessUnit, AvcConfig, CodecConfig, IngestError, StreamMetadata};
+use super::{Notice, metadata};
+use crate::{AacConfig, AccessUnit, AvcConfig, CodecConfig, IngestError, MediaKind, RandomAccess, StreamMetadata};
 
-/// Tag type, 24-bit size, 24+8-bit time, 24-bit stream id (FLV Annex E.4.1).
-const TAG_HEADER_LEN: usize = 11;
-/// `PreviousTagSize` behind every tag.
-const TAG_TRAILER_LEN: usize = 4;
 const US_PER_MS: i64 = 1000;
+/// Bytes of a tag's header, extensions included; without them it has at most 7.
+const HEADER_LEN_MAX: usize = 256;
 
 /// Tags that held nothing usable, since the connection's start. None of them ends the session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +28,8 @@ pub struct RtmpCounters {
     pub without_config: u64,
     /// Video whose NAL unit lengths do not fit, or that holds no slice; audio that is empty.
     pub broken: u64,
+    /// Tags of tracks beyond the first of their kind (Enhanced RTMP multitrack).
+    pub extra_track: u64,
     /// Tags that carry no media: commands, ends of sequence, unknown packet and message types.
     pub ignored: u64,
 }
@@ -39,15 +39,26 @@ pub struct RtmpCounters {
 pub enum Demuxed {
     Unit(AccessUnit),
     Metadata(StreamMetadata),
+    Notice(Notice),
     Nothing,
+}
+
+/// What is known of one kind of media.
+#[derive(Debug, Default)]
+struct Track {
+    config: Option<Arc<CodecConfig>>,
+    /// It was told that the sequence header is missing.
+    missing_told: bool,
+    /// It was told that another track is left out.
+    extra_told: bool,
 }
 
 /// Reads one connection's tags.
 #[derive(Debug, Default)]
 pub struct FlvDemuxer {
-    video: Option<Arc<CodecConfig>>,
-    audio: Option<Arc<CodecConfig>>,
-    /// Time of the newest tag, without RTMP's wrap after 2^32 ms (49.7 days).
+    video: Track,
+    audio: Track,
+    /// Time of the newest audio or video, without RTMP's wrap after 2^32 ms (49.7 days).
     time_ms: Option<i64>,
     counters: RtmpCounters,
 }
@@ -61,40 +72,35 @@ impl FlvDemuxer {
         self.counters.ignored = self.counters.ignored.saturating_add(1);
     }
 
-    /// Reads one tag with its header and trailer.
+    /// Reads the body of an audio, video or data message.
     ///
     /// # Errors
     /// [`IngestError`] for a codec that is not supported, an unusable sequence header, or a tag that is no FLV.
-    pub fn tag(&mut self, mut tag: Bytes) -> Result<Demuxed, IngestError> {
-        let Some([kind, _, _, _, t2, t1, t0, t3, ..]) = tag.first_chunk::<TAG_HEADER_LEN>().copied() else {
-            self.count_ignored();
-            return Ok(Demuxed::Nothing);
-        };
-        let time_ms = self.unwrap_time(u32::from_be_bytes([t3, t2, t1, t0]));
-        tag.advance(TAG_HEADER_LEN);
-        tag.truncate(tag.len().saturating_sub(TAG_TRAILER_LEN));
-        if tag.is_empty() {
+    pub fn message(&mut self, kind: u8, timestamp: u32, body: Bytes) -> Result<Demuxed, IngestError> {
+        if body.is_empty() {
             // Some encoders send empty tags as keep-alives.
             self.count_ignored();
             return Ok(Demuxed::Nothing);
         }
-        let dts_us = time_ms.saturating_mul(US_PER_MS);
-        let unit = match FlvTagType::from(kind) {
-            FlvTagType::Video => self.video(dts_us, tag)?,
-            FlvTagType::Audio => self.audio(dts_us, tag)?,
-            FlvTagType::ScriptData => {
-                if let Some(metadata) = metadata::parse(&tag) {
-                    return Ok(Demuxed::Metadata(metadata));
-                }
-                self.count_ignored();
-                None
+        let found = match kind {
+            // Metadata is stamped as anybody likes, so that its time means nothing.
+            msg_type::DATA_AMF0 => metadata::parse(&body).map(Demuxed::Metadata),
+            msg_type::VIDEO => {
+                let dts_us = self.unwrap_time(timestamp).saturating_mul(US_PER_MS);
+                self.video(dts_us, body)?
             }
-            _ => {
-                self.count_ignored();
-                None
+            msg_type::AUDIO => {
+                let dts_us = self.unwrap_time(timestamp).saturating_mul(US_PER_MS);
+                self.audio(dts_us, body)?
             }
+            _ => None,
         };
-        Ok(unit.map_or(Demuxed::Nothing, Demuxed::Unit))
+        Ok(found.unwrap_or_else(|| {
+            if kind == msg_type::DATA_AMF0 {
+                self.count_ignored();
+            }
+            Demuxed::Nothing
+        }))
     }
 
     fn unwrap_time(&mut self, timestamp: u32) -> i64 {
@@ -107,155 +113,205 @@ impl FlvDemuxer {
         time_ms
     }
 
-    fn video(&mut self, dts_us: i64, body: Bytes) -> Result<Option<AccessUnit>, IngestError> {
-        let mut cursor = Cursor::new(body);
+    fn video(&mut self, dts_us: i64, mut body: Bytes) -> Result<Option<Demuxed>, IngestError> {
+        let mut cursor = Cursor::new(header_of(&body));
         let header = VideoTagHeader::demux(&mut cursor)?;
+        let key_hint = header.frame_type == VideoFrameType::KeyFrame;
+        let data = body.split_off(header_len(&cursor, &body));
         match header.data {
             VideoTagHeaderData::Legacy(LegacyVideoTagHeader::AvcPacket(packet)) => match packet {
-                LegacyVideoTagHeaderAvcPacket::SequenceHeader => self.video_config(remaining(cursor)),
+                LegacyVideoTagHeaderAvcPacket::SequenceHeader => self.video_config(data),
                 LegacyVideoTagHeaderAvcPacket::Nalu { composition_time_offset } => {
-                    let pts_us = composition_pts(dts_us, composition_time_offset);
-                    return Ok(self.video_unit(dts_us, pts_us, remaining(cursor)));
+                    Ok(self.video_unit(dts_us, composition_pts(dts_us, composition_time_offset), key_hint, data))
                 }
                 LegacyVideoTagHeaderAvcPacket::EndOfSequence | LegacyVideoTagHeaderAvcPacket::Unknown { .. } => {
-                    self.count_ignored();
-                    Ok(())
+                    Ok(self.ignore())
                 }
             },
             VideoTagHeaderData::Legacy(LegacyVideoTagHeader::Other { video_codec_id }) => {
                 Err(IngestError::VideoCodec { codec: legacy_video_name(video_codec_id) })
             }
-            VideoTagHeaderData::Legacy(LegacyVideoTagHeader::VideoCommand(_)) => {
-                self.count_ignored();
-                Ok(())
+            VideoTagHeaderData::Legacy(LegacyVideoTagHeader::VideoCommand(_))
+            | VideoTagHeaderData::Enhanced(ExVideoTagHeader {
+                content: ExVideoTagHeaderContent::VideoCommand(_),
+                ..
+            }) => Ok(self.ignore()),
+            VideoTagHeaderData::Enhanced(enhanced) => {
+                let (four_cc, data) = match &enhanced.content {
+                    ExVideoTagHeaderContent::NoMultiTrack(four_cc) => (Some(four_cc), Some(data)),
+                    ExVideoTagHeaderContent::OneTrack(four_cc) => (Some(four_cc), main_track(data, false)),
+                    ExVideoTagHeaderContent::ManyTracks(four_cc) => (Some(four_cc), main_track(data, true)),
+                    _ => (None, None),
+                };
+                match (four_cc, data) {
+                    (_, None) => Ok(self.extra_track(MediaKind::Video)),
+                    (Some(&VideoFourCc::Avc), Some(data)) => {
+                        self.enhanced_avc(dts_us, enhanced.video_packet_type, key_hint, data)
+                    }
+                    _ => Err(IngestError::VideoCodec { codec: enhanced_video_name(&enhanced.content) }),
+                }
             }
-            VideoTagHeaderData::Enhanced(enhanced) => match (enhanced.content, enhanced.video_packet_type) {
-                (ExVideoTagHeaderContent::NoMultiTrack(VideoFourCc::Avc), packet) => {
-                    return self.enhanced_avc(dts_us, packet, cursor);
-                }
-                (ExVideoTagHeaderContent::VideoCommand(_), _) => {
-                    self.count_ignored();
-                    Ok(())
-                }
-                (content, _) => Err(IngestError::VideoCodec { codec: enhanced_video_name(&content) }),
-            },
-        }?;
-        Ok(None)
+        }
     }
 
     fn enhanced_avc(
         &mut self,
         dts_us: i64,
         packet: VideoPacketType,
-        cursor: Cursor<Bytes>,
-    ) -> Result<Option<AccessUnit>, IngestError> {
-        let mut body = remaining(cursor);
+        key_hint: bool,
+        mut body: Bytes,
+    ) -> Result<Option<Demuxed>, IngestError> {
         match packet {
-            VideoPacketType::SequenceStart => self.video_config(body).map(|()| None),
+            VideoPacketType::SequenceStart => self.video_config(body),
             VideoPacketType::CodedFrames => {
                 // Enhanced RTMP: H.264 and HEVC carry a signed 24-bit composition time offset here, CodedFramesX none.
-                let Some([o2, o1, o0]) = body.first_chunk::<3>().copied() else {
-                    self.counters.broken = self.counters.broken.saturating_add(1);
-                    return Ok(None);
-                };
+                let Some([o2, o1, o0]) = body.first_chunk::<3>().copied() else { return Ok(self.broken()) };
                 body.advance(3);
                 let pts_us = composition_pts(dts_us, u32::from_be_bytes([0, o2, o1, o0]));
-                Ok(self.video_unit(dts_us, pts_us, body))
+                Ok(self.video_unit(dts_us, pts_us, key_hint, body))
             }
-            VideoPacketType::CodedFramesX => Ok(self.video_unit(dts_us, dts_us, body)),
-            _ => {
-                self.count_ignored();
-                Ok(None)
-            }
+            VideoPacketType::CodedFramesX => Ok(self.video_unit(dts_us, dts_us, key_hint, body)),
+            _ => Ok(self.ignore()),
         }
     }
 
-    fn video_config(&mut self, record: Bytes) -> Result<(), IngestError> {
-        if let Some(CodecConfig::Avc(current)) = self.video.as_deref()
-            && current.record() == &record
-        {
-            return Ok(());
+    fn video_config(&mut self, record: Bytes) -> Result<Option<Demuxed>, IngestError> {
+        let known = matches!(self.video.config.as_deref(), Some(CodecConfig::Avc(now)) if now.record() == &record);
+        if known {
+            return Ok(None);
         }
-        self.video = Some(Arc::new(CodecConfig::Avc(AvcConfig::parse(record)?)));
-        Ok(())
+        Ok(self.video.configure(CodecConfig::Avc(AvcConfig::parse(record)?)))
     }
 
-    fn video_unit(&mut self, dts_us: i64, pts_us: i64, data: Bytes) -> Option<AccessUnit> {
-        let Some(config) = &self.video else {
-            self.counters.without_config = self.counters.without_config.saturating_add(1);
-            return None;
-        };
+    fn video_unit(&mut self, dts_us: i64, pts_us: i64, key_hint: bool, data: Bytes) -> Option<Demuxed> {
+        let Some(config) = &self.video.config else { return self.without_config(MediaKind::Video) };
         let CodecConfig::Avc(avc) = config.as_ref() else { return None };
-        let scan = avc.scan(&data);
+        let scan = avc.scan(&data, key_hint);
         if !scan.whole || !(scan.idr || scan.slice) {
-            self.counters.broken = self.counters.broken.saturating_add(1);
-            return None;
+            return self.broken();
         }
         self.counters.units = self.counters.units.saturating_add(1);
-        Some(AccessUnit { pts_us, dts_us, key: scan.idr, data, config: Arc::clone(config) })
+        Some(Demuxed::Unit(AccessUnit { pts_us, dts_us, access: scan.access(), data, config: Arc::clone(config) }))
     }
 
-    fn audio(&mut self, dts_us: i64, body: Bytes) -> Result<Option<AccessUnit>, IngestError> {
-        let mut cursor = Cursor::new(body);
-        let (packet, data) = match AudioTagHeader::demux(&mut cursor)? {
+    fn audio(&mut self, dts_us: i64, mut body: Bytes) -> Result<Option<Demuxed>, IngestError> {
+        let mut cursor = Cursor::new(header_of(&body));
+        let header = AudioTagHeader::demux(&mut cursor)?;
+        let mut data = body.split_off(header_len(&cursor, &body));
+        let (packet, data) = match header {
             AudioTagHeader::Legacy(header) if header.sound_format == SoundFormat::Aac => {
-                let mut body = remaining(cursor);
-                if body.is_empty() {
-                    self.counters.broken = self.counters.broken.saturating_add(1);
-                    return Ok(None);
+                if data.is_empty() {
+                    return Ok(self.broken());
                 }
                 // AACPacketType (Annex E.4.2.2) numbers the sequence header and raw frames as Enhanced RTMP does.
-                (AudioPacketType::from(body.get_u8()), body)
+                (AudioPacketType::from(data.get_u8()), data)
             }
             AudioTagHeader::Legacy(header) => {
                 return Err(IngestError::AudioCodec { codec: legacy_audio_name(header.sound_format) });
             }
-            AudioTagHeader::Enhanced(header) => match header.content {
-                ExAudioTagHeaderContent::NoMultiTrack(AudioFourCc::Aac) => {
-                    (header.audio_packet_type, remaining(cursor))
+            AudioTagHeader::Enhanced(header) => {
+                let (four_cc, data) = match &header.content {
+                    ExAudioTagHeaderContent::NoMultiTrack(four_cc) => (Some(four_cc), Some(data)),
+                    ExAudioTagHeaderContent::OneTrack(four_cc) => (Some(four_cc), main_track(data, false)),
+                    ExAudioTagHeaderContent::ManyTracks(four_cc) => (Some(four_cc), main_track(data, true)),
+                    _ => (None, None),
+                };
+                match (four_cc, data) {
+                    (_, None) => return Ok(self.extra_track(MediaKind::Audio)),
+                    (Some(&AudioFourCc::Aac), Some(data)) => (header.audio_packet_type, data),
+                    _ => return Err(IngestError::AudioCodec { codec: enhanced_audio_name(&header.content) }),
                 }
-                content => return Err(IngestError::AudioCodec { codec: enhanced_audio_name(&content) }),
-            },
+            }
         };
         match packet {
-            AudioPacketType::SequenceStart => self.audio_config(data).map(|()| None),
+            AudioPacketType::SequenceStart => self.audio_config(data),
             AudioPacketType::CodedFrames => Ok(self.audio_unit(dts_us, data)),
-            _ => {
-                self.count_ignored();
-                Ok(None)
-            }
+            _ => Ok(self.ignore()),
         }
     }
 
-    fn audio_config(&mut self, asc: Bytes) -> Result<(), IngestError> {
-        if let Some(CodecConfig::Aac(current)) = self.audio.as_deref()
-            && current.asc() == &asc
-        {
-            return Ok(());
+    fn audio_config(&mut self, asc: Bytes) -> Result<Option<Demuxed>, IngestError> {
+        let known = matches!(self.audio.config.as_deref(), Some(CodecConfig::Aac(now)) if now.asc() == &asc);
+        if known {
+            return Ok(None);
         }
-        self.audio = Some(Arc::new(CodecConfig::Aac(AacConfig::parse(asc)?)));
-        Ok(())
+        Ok(self.audio.configure(CodecConfig::Aac(AacConfig::parse(asc)?)))
     }
 
-    fn audio_unit(&mut self, dts_us: i64, data: Bytes) -> Option<AccessUnit> {
-        let Some(config) = &self.audio else {
-            self.counters.without_config = self.counters.without_config.saturating_add(1);
-            return None;
-        };
+    fn audio_unit(&mut self, dts_us: i64, data: Bytes) -> Option<Demuxed> {
+        let Some(config) = &self.audio.config else { return self.without_config(MediaKind::Audio) };
         if data.is_empty() {
-            self.counters.broken = self.counters.broken.saturating_add(1);
-            return None;
+            return self.broken();
         }
         self.counters.units = self.counters.units.saturating_add(1);
-        Some(AccessUnit { pts_us: dts_us, dts_us, key: true, data, config: Arc::clone(config) })
+        let (pts_us, access) = (dts_us, RandomAccess::Closed);
+        Some(Demuxed::Unit(AccessUnit { pts_us, dts_us, access, data, config: Arc::clone(config) }))
+    }
+
+    fn broken(&mut self) -> Option<Demuxed> {
+        self.counters.broken = self.counters.broken.saturating_add(1);
+        None
+    }
+
+    fn ignore(&mut self) -> Option<Demuxed> {
+        self.count_ignored();
+        None
+    }
+
+    fn without_config(&mut self, kind: MediaKind) -> Option<Demuxed> {
+        self.counters.without_config = self.counters.without_config.saturating_add(1);
+        let told = std::mem::replace(&mut self.track_mut(kind).missing_told, true);
+        (!told).then_some(Demuxed::Notice(Notice::ConfigMissing(kind)))
+    }
+
+    fn extra_track(&mut self, kind: MediaKind) -> Option<Demuxed> {
+        self.counters.extra_track = self.counters.extra_track.saturating_add(1);
+        let told = std::mem::replace(&mut self.track_mut(kind).extra_told, true);
+        (!told).then_some(Demuxed::Notice(Notice::ExtraTrack(kind)))
+    }
+
+    fn track_mut(&mut self, kind: MediaKind) -> &mut Track {
+        match kind {
+            MediaKind::Video => &mut self.video,
+            MediaKind::Audio => &mut self.audio,
+        }
     }
 }
 
-/// What the header's reader left, without a copy.
-fn remaining(cursor: Cursor<Bytes>) -> Bytes {
-    let read = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
-    let mut body = cursor.into_inner();
-    body.split_off(read.min(body.len()))
+impl Track {
+    fn configure(&mut self, config: CodecConfig) -> Option<Demuxed> {
+        let kind = config.kind();
+        self.config = Some(Arc::new(config));
+        std::mem::take(&mut self.missing_told).then_some(Demuxed::Notice(Notice::ConfigCame(kind)))
+    }
+}
+
+/// The part of a tag's body that its header may take: its extensions would otherwise be as many as fit the body.
+fn header_of(body: &Bytes) -> Bytes {
+    body.slice(..body.len().min(HEADER_LEN_MAX))
+}
+
+/// How much of `body` the header's reader took.
+fn header_len(cursor: &Cursor<Bytes>, body: &Bytes) -> usize {
+    usize::try_from(cursor.position()).unwrap_or(usize::MAX).min(body.len())
+}
+
+/// Data of track 0 in a multitrack body (Enhanced RTMP v2): a track id and its data, or many with their sizes.
+fn main_track(mut body: Bytes, sized: bool) -> Option<Bytes> {
+    for _ in 0..=u8::MAX {
+        let (id, rest) = body.split_first()?;
+        if !sized {
+            return (*id == 0).then(|| body.slice(1..));
+        }
+        let [s2, s1, s0] = *rest.first_chunk()?;
+        let (from, size) = (4, usize::try_from(u32::from_be_bytes([0, s2, s1, s0])).ok()?);
+        let until = size.checked_add(from).filter(|until| *until <= body.len())?;
+        if *id == 0 {
+            return Some(body.slice(from..until));
+        }
+        body.advance(until);
+    }
+    None
 }
 
 /// FLV's composition time is a signed 24-bit number of milliseconds (Annex E.4.3.1).

@@ -5,9 +5,12 @@
 pub struct RtmpLimits {
     /// Bytes a client may send before `publish`: the handshake is 3073, connect and its siblings a few hundred each.
     pub before_publish_len_max: usize,
-    /// Bytes held back while a publish request waits for its answer (plus the read that carried the request).
+    /// Messages a client may send before `publish`: encoders send about ten.
+    pub before_publish_messages_max: usize,
+    /// Bytes held back while a publish request waits for its answer.
     pub held_len_max: usize,
-    /// Bytes of messages whose chunks are still coming, over all chunk streams. A message may have 8 MiB.
+    /// Bytes of messages whose chunks are still coming, over all chunk streams, by their declared lengths. A media message may
+    /// have 8 MiB, any other 64 KiB.
     pub in_progress_len_max: usize,
     /// Bytes of replies outside of acknowledgements. An encoder needs about 4 KiB with the handshake.
     pub reply_len_max: usize,
@@ -21,6 +24,7 @@ impl Default for RtmpLimits {
     fn default() -> Self {
         Self {
             before_publish_len_max: 64 * 1024,
+            before_publish_messages_max: 128,
             held_len_max: 1024 * 1024,
             in_progress_len_max: 16 * 1024 * 1024,
             reply_len_max: 64 * 1024,

@@ -1,21 +1,40 @@
 //! RTMP ingest: one encoder's connection as a state machine.
 //!
 //! ```text
-//!   bytes --> rtmp-runtime (handshake, chunks, commands) --> FLV tags --> flv (H.264, AAC) --> access units
-//!                 |
-//!                 +--> publish --> key --> RtmpEvent::Publish, then silence until accept() or reject()
+//!   bytes --> handshake --> chunks (messages) --> commands --> replies
+//!                                |                   '--> publish --> key --> RtmpEvent::Publish, then silence until
+//!                                |                                            accept() or reject()
+//!                                '--> flv (H.264, AAC), metadata --> access units, hints, notices
 //! ```
 //!
-//! Protocol and chunk bounds: a message has at most 8 MiB, a connection at most 64 chunk streams, a chunk size announced above
-//! 16 MiB counts as 16 MiB. [`RtmpLimits`] adds what a connection may make the server hold and write.
+//! **Work.** A call works on 2 KiB and 256 messages at most, and every reader in it is linear in its bytes: so a connection costs
+//! its shard some ten microseconds at a time, whatever its bytes are.
+//!
+//! **Memory.** A media message has at most 8 MiB, any other 64 KiB (longer metadata and unknown kinds are skipped unread), a
+//! connection at most 64 chunk streams. [`RtmpLimits`] adds what a connection may make the server hold and write.
 
-mod flv;
+mod amf;
+mod chunks;
+mod command;
+pub(crate) mod flv;
 mod key;
 mod limits;
 mod metadata;
+mod replies;
 mod session;
-mod status;
 
+use crate::MediaKind;
 pub use flv::RtmpCounters;
 pub use limits::RtmpLimits;
 pub use session::{RtmpEvent, RtmpSession};
+
+/// What a broadcaster should be told although the connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// This kind of media comes without its sequence header and cannot be used until that comes.
+    ConfigMissing(MediaKind),
+    /// The sequence header came after all.
+    ConfigCame(MediaKind),
+    /// One more track of this kind comes (Enhanced RTMP multitrack) and is left out. Told once.
+    ExtraTrack(MediaKind),
+}

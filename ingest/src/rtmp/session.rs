@@ -10,22 +10,30 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 
-use bytes::{Buf, Bytes};
-use rtmp_runtime::RtmpError;
-use rtmp_runtime::server::{ServerConfig, ServerEvent, ServerSession};
+use bytes::{Buf, Bytes, BytesMut};
+use rtmp_runtime::amf0::Amf0Value;
+use rtmp_runtime::handshake::Handshake;
+use rtmp_runtime::message::msg_type;
 
-use super::RtmpLimits;
+use super::chunks::{ChunkReader, Message};
+use super::command::{self, Command};
 use super::flv::{Demuxed, FlvDemuxer, RtmpCounters};
 use super::key::PublishTarget;
-use super::status::{StatusCode, write_error};
+use super::replies::{Replies, StatusCode, WINDOW_LEN};
+use super::{Notice, RtmpLimits};
 use crate::{AccessUnit, IngestError, StreamMetadata};
 
-/// Input is handed on in slices of this many bytes, so that what one slice turns into stays small too.
-const SLICE_LEN: usize = 16 * 1024;
+/// Bytes that one call works on at most: with it, what a call may cost is bounded.
+const SLICE_LEN_MAX: usize = 2 * 1024;
+/// Messages that one call works on at most. A read of 2 KiB holds a handful, of a silent microphone's up to a hundred.
+const MESSAGES_PER_SLICE_MAX: usize = 256;
+/// What a client sends in the handshake (§5.2): a version and 1536 bytes, and once they are answered 1536 more.
+const C0_C1_LEN: usize = 1 + 1536;
+const C2_LEN: usize = 1536;
 /// Acknowledgements may add one byte of reply for this many bytes of input.
 const INPUT_PER_REPLY: usize = 16;
-/// Signature, version, flags, header size and the first `PreviousTagSize`: prefixed to the first tag of a session.
-const FLV_HEADER_LEN: usize = 13;
+/// A window below this would ask for acknowledgements without end.
+const WINDOW_LEN_MIN: u32 = 4096;
 
 /// What [`RtmpSession::poll_event`] tells.
 pub enum RtmpEvent {
@@ -40,6 +48,8 @@ pub enum RtmpEvent {
     Metadata(StreamMetadata),
     /// One access unit in the encoder's own time.
     Unit(AccessUnit),
+    /// Something that the broadcaster should know; media goes on.
+    Notice(Notice),
     /// The client ended the stream in good order.
     Closed,
 }
@@ -51,23 +61,18 @@ impl fmt::Debug for RtmpEvent {
             Self::Publish { app, .. } => f.debug_struct("Publish").field("app", app).finish_non_exhaustive(),
             Self::Metadata(metadata) => f.debug_tuple("Metadata").field(metadata).finish(),
             Self::Unit(unit) => f.debug_tuple("Unit").field(unit).finish(),
+            Self::Notice(notice) => f.debug_tuple("Notice").field(notice).finish(),
             Self::Closed => f.write_str("Closed"),
         }
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Handshake and commands so far.
     BeforePublish,
-    /// A publish request waits for its answer.
-    Waiting {
-        /// The protocol's reply that starts the client.
-        reply: Vec<u8>,
-        /// Events that came in the same slice.
-        events: Vec<ServerEvent>,
-        /// Input that came since.
-        input: Vec<u8>,
-    },
+    /// A publish request waits for its answer; input is held back.
+    Waiting,
     Publishing,
     /// The client ended the stream; what it still says on the way out is not read.
     Ended,
@@ -79,44 +84,73 @@ enum Phase {
 /// It holds no clock: its owner closes a connection that is not [`RtmpSession::is_publishing`] in time.
 pub struct RtmpSession {
     limits: RtmpLimits,
-    server: ServerSession,
+    handshake: Handshake,
+    hello_answered: bool,
+    /// Handshake bytes that are no whole part of it yet.
+    shaken: Vec<u8>,
+    chunks: ChunkReader,
+    replies: Replies,
     phase: Phase,
+    app: Option<String>,
+    streams_made: u32,
     /// Message stream of the publish request.
     stream_id: u32,
     demuxer: FlvDemuxer,
-    first_tag: bool,
+    messages: usize,
     received_len: usize,
+    /// Bytes behind the handshake: those that are acknowledged.
+    chunks_len: u64,
+    acknowledged_len: u64,
+    window_len: u32,
     replied_len: usize,
+    /// Input that came while a publish request waited, or is still behind it.
+    held: BytesMut,
     events: VecDeque<RtmpEvent>,
 }
 
 impl RtmpSession {
     /// A fresh connection.
     pub fn new(limits: RtmpLimits) -> Self {
-        let config = ServerConfig::default().with_max_in_progress_bytes(limits.in_progress_len_max);
         Self {
-            limits,
-            server: ServerSession::new(config),
+            handshake: Handshake::new(),
+            hello_answered: false,
+            shaken: Vec::new(),
+            chunks: ChunkReader::new(limits.in_progress_len_max),
+            replies: Replies::new(),
             phase: Phase::BeforePublish,
+            app: None,
+            streams_made: 0,
             stream_id: 0,
             demuxer: FlvDemuxer::default(),
-            first_tag: true,
+            messages: 0,
             received_len: 0,
+            chunks_len: 0,
+            acknowledged_len: 0,
+            window_len: WINDOW_LEN,
             replied_len: 0,
+            held: BytesMut::new(),
             events: VecDeque::new(),
+            limits,
         }
     }
 
-    /// Feeds bytes read from the connection; appends bytes to be written to `out`.
+    /// Works on a slice of what was read from the connection, at most 2 KiB and 256 messages, and appends bytes to be written to
+    /// `out`. How many bytes of `input` are done with: call again with the rest, after the events were polled and others had
+    /// their turn. While [`RtmpSession::is_behind`], older input is worked on first, and none of `input`.
     ///
     /// # Errors
     /// Any [`IngestError`] ends the session: write `out` (it may tell the client why), then close.
-    pub fn handle_data(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), IngestError> {
-        let result = self.feed(input, out);
+    pub fn handle_slice(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, IngestError> {
+        let result = self.take_slice(input, out);
         if let Err(error) = &result {
             self.fail(error, out);
         }
         result
+    }
+
+    /// Input that was taken earlier waits to be worked on: call [`RtmpSession::handle_slice`] even without new input.
+    pub fn is_behind(&self) -> bool {
+        self.phase == Phase::Publishing && (!self.held.is_empty() || self.chunks.is_behind())
     }
 
     /// The next event, in order. Poll until `None` after every call that may produce one.
@@ -124,49 +158,38 @@ impl RtmpSession {
         self.events.pop_front()
     }
 
-    /// The stream key is good: tells the client to start, and lets what was held back through.
+    /// The stream key is good: tells the client to start. What was held back comes by [`RtmpSession::handle_slice`].
     ///
     /// # Errors
-    /// [`IngestError::NotWaiting`] without a request, or what the held bytes turn out to be (as [`RtmpSession::handle_data`]).
+    /// [`IngestError::NotWaiting`] without a request.
     pub fn accept(&mut self, out: &mut Vec<u8>) -> Result<(), IngestError> {
         if !self.is_waiting() {
             return Err(IngestError::NotWaiting);
         }
-        let Phase::Waiting { reply, events, input } = mem::replace(&mut self.phase, Phase::Publishing) else {
-            return Err(IngestError::NotWaiting);
-        };
-        out.extend_from_slice(&reply);
-        let result = self.take_events(events).and_then(|()| self.feed(&input, out));
-        if let Err(error) = &result {
-            self.fail(error, out);
-        }
-        result
+        self.phase = Phase::Publishing;
+        self.replies.start(self.stream_id, out)
     }
 
     /// Refuses the request, or ends an accepted publish: `out` gets an `onStatus` error with `reason`
     /// (`NetStream.Publish.BadName` before acceptance, `NetStream.Publish.Rejected` after). Write it, then close.
     pub fn reject(&mut self, reason: &str, out: &mut Vec<u8>) {
-        let code = match self.phase {
-            Phase::Waiting { .. } => StatusCode::BadName,
+        let code = match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Waiting => StatusCode::BadName,
             Phase::Publishing => StatusCode::Rejected,
-            Phase::BeforePublish | Phase::Ended | Phase::Over => {
-                self.phase = Phase::Over;
-                return;
-            }
+            Phase::BeforePublish | Phase::Ended | Phase::Over => return,
         };
-        self.phase = Phase::Over;
         // An unwritable reason leaves the close alone to tell it.
-        let _ = write_error(self.stream_id, code, reason, out);
+        let _ = self.replies.refuse(self.stream_id, code, reason, out);
     }
 
     /// True once a publish was accepted and until the session ends.
     pub fn is_publishing(&self) -> bool {
-        matches!(self.phase, Phase::Publishing)
+        self.phase == Phase::Publishing
     }
 
     /// True while a publish request waits for [`RtmpSession::accept`] or [`RtmpSession::reject`].
     pub fn is_waiting(&self) -> bool {
-        matches!(self.phase, Phase::Waiting { .. })
+        self.phase == Phase::Waiting
     }
 
     /// What the connection's tags were, so far.
@@ -174,91 +197,176 @@ impl RtmpSession {
         self.demuxer.counters()
     }
 
-    fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), IngestError> {
-        for slice in input.chunks(SLICE_LEN) {
-            match &mut self.phase {
-                Phase::Ended => return Ok(()),
-                Phase::Over => return Err(IngestError::Closed),
-                Phase::Waiting { input: held, .. } => {
-                    let len = held.len().saturating_add(slice.len());
-                    if len > self.limits.held_len_max {
-                        return Err(IngestError::Held { len, len_max: self.limits.held_len_max });
-                    }
-                    held.extend_from_slice(slice);
+    fn take_slice(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, IngestError> {
+        let slice = input.get(..SLICE_LEN_MAX).unwrap_or(input);
+        match self.phase {
+            Phase::Ended => return Ok(input.len()),
+            Phase::Over => return Err(IngestError::Closed),
+            Phase::Waiting => {
+                let len = self.held.len().saturating_add(slice.len());
+                if len > self.limits.held_len_max {
+                    return Err(IngestError::Held { len, len_max: self.limits.held_len_max });
                 }
-                Phase::BeforePublish | Phase::Publishing => self.feed_slice(slice, out)?,
+                self.held.extend_from_slice(slice);
+                return Ok(slice.len());
             }
+            Phase::BeforePublish | Phase::Publishing => {}
+        }
+        if self.held.is_empty() {
+            return self.work(slice, out);
+        }
+        let mut held = mem::take(&mut self.held);
+        let older = held.get(..SLICE_LEN_MAX).unwrap_or(&held);
+        let done = self.work(older, out)?;
+        held.advance(done.min(held.len()));
+        self.held = held;
+        Ok(0)
+    }
+
+    /// Handshake and messages of one slice. How much of it was used.
+    fn work(&mut self, slice: &[u8], out: &mut Vec<u8>) -> Result<usize, IngestError> {
+        let replied_from = out.len();
+        let mut rest = slice;
+        if !self.handshake.is_done() {
+            self.shake_hands(&mut rest, out)?;
+        }
+        let chunks_from = rest.len();
+        for _ in 0..MESSAGES_PER_SLICE_MAX {
+            let Some(message) = self.chunks.read(&mut rest)? else { break };
+            self.message(message, out)?;
+            if !matches!(self.phase, Phase::BeforePublish | Phase::Publishing) {
+                break;
+            }
+        }
+        let used = slice.len().saturating_sub(rest.len());
+        self.received_len = self.received_len.saturating_add(used);
+        self.chunks_len = self.chunks_len.saturating_add(chunks_from.saturating_sub(rest.len()) as u64);
+        if self.chunks_len.saturating_sub(self.acknowledged_len) >= u64::from(self.window_len) {
+            self.acknowledged_len = self.chunks_len;
+            self.replies.acknowledge(self.chunks_len, out)?;
+        }
+        self.check_bounds(out.len().saturating_sub(replied_from))?;
+        Ok(used)
+    }
+
+    fn check_bounds(&mut self, replied_len: usize) -> Result<(), IngestError> {
+        self.replied_len = self.replied_len.saturating_add(replied_len);
+        let len_max = self.limits.reply_len_max.saturating_add(self.received_len / INPUT_PER_REPLY);
+        if self.replied_len > len_max {
+            return Err(IngestError::Replies { len: self.replied_len, len_max });
+        }
+        let len_max = self.limits.before_publish_len_max;
+        if self.phase == Phase::BeforePublish && self.received_len > len_max {
+            return Err(IngestError::BeforePublish { len: self.received_len, len_max });
         }
         Ok(())
     }
 
-    fn feed_slice(&mut self, slice: &[u8], out: &mut Vec<u8>) -> Result<(), IngestError> {
-        self.received_len = self.received_len.saturating_add(slice.len());
-        let before_publish = matches!(self.phase, Phase::BeforePublish);
-        let (reply, mut events) = self.server.handle_data(slice)?;
-        self.replied_len = self.replied_len.saturating_add(reply.len());
-        let reply_len_max = self.limits.reply_len_max.saturating_add(self.received_len / INPUT_PER_REPLY);
-        if self.replied_len > reply_len_max {
-            return Err(IngestError::Replies { len: self.replied_len, len_max: reply_len_max });
-        }
-        if !before_publish {
-            out.extend_from_slice(&reply);
-            return self.take_events(events);
-        }
-        let Some(at) = events.iter().position(|event| matches!(event, ServerEvent::Publish { .. })) else {
-            let len_max = self.limits.before_publish_len_max;
-            if self.received_len > len_max {
-                return Err(IngestError::BeforePublish { len: self.received_len, len_max });
+    fn shake_hands(&mut self, rest: &mut &[u8], out: &mut Vec<u8>) -> Result<(), IngestError> {
+        while !self.handshake.is_done() {
+            let len = if self.hello_answered { C2_LEN } else { C0_C1_LEN };
+            let (piece, after) = rest.split_at(len.saturating_sub(self.shaken.len()).min(rest.len()));
+            self.shaken.extend_from_slice(piece);
+            *rest = after;
+            if self.shaken.len() < len {
+                return Ok(());
             }
+            let (reply, _, _) = self.handshake.read(&self.shaken)?;
             out.extend_from_slice(&reply);
-            return self.take_events(events);
+            self.shaken = Vec::new();
+            self.hello_answered = true;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message, out: &mut Vec<u8>) -> Result<(), IngestError> {
+        self.messages = self.messages.saturating_add(1);
+        let count_max = self.limits.before_publish_messages_max;
+        if self.phase == Phase::BeforePublish && self.messages > count_max {
+            return Err(IngestError::MessagesBeforePublish { count: self.messages, count_max });
+        }
+        let Message { kind, stream_id, timestamp, payload } = message;
+        let Some(payload) = payload else {
+            self.demuxer.count_ignored();
+            return Ok(());
         };
-        let after = events.split_off(at.saturating_add(1));
-        if let Some(ServerEvent::Publish { app, stream_key, stream_id }) = events.pop() {
-            self.request(&app, &stream_key, stream_id)?;
+        match kind {
+            msg_type::SET_CHUNK_SIZE => {
+                let wrong = IngestError::Chunk { what: "a chunk size is zero, above 2^31 - 1, or cut short" };
+                self.chunks.set_chunk_len(&payload).ok_or(wrong)
+            }
+            msg_type::ABORT => {
+                let wrong = IngestError::Chunk { what: "an abort names no chunk stream" };
+                self.chunks.abort(&payload).ok_or(wrong)
+            }
+            msg_type::WINDOW_ACK_SIZE => {
+                let len = payload.first_chunk().map_or(WINDOW_LEN, |bytes| u32::from_be_bytes(*bytes));
+                self.window_len = len.max(WINDOW_LEN_MIN);
+                Ok(())
+            }
+            msg_type::COMMAND_AMF0 => self.command(stream_id, &payload, out),
+            // One byte of format in front of an AMF0 command.
+            msg_type::COMMAND_AMF3 => self.command(stream_id, payload.get(1..).unwrap_or_default(), out),
+            msg_type::AUDIO | msg_type::VIDEO | msg_type::DATA_AMF0 => self.media(kind, timestamp, payload),
+            _ => {
+                self.demuxer.count_ignored();
+                Ok(())
+            }
         }
-        self.phase = Phase::Waiting { reply, events: after, input: Vec::new() };
-        Ok(())
     }
 
-    fn request(&mut self, app: &str, name: &str, stream_id: u32) -> Result<(), IngestError> {
-        self.stream_id = stream_id;
+    fn command(&mut self, stream_id: u32, body: &[u8], out: &mut Vec<u8>) -> Result<(), IngestError> {
+        let (command, transaction) = command::parse(body)?;
+        let publishing = self.phase == Phase::Publishing;
+        match command {
+            Command::Connect { .. } | Command::Publish { .. } | Command::CreateStream if publishing => {
+                Err(IngestError::Command { what: "this connection publishes already; open another one" })
+            }
+            Command::Connect { app } => {
+                self.app = Some(app);
+                self.replies.connected(stream_id, transaction, out)
+            }
+            Command::CreateStream if self.app.is_none() => {
+                Err(IngestError::Command { what: "createStream came before connect" })
+            }
+            Command::CreateStream => {
+                self.streams_made = self.streams_made.saturating_add(1);
+                let arguments = vec![Amf0Value::Null, Amf0Value::Number(f64::from(self.streams_made))];
+                self.replies.result(stream_id, transaction, arguments, out)
+            }
+            Command::Courtesy => self.replies.result(stream_id, transaction, vec![Amf0Value::Undefined], out),
+            Command::Publish { name } => self.request(stream_id, &name),
+            Command::End => {
+                self.phase = Phase::Ended;
+                self.held = BytesMut::new();
+                self.events.push_back(RtmpEvent::Closed);
+                Ok(())
+            }
+            Command::Other => Ok(()),
+        }
+    }
+
+    fn request(&mut self, stream_id: u32, name: &str) -> Result<(), IngestError> {
+        let Some(app) = self.app.as_deref().filter(|_| self.streams_made > 0) else {
+            return Err(IngestError::Command { what: "publish came before connect and createStream" });
+        };
         let PublishTarget { app, key } = PublishTarget::find(app, name);
         let len_max = self.limits.stream_key_len_max;
         if key.len() > len_max {
             return Err(IngestError::StreamKey { len: key.len(), len_max });
         }
+        self.stream_id = stream_id;
+        self.phase = Phase::Waiting;
+        self.chunks.take_media();
         self.events.push_back(RtmpEvent::Publish { app, key });
         Ok(())
     }
 
-    fn take_events(&mut self, events: Vec<ServerEvent>) -> Result<(), IngestError> {
-        for event in events {
-            match event {
-                ServerEvent::Connected { .. } => {}
-                ServerEvent::Publish { .. } => {
-                    return Err(RtmpError::UnexpectedState { what: "second publish on one connection" }.into());
-                }
-                ServerEvent::Media { flv } => self.tag(flv)?,
-                ServerEvent::Eof => {
-                    self.phase = Phase::Ended;
-                    self.events.push_back(RtmpEvent::Closed);
-                    return Ok(());
-                }
-                _ => self.demuxer.count_ignored(),
-            }
-        }
-        Ok(())
-    }
-
-    fn tag(&mut self, flv: Vec<u8>) -> Result<(), IngestError> {
-        let mut tag = Bytes::from(flv);
-        if mem::take(&mut self.first_tag) {
-            tag.advance(FLV_HEADER_LEN.min(tag.len()));
-        }
-        let event = match self.demuxer.tag(tag)? {
+    fn media(&mut self, kind: u8, timestamp: u32, payload: Bytes) -> Result<(), IngestError> {
+        let event = match self.demuxer.message(kind, timestamp, payload)? {
             Demuxed::Unit(unit) => RtmpEvent::Unit(unit),
             Demuxed::Metadata(metadata) => RtmpEvent::Metadata(metadata),
+            Demuxed::Notice(notice) => RtmpEvent::Notice(notice),
             Demuxed::Nothing => return Ok(()),
         };
         let len = self.events.len().saturating_add(1);

@@ -86,19 +86,18 @@ fn serve(mut connection: TcpStream, answer: Answer) -> Push {
         };
         push.received.extend_from_slice(read);
         let mut out = Vec::new();
-        let mut result = session.handle_data(read, &mut out);
-        while let Some(event) = session.poll_event() {
-            if let RtmpEvent::Publish { app, key } = event {
+        let result = feed(&mut session, read, &mut out, |session, event, out| match event {
+            RtmpEvent::Publish { app, key } => {
                 (push.app, push.key) = (app, key);
                 match answer {
-                    Answer::Accept => result = session.accept(&mut out),
-                    Answer::Reject(reason) => session.reject(reason, &mut out),
+                    Answer::Accept => session.accept(out).expect("it asked"),
+                    Answer::Reject(reason) => session.reject(reason, out),
                 }
-            } else {
-                push.events.push(event);
             }
-        }
+            event => push.events.push(event),
+        });
         let written = connection.write_all(&out);
+        let result = if matches!(result, Err(IngestError::Closed)) { Ok(()) } else { result };
         if result.is_err() || written.is_err() || matches!(answer, Answer::Reject(_)) && !push.app.is_empty() {
             push.error = result.err();
             // Let the client read the reason before the connection goes.
@@ -107,6 +106,23 @@ fn serve(mut connection: TcpStream, answer: Answer) -> Push {
             return push;
         }
     }
+}
+
+/// Feeds all of `input` in slices, as the engine does; `event` gets what comes out of each.
+pub fn feed(
+    session: &mut RtmpSession,
+    mut input: &[u8],
+    out: &mut Vec<u8>,
+    mut event: impl FnMut(&mut RtmpSession, RtmpEvent, &mut Vec<u8>),
+) -> Result<(), IngestError> {
+    while !input.is_empty() || session.is_behind() {
+        let handled = session.handle_slice(input, out);
+        while let Some(next) = session.poll_event() {
+            event(session, next, out);
+        }
+        input = &input[handled?..];
+    }
+    Ok(())
 }
 
 /// One broadcast, from events to outputs.
@@ -137,7 +153,7 @@ impl Broadcast {
                         self.packager.push(self.unix_ms, unit);
                     }
                 }
-                RtmpEvent::Publish { .. } | RtmpEvent::Closed => {}
+                RtmpEvent::Publish { .. } | RtmpEvent::Notice(_) | RtmpEvent::Closed => {}
             }
             self.drain();
         }
@@ -162,6 +178,15 @@ impl Broadcast {
 
     pub fn catalogs(&self) -> Vec<Catalog> {
         catalogs(&self.outputs)
+    }
+
+    /// The MSF documents.
+    pub fn msf_catalogs(&self) -> Vec<String> {
+        let json = |output: &Output| match output {
+            Output::Catalog { msf_json, .. } => Some(String::from_utf8_lossy(msf_json).into_owned()),
+            _ => None,
+        };
+        self.outputs.iter().filter_map(json).collect()
     }
 
     /// The objects of a track, in order: group, object, payload.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use streams_ingest::{AacConfig, AccessUnit, AvcConfig, CodecConfig};
+use streams_ingest::{AacConfig, AccessUnit, AvcConfig, CodecConfig, RandomAccess};
 
 /// H.264 Main, 1280x720, 25 frames a second.
 const RECORD_720P: &[u8] = &[
@@ -40,13 +40,15 @@ pub fn aac_stereo() -> Arc<CodecConfig> {
 pub fn video(config: &Arc<CodecConfig>, dts_ms: i64, key: bool) -> AccessUnit {
     let header = if key { 0x65 } else { 0x41 };
     let data = Bytes::from(vec![0, 0, 0, 3, header, 0x88, 0x84]);
-    AccessUnit { pts_us: dts_ms * 1000, dts_us: dts_ms * 1000, key, data, config: Arc::clone(config) }
+    let access = if key { RandomAccess::Closed } else { RandomAccess::None };
+    AccessUnit { pts_us: dts_ms * 1000, dts_us: dts_ms * 1000, access, data, config: Arc::clone(config) }
 }
 
 /// A frame of `config` with FLV's milliseconds.
 pub fn audio(config: &Arc<CodecConfig>, dts_ms: i64) -> AccessUnit {
     let data = Bytes::from_static(&[0x21, 0x10, 0x04, 0x60]);
-    AccessUnit { pts_us: dts_ms * 1000, dts_us: dts_ms * 1000, key: true, data, config: Arc::clone(config) }
+    let access = RandomAccess::Closed;
+    AccessUnit { pts_us: dts_ms * 1000, dts_us: dts_ms * 1000, access, data, config: Arc::clone(config) }
 }
 
 /// FLV's time of the n-th AAC frame at 48 kHz.

@@ -31,6 +31,9 @@ struct MsfInitData<'a> {
 #[serde(rename_all = "camelCase")]
 struct MsfTrack<'a> {
     name: &'a str,
+    /// For people: the height now, which the name of a track need not tell, since it stays for the broadcast's life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
     packaging: &'static str,
     role: TrackKind,
     is_live: bool,
@@ -69,6 +72,7 @@ impl<'a> MsfTrack<'a> {
         };
         Self {
             name: &track.name,
+            label: track.height.map(|height| format!("{height}p")),
             packaging: "cmaf",
             role: track.kind,
             is_live: live,

@@ -92,6 +92,8 @@ pub struct RuntimeEntry {
     pub tracks: Vec<RuntimeTrack>,
     /// Last refusal or fault, for people.
     pub last_error: Option<String>,
+    /// What spoils the broadcast now, for people: no key frame, media without its sequence header, tracks left out.
+    pub warnings: Vec<String>,
 }
 
 /// A track of a running input. Fields that do not apply to its kind are absent.

@@ -1,0 +1,116 @@
+//! Entry points for fuzzing. Whatever the bytes are, none of these panics, and none holds more than the bounds of what it drives.
+
+use bytes::{Buf, Bytes};
+
+use crate::rtmp::flv::{Demuxed, FlvDemuxer};
+use crate::{
+    AacConfig, AvcConfig, Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession,
+};
+
+/// When the broadcast of every run begins.
+const START_UNIX_MS: u64 = 1_800_000_000_000;
+/// Lengths of the pieces that an input comes in.
+const PIECE_LENS: [usize; 4] = [usize::MAX, 1500, 97, 1];
+/// Type, size, time and stream id of an FLV tag, and what stands behind it.
+const TAG_HEADER_LEN: usize = 11;
+const TAG_TRAILER_LEN: usize = 4;
+
+/// Everything that an encoder sends, handshake included, by the whole way to chunks. Every key is good.
+pub fn rtmp_session(bytes: &[u8]) {
+    for piece_len in PIECE_LENS {
+        let mut run = Run::default();
+        let mut session = RtmpSession::new(RtmpLimits::default());
+        if !bytes.chunks(piece_len).all(|piece| run.feed(&mut session, piece)) {
+            continue;
+        }
+        run.packager.finish();
+        run.drain();
+    }
+}
+
+/// FLV tags as they stand in a file behind its header.
+pub fn flv_tags(bytes: &[u8]) {
+    let (mut run, mut demuxer) = (Run::default(), FlvDemuxer::default());
+    let mut rest = Bytes::copy_from_slice(bytes);
+    while let Some([kind, s2, s1, s0, t2, t1, t0, t3, ..]) = rest.first_chunk::<TAG_HEADER_LEN>().copied() {
+        rest.advance(TAG_HEADER_LEN);
+        let size = usize::try_from(u32::from_be_bytes([0, s2, s1, s0])).unwrap_or(usize::MAX);
+        let body = rest.split_to(size.min(rest.len()));
+        rest.advance(TAG_TRAILER_LEN.min(rest.len()));
+        match demuxer.message(kind, u32::from_be_bytes([t3, t2, t1, t0]), body) {
+            Ok(Demuxed::Unit(unit)) => run.event(RtmpEvent::Unit(unit)),
+            Ok(Demuxed::Metadata(metadata)) => run.event(RtmpEvent::Metadata(metadata)),
+            Ok(Demuxed::Notice(_) | Demuxed::Nothing) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// An AVC configuration record, and the same bytes as an access unit by it.
+pub fn avc_config(bytes: &[u8]) {
+    if let Ok(avc) = AvcConfig::parse(Bytes::copy_from_slice(bytes)) {
+        let _ = (avc.scan(bytes, false), avc.scan(bytes, true));
+    }
+}
+
+/// An AudioSpecificConfig.
+pub fn aac_config(bytes: &[u8]) {
+    // What it says of the bytes is not judged here.
+    let _ = AacConfig::parse(Bytes::copy_from_slice(bytes));
+}
+
+/// One broadcast behind a reader.
+struct Run {
+    normaliser: Normaliser,
+    packager: Packager,
+    unix_ms: u64,
+    out: Vec<u8>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            normaliser: Normaliser::new(NormaliserConfig::default()),
+            packager: Packager::new(PackagerConfig::default()),
+            unix_ms: START_UNIX_MS,
+            out: Vec::new(),
+        }
+    }
+}
+
+impl Run {
+    /// False once the session is over.
+    fn feed(&mut self, session: &mut RtmpSession, mut piece: &[u8]) -> bool {
+        while !piece.is_empty() || session.is_behind() {
+            let handled = session.handle_slice(piece, &mut self.out);
+            self.out.clear();
+            while let Some(event) = session.poll_event() {
+                if matches!(event, RtmpEvent::Publish { .. }) && session.accept(&mut self.out).is_err() {
+                    return false;
+                }
+                self.event(event);
+            }
+            let Some(rest) = handled.ok().and_then(|used| piece.get(used..)) else { return false };
+            piece = rest;
+        }
+        true
+    }
+
+    fn event(&mut self, event: RtmpEvent) {
+        self.unix_ms = self.unix_ms.saturating_add(1);
+        match event {
+            RtmpEvent::Metadata(metadata) => self.packager.metadata(&metadata),
+            RtmpEvent::Unit(unit) => {
+                if let Ok(unit) = self.normaliser.push(self.unix_ms, unit) {
+                    self.packager.push(self.unix_ms, unit);
+                }
+            }
+            RtmpEvent::Publish { .. } | RtmpEvent::Notice(_) | RtmpEvent::Closed => {}
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while self.packager.poll_output().is_some() {}
+    }
+}
