@@ -165,6 +165,14 @@ impl Relay {
         self.remove_session(now, session);
     }
 
+    /// Whether the session may publish, so that its transport gives it room for objects. `false` until its SETUP was read:
+    /// a path alone proves no publish key ([`RelayEvent::SessionReady`] tells when it did, with the role).
+    pub fn session_publishes(&self, session: SessionId) -> bool {
+        let session = self.by_id.get(&session).and_then(|key| self.sessions.get(*key));
+        let scope = session.filter(|session| !session.is_closing()).and_then(|session| session.scope.as_ref());
+        scope.is_some_and(|scope| scope.role.publishes())
+    }
+
     /// Bytes of one stream, in order. `fin`: the peer ended its half after them. The relay keeps what it needs: `data`
     /// is always taken whole. Unknown sessions are ignored.
     #[allow(clippy::too_many_arguments)]

@@ -82,6 +82,13 @@ pub enum Role {
     Open,
 }
 
+impl Role {
+    /// Whether objects may come from such a session. One that only reads never needs much room for what it sends.
+    pub fn publishes(self) -> bool {
+        matches!(self, Self::Publish | Self::Open)
+    }
+}
+
 /// What the relay took, handed out, refused, dropped and closed since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
