@@ -38,7 +38,7 @@ impl Relay {
         }
         let publishers = self.namespaces.publishers_of(&name);
         if publishers.iter().any(|publisher| matches!(publisher, Publisher::Session(_)))
-            && let Ok(key) = self.find_or_source(now, &name, false)
+            && let Ok(key) = self.find_or_source(now, None, &name, false)
             && let Some(track) = self.tracks.get_mut(key)
             && track.is_home()
         {
