@@ -40,7 +40,9 @@ fn subscribe(net: &mut Net, viewer: ClientId, name: &str, token: Option<&str>) -
 
 /// Publishes a group of both tracks, and tells which requests got something of it.
 fn reach(net: &mut Net, tracks: [TrackId; 2], group: u64, viewer: ClientId, requests: &[RequestId]) -> Vec<bool> {
-    tracks.map(|track| net.relays[0].object(net.now, track, group, 0, payload(group, 0, 50), true));
+    for track in tracks {
+        net.relays[0].object(net.now, track, group, 0, payload(group, 0, 50), true);
+    }
     net.run(Duration::from_millis(100));
     requests.iter().map(|request| net.record(viewer).places(*request).contains(&(group, 0))).collect()
 }
@@ -182,7 +184,9 @@ fn as_many_sessions_as_a_token_allows_are_open_at_once() {
     for [first, second] in [same, nameless] {
         let (mut net, _) = world();
         let viewers = [&first, &second].map(|token| join(&mut net, token));
-        viewers.map(|viewer| subscribe(&mut net, viewer, "audio", None));
+        for viewer in viewers {
+            subscribe(&mut net, viewer, "audio", None);
+        }
         let late = join(&mut net, &second);
         let other = join(&mut net, &counted("jti", json!("another"), 1));
         net.run(Duration::from_millis(100));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use streams_relay_core::relay::{Namespace, Relay, offered_track};
 use streams_rings::schema::{self, HexBytes, TrackEntry, names};
-use streams_rings::{RingsError, Table, Workspace};
+use streams_rings::{RingsError, Table, TableRead, Workspace};
 
 /// Entries under one tenant's namespace, tracks that its publishers offer included. Without it a single publisher could fill
 /// the directory, and the inputs of others would be unknown on other shards.
@@ -39,6 +39,7 @@ struct Directory {
     versions: Vec<u64>,
     entries: Vec<Option<Namespace>>,
     raw: Vec<u8>,
+    busy_entries: u64,
 }
 
 impl Announced {
@@ -54,6 +55,7 @@ impl Announced {
                     versions: vec![0; entries],
                     entries: vec![None; entries],
                     raw: Vec::new(),
+                    busy_entries: 0,
                 })
             };
             (other != shard).then(join).transpose()
@@ -141,6 +143,11 @@ impl Announced {
         }
     }
 
+    /// Entries of other shards that were written so fast that reading them was put off, in all.
+    pub fn busy_entries(&self) -> u64 {
+        self.others.iter().flatten().map(|directory| directory.busy_entries).sum()
+    }
+
     /// Whether another shard's directory changed since the last refresh.
     pub fn changed(&self) -> bool {
         self.others.iter().flatten().any(|directory| directory.table.version() != directory.seen)
@@ -170,8 +177,17 @@ impl Directory {
             if *seen == current {
                 continue;
             }
+            let fresh = match self.table.read(index, &mut self.raw) {
+                TableRead::Entry(_) => namespace_of(&self.raw),
+                TableRead::Empty => None,
+                // What is known of it counts until the next refresh.
+                TableRead::Busy => {
+                    self.seen = version.wrapping_sub(1);
+                    self.busy_entries += 1;
+                    continue;
+                }
+            };
             *seen = current;
-            let fresh = self.table.read(index, &mut self.raw).and_then(|_| namespace_of(&self.raw));
             if let Some(old) = entry.take().filter(|old| fresh.as_ref() != Some(old)) {
                 relay.remote_namespace_down(now, old, shard);
             }
