@@ -218,7 +218,10 @@ fn a_token_that_was_replaced_leaves_its_place() {
 
 #[test]
 fn a_stranger_learns_neither_the_namespace_nor_whether_the_id_exists() {
-    let offered = |net: &Net, viewer| net.saw(viewer, |event| matches!(event, ClientEvent::NamespaceOffered(_)));
+    let root = namespace(&["stream"]);
+    let offered = |net: &Net, viewer| {
+        net.saw(viewer, |event| matches!(event, ClientEvent::NamespaceOffered(offered) if *offered != root))
+    };
     let (mut net, _) = world();
     let answers = ["lv_1", "lv_off", "lv_nowhere"].map(|id| {
         let silent = net.join(0, &format!("/playback/{id}"), Link::default());
@@ -253,4 +256,17 @@ fn a_waiting_request_ends_with_its_token() {
     assert_eq!(net.record(viewer).refusal(waiting), Some(RequestErrorCode::ExpiredAuthToken));
     assert!(net.record(viewer).accepted(watch).is_some());
     assert_eq!(net.record(viewer).closed(), None);
+}
+
+#[test]
+fn the_transport_learns_who_may_publish() {
+    let (mut net, _) = world();
+    let viewer = join(&mut net, &token("lv_1", 600));
+    let publisher = net.join(0, "/publish/lv_1?sk=key_1", Link::default());
+    let stranger = net.join(0, "/publish/lv_1?sk=guess", Link::default());
+    let publishes =
+        |net: &Net| [viewer, publisher, stranger].map(|client| net.relays[0].session_publishes(net.session(client)));
+    assert_eq!(publishes(&net), [false; 3], "before SETUP");
+    net.run(Duration::from_millis(100));
+    assert_eq!(publishes(&net), [false, true, false]);
 }

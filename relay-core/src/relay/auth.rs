@@ -182,9 +182,9 @@ impl Scope {
         Err(refused(fault))
     }
 
-    /// A token came with the session, by its path or by SETUP.
-    pub(crate) fn brought_token(&self) -> bool {
-        self.token.is_some()
+    /// A playback session that brought a token, by its path or by SETUP; `None` for other roles.
+    pub(crate) fn brought_token(&self) -> Option<bool> {
+        (self.role == Role::Playback).then_some(self.token.is_some())
     }
 
     /// The token that was accepted last.
@@ -256,6 +256,11 @@ pub(crate) fn refused(error: AuthError) -> Fatal {
 fn namespace_of(org: &str, canonical: &str) -> Namespace {
     let field = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     Namespace(vec![Bytes::from_static(ROOT), field(org), field(canonical)])
+}
+
+/// What all namespaces of this service have in common.
+pub(crate) fn root_namespace() -> Namespace {
+    Namespace(vec![Bytes::from_static(ROOT)])
 }
 
 /// Org and id of the resource that a namespace belongs to.

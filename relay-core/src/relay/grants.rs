@@ -14,9 +14,9 @@ use crate::error::{AuthError, AuthFault};
 use crate::token::{LEEWAY_MS, Verified, verify};
 use crate::wire::{AuthToken, RequestErrorCode, StreamResetCode};
 
-use super::auth::{Refusal, TokenCheck, Viewer, refused};
+use super::auth::{Refusal, TokenCheck, Viewer, refused, root_namespace};
 use super::session::{Fatal, Key, RequestKind, Session};
-use super::{PublishDone, Relay, Role};
+use super::{PublishDone, Relay};
 
 /// A token that was accepted, and what it allows.
 #[derive(Debug)]
@@ -161,14 +161,17 @@ impl Session {
 }
 
 impl Relay {
-    /// Checks the tokens that came with the session, when some did.
+    /// Checks the token that came with the session. One that brought none learns the root of all namespaces: enough to ask,
+    /// and to be told by the answer that a token is needed.
     pub(super) fn authorize_session(&mut self, now: Instant, directory: &dyn Directory, key: Key) -> Result<(), Fatal> {
-        let scope = self.sessions.get(key).and_then(|session| session.scope.as_ref());
-        if scope.is_some_and(|scope| scope.role == Role::Playback && scope.brought_token()) {
-            self.check_tokens(directory, key, None, &[])?;
-            self.settle_places(key);
-            self.arm_session(now, key);
+        let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
+        match session.scope.as_ref().and_then(|scope| scope.brought_token()) {
+            None => return Ok(()),
+            Some(false) => session.tell_namespace(root_namespace()),
+            Some(true) => drop(self.check_tokens(directory, key, None, &[])?),
         }
+        self.settle_places(key);
+        self.arm_session(now, key);
         Ok(())
     }
 
