@@ -74,7 +74,7 @@ impl Engine {
         for shard in 0..self.count {
             let table = self.shards.table(&names::runtime(shard))?;
             for index in 0..table.entries() {
-                if table.read(index, &mut bytes).is_none() {
+                if table.read(index, &mut bytes).version().is_none() {
                     continue;
                 }
                 let entry: RuntimeEntry = schema::decode(&bytes)?;

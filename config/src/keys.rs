@@ -187,14 +187,14 @@ declare! {
         cache_track_bytes_max: usize = 33554432, 65536..=1073741824;
         /// Media kept a track for late joiners, in time.
         cache_track_ms_max: u64 = 10000, 1000..=600000;
-        /// Media kept a shard over all tracks, in bytes, oldest group first to go.
+        /// Media kept a shard over all tracks, in bytes. The oldest groups of the input with most bytes are the first to go.
         cache_shard_bytes_max: usize = 536870912, 1048576..=68719476736;
         /// Subscriptions and other open requests a session may hold.
         session_requests_max: usize = 128, 1..=10000;
         /// A session without an accepted request for so long is closed.
         request_timeout_ms: u64 = 10000, 100..=600000;
-        /// Tracks a shard keeps.
-        tracks_max: usize = 16384, 1..=1000000;
+        /// Tracks a shard keeps. One input alone may hold a third of them, all inputs of an org together half.
+        tracks_max: usize = 16384, 3..=1000000;
     }
 
     /// Encoders that push to this machine.

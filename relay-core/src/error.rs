@@ -98,9 +98,27 @@ pub enum AuthFault {
     /// The signature does not verify.
     #[error("the token's signature does not verify")]
     BadSignature,
-    /// `iat` or `exp` is absent or no whole number.
-    #[error("the token needs iat and exp as whole seconds")]
+    /// `iat` or `exp` is absent.
+    #[error("the token needs iat and exp, in seconds")]
     NoLifetime,
+    /// A time that can only be milliseconds (RFC 7519 §2, NumericDate: "the number of seconds").
+    #[error("the token's {claim} is in milliseconds; the times of a token are seconds (RFC 7519)")]
+    TimeInMilliseconds {
+        /// `iat`, `nbf` or `exp`.
+        claim: &'static str,
+    },
+    /// A time that is a string.
+    #[error("the token's {claim} is text; the times of a token are numbers of seconds (RFC 7519)")]
+    TimeIsText {
+        /// `iat`, `nbf` or `exp`.
+        claim: &'static str,
+    },
+    /// A time before 1970, or no number at all.
+    #[error("the token's {claim} is no number of seconds since 1970 (RFC 7519)")]
+    TimeUnreadable {
+        /// `iat`, `nbf` or `exp`.
+        claim: &'static str,
+    },
     /// `exp` lies too far after `iat`, or before it.
     #[error("the token's lifetime (exp - iat) is not within 0 and 86400 s")]
     LifetimeOutOfRange,
@@ -122,12 +140,33 @@ pub enum AuthFault {
     /// The page's origin is not in `origins`, or the client gave none.
     #[error("the token is not for this web origin (origins)")]
     WrongOrigin,
-    /// `iss` is not the org of the key and of the resource.
-    #[error("the token's issuer (iss) is not the org of the key and of the resource")]
+    /// `iss` is not the org of the key.
+    #[error("the token's issuer (iss) is not the org of its key")]
     WrongIssuer,
-    /// The resource in the path does not exist.
+    /// The resource in the path does not exist, is switched off, or belongs to another org than the key: to its holder all
+    /// three look the same.
     #[error("there is no such resource")]
     UnknownResource,
+    /// As many sessions as the token's `max_sessions` allows are open with it.
+    #[error("all sessions that the token allows (max_sessions, {most}) are open; close one of them first")]
+    SessionsInUse {
+        /// The claim's value.
+        most: u32,
+    },
+    /// The session showed one token after the other that does not hold.
+    #[error("more than {most} bad tokens in one session")]
+    TooManyFailures {
+        /// As many are overlooked.
+        most: u32,
+    },
+    /// One message shows more tokens than anybody needs.
+    #[error("one message shows {count} tokens; at most {most} are looked at")]
+    TooManyTokens {
+        /// Tokens in the message.
+        count: usize,
+        /// The limit.
+        most: usize,
+    },
 }
 
 /// A refused playback token: tells what is wrong and never holds any part of the token.

@@ -85,7 +85,7 @@ pub use link::LinkWriter;
 pub use link_reader::{LinkReader, Polled, ReaderStats};
 pub use link_view::LinkView;
 pub use reliable::{Full, ReliableReader, ReliableWriter};
-pub use table::Table;
+pub use table::{Table, TableRead};
 #[cfg(not(loom))]
 pub use words::Words;
 #[cfg(not(loom))]

@@ -36,6 +36,32 @@ pub(crate) const ENTRIES_MAX: u64 = 1 << 24;
 /// Largest entry: the same.
 pub(crate) const ENTRY_LEN_MAX: u64 = 1 << 20;
 
+/// How often a reader begins a copy anew. Each time stands for a write that was completed meanwhile, and control writes an
+/// entry a few times a second at most: a reader that needs as many does not read what control wrote.
+const READ_ATTEMPTS_MAX: u32 = 64;
+
+/// What a look at an entry gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableRead {
+    /// Its content was copied; this is its version.
+    Entry(u64),
+    /// Nothing is in it, or there is no such entry.
+    Empty,
+    /// It was written again and again meanwhile: whoever needs it looks again later, and goes on with what is known until
+    /// then.
+    Busy,
+}
+
+impl TableRead {
+    /// The version, for those who need not tell an entry that is empty from one that is busy.
+    pub fn version(self) -> Option<u64> {
+        match self {
+            Self::Entry(version) => Some(version),
+            Self::Empty | Self::Busy => None,
+        }
+    }
+}
+
 /// A joined table. Clones are the same table; one of them, in one thread of one process, may write.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -92,28 +118,37 @@ impl Table {
         self.index_word(i).map_or(0, |word| load_acquire(word) >> VERSION_SHIFT)
     }
 
-    /// Copies entry `i` into `out` (cleared first) and gives its version; `None`: empty, or no such entry.
+    /// Copies entry `i` into `out` (cleared first).
     ///
-    /// Copies again when the writer has changed this entry meanwhile: every repetition stands for a write that was completed,
-    /// so a writer that stops, for whatever reason, ends it.
-    pub fn read(&self, i: usize, out: &mut Vec<u8>) -> Option<u64> {
-        let index = self.index_word(i)?;
-        loop {
-            out.clear();
-            let seen = load_acquire(index);
-            if seen & PRESENT == 0 {
-                return None;
-            }
-            let slot = self.slot(i, seen & SLOT_LIVE)?;
-            let (len, content) = slot.split_first()?;
-            // Whoever wrote the length, no more than the slot is copied.
-            let len = usize::try_from(len.load(Ordering::Relaxed)).unwrap_or(usize::MAX).min(self.entry_len_max);
-            payload::load(content.get(..len.div_ceil(WORD))?, len, out);
-            fence(Ordering::Acquire);
-            if index.load(Ordering::Relaxed) == seen {
-                return Some(seen >> VERSION_SHIFT);
+    /// Copies again when the writer has changed this entry meanwhile, and gives up after 64 times: the entry is then busy, and
+    /// `out` empty. So a writer that runs wild costs its readers a bounded time.
+    pub fn read(&self, i: usize, out: &mut Vec<u8>) -> TableRead {
+        for _ in 0..READ_ATTEMPTS_MAX {
+            match self.read_once(i, out) {
+                Some(TableRead::Busy) => {}
+                Some(done) => return done,
+                None => return TableRead::Empty,
             }
         }
+        out.clear();
+        TableRead::Busy
+    }
+
+    fn read_once(&self, i: usize, out: &mut Vec<u8>) -> Option<TableRead> {
+        let index = self.index_word(i)?;
+        out.clear();
+        let seen = load_acquire(index);
+        if seen & PRESENT == 0 {
+            return Some(TableRead::Empty);
+        }
+        let slot = self.slot(i, seen & SLOT_LIVE)?;
+        let (len, content) = slot.split_first()?;
+        // Whoever wrote the length, no more than the slot is copied.
+        let len = usize::try_from(len.load(Ordering::Relaxed)).unwrap_or(usize::MAX).min(self.entry_len_max);
+        payload::load(content.get(..len.div_ceil(WORD))?, len, out);
+        fence(Ordering::Acquire);
+        let same = index.load(Ordering::Relaxed) == seen;
+        Some(if same { TableRead::Entry(seen >> VERSION_SHIFT) } else { TableRead::Busy })
     }
 
     /// Replaces entry `i`.
@@ -194,15 +229,15 @@ mod tests {
     #[test]
     fn entries_are_read_as_written_with_growing_versions() {
         let (mut table, mut out) = (table(3, 20), Vec::new());
-        assert_eq!((table.read(1, &mut out), table.version(), table.find_free()), (None, 0, Some(0)));
+        assert_eq!((table.read(1, &mut out), table.version(), table.find_free()), (TableRead::Empty, 0, Some(0)));
         for (n, content) in [&b"first"[..], b"", b"twenty bytes exactly", b"x"].iter().enumerate() {
             table.write(1, content).expect("fits");
-            assert_eq!(table.read(1, &mut out), Some(n as u64 + 1));
+            assert_eq!(table.read(1, &mut out), TableRead::Entry(n as u64 + 1));
             assert_eq!(out, *content);
             assert_eq!((table.version(), table.entry_version(1)), (n as u64 + 1, n as u64 + 1));
         }
         table.clear(1).expect("is there");
-        assert_eq!((table.read(1, &mut out), table.entry_version(1), out.len()), (None, 5, 0));
+        assert_eq!((table.read(1, &mut out), table.entry_version(1), out.len()), (TableRead::Empty, 5, 0));
     }
 
     #[test]
@@ -222,7 +257,8 @@ mod tests {
         assert!(matches!(table.write(0, &[0; 9]), Err(RingsError::EntryTooLong { len: 9, max: 8 })));
         assert!(matches!(table.write(2, b""), Err(RingsError::NoSuchEntry { index: 2, entries: 2 })));
         assert!(matches!(table.clear(usize::MAX), Err(RingsError::NoSuchEntry { .. })));
-        assert_eq!((table.read(usize::MAX, &mut Vec::new()), table.entry_version(9), table.version()), (None, 0, 0));
+        let none = table.read(usize::MAX, &mut Vec::new());
+        assert_eq!((none, table.entry_version(9), table.version()), (TableRead::Empty, 0, 0));
     }
 
     #[test]
@@ -232,10 +268,10 @@ mod tests {
         let spare = table.slot(0, 0).expect("two slots");
         spare[0].store(u64::MAX, Ordering::Relaxed);
         spare[1].store(u64::MAX, Ordering::Relaxed);
-        assert_eq!((table.read(0, &mut out), &out[..]), (Some(1), &b"kept"[..]));
+        assert_eq!((table.read(0, &mut out), &out[..]), (TableRead::Entry(1), &b"kept"[..]));
         table.write(0, b"by the next writer").expect_err("17 bytes");
         table.write(0, b"the next writer").expect("fits");
-        assert_eq!((table.read(0, &mut out), &out[..]), (Some(2), &b"the next writer"[..]));
+        assert_eq!((table.read(0, &mut out), &out[..]), (TableRead::Entry(2), &b"the next writer"[..]));
     }
 
     #[test]
@@ -243,6 +279,29 @@ mod tests {
         let (mut table, mut out) = (table(1, 16), Vec::new());
         table.write(0, b"x").expect("fits");
         table.slot(0, 1).expect("live slot")[0].store(u64::MAX, Ordering::Relaxed);
-        assert_eq!((table.read(0, &mut out), out.len()), (Some(1), 16));
+        assert_eq!((table.read(0, &mut out), out.len()), (TableRead::Entry(1), 16));
+    }
+
+    #[test]
+    fn a_writer_that_never_rests_keeps_no_reader() {
+        let mut writer = table(1, 1 << 16);
+        let reader = writer.clone();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = stop.clone();
+        writer.write(0, &[0; 1 << 16]).expect("fits");
+        let thread = std::thread::spawn(move || {
+            // One word a write against 64 KiB a copy: a copy is hardly ever whole.
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                writer
+                    .finish(0, writer.index_word(0).expect("is there").load(Ordering::Relaxed), PRESENT)
+                    .expect("writable");
+            }
+        });
+        let mut out = Vec::new();
+        while reader.read(0, &mut out) != TableRead::Busy {}
+        assert_eq!(out.len(), 0);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        thread.join().expect("writer");
+        assert!(matches!(reader.read(0, &mut out), TableRead::Entry(_)));
     }
 }

@@ -124,7 +124,7 @@ impl Shard {
     fn inputs(&self) -> Vec<RuntimeEntry> {
         let mut bytes = Vec::new();
         let entries = (0..self.runtime.entries()).filter_map(|index| {
-            self.runtime.read(index, &mut bytes)?;
+            self.runtime.read(index, &mut bytes).version()?;
             decode(&bytes).ok()
         });
         entries.collect()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use streams_rings::schema::{Counter, Event, RuntimeEntry, TunableValues, decode, names};
-use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, Signal, Table, Workspace, now_ns};
+use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, Signal, Table, TableRead, Workspace, now_ns};
 
 use crate::Error;
 
@@ -184,13 +184,19 @@ impl ShardView {
             return;
         }
         let mut bytes = Vec::new();
-        let entries = (0..self.runtime.entries())
-            .filter_map(|i| {
-                self.runtime.read(i, &mut bytes)?;
-                decode::<RuntimeEntry>(&bytes).ok()
-            })
-            .map(|entry| (entry.input.clone(), entry));
-        self.inputs = entries.collect();
+        let mut inputs = HashMap::new();
+        for i in 0..self.runtime.entries() {
+            match self.runtime.read(i, &mut bytes) {
+                TableRead::Entry(_) => {
+                    let entry = decode::<RuntimeEntry>(&bytes).ok();
+                    inputs.extend(entry.map(|entry| (entry.input.clone(), entry)));
+                }
+                TableRead::Empty => {}
+                // What is known stays until the next look.
+                TableRead::Busy => return,
+            }
+        }
+        self.inputs = inputs;
         self.runtime_version = Some(version);
     }
 }

@@ -30,8 +30,11 @@ impl<T: Keyed> Slots<T> {
     pub fn new(table: Table) -> Self {
         let (mut by_id, mut free, mut bytes) = (HashMap::new(), Vec::new(), Vec::new());
         for i in (0..table.entries()).rev() {
-            let id =
-                table.read(i, &mut bytes).and_then(|_| schema::decode::<T>(&bytes).ok()).map(|d| d.id().to_owned());
+            let id = table
+                .read(i, &mut bytes)
+                .version()
+                .and_then(|_| schema::decode::<T>(&bytes).ok())
+                .map(|d| d.id().to_owned());
             match id {
                 Some(id) if !by_id.contains_key(&id) => {
                     by_id.insert(id, i);
@@ -60,7 +63,7 @@ impl<T: Keyed> Slots<T> {
     /// The document of an id.
     pub fn get(&self, id: &str) -> Option<T> {
         let mut bytes = Vec::new();
-        self.table.read(*self.by_id.get(id)?, &mut bytes)?;
+        self.table.read(*self.by_id.get(id)?, &mut bytes).version()?;
         schema::decode(&bytes).ok()
     }
 

@@ -78,7 +78,7 @@ impl FakeEngine {
         let mut bytes = Vec::new();
         (0..table.entries())
             .filter_map(|i| {
-                table.read(i, &mut bytes)?;
+                table.read(i, &mut bytes).version()?;
                 Some((i, schema::decode(&bytes).unwrap()))
             })
             .collect()
@@ -96,7 +96,7 @@ impl FakeEngine {
     /// An entry of `tunables`.
     pub fn tunables(&self, index: usize) -> Tunables {
         let mut bytes = Vec::new();
-        self.control.table(names::TUNABLES).unwrap().read(index, &mut bytes).unwrap();
+        self.control.table(names::TUNABLES).unwrap().read(index, &mut bytes).version().unwrap();
         schema::decode(&bytes).unwrap()
     }
 

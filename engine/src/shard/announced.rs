@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use streams_relay_core::relay::{Namespace, Relay, offered_track};
 use streams_rings::schema::{self, HexBytes, TrackEntry, names};
-use streams_rings::{RingsError, Table, Workspace};
+use streams_rings::{RingsError, Table, TableRead, Workspace};
 
 /// Entries under one tenant's namespace, tracks that its publishers offer included. Without it a single publisher could fill
 /// the directory, and the inputs of others would be unknown on other shards.
@@ -15,6 +15,8 @@ const TENANT_MAX: usize = 96;
 const INPUT_ROOT: &[u8] = b"stream";
 /// Fields of such a namespace. What any namespace begins with tells tenants apart.
 const INPUT_FIELDS: usize = 3;
+/// Fields that tell orgs apart.
+const ORG_FIELDS: usize = 2;
 /// Namespaces that wait for room in the directory.
 const UNHEARD_MAX: usize = 1_024;
 
@@ -23,7 +25,7 @@ pub struct Announced {
     shard: usize,
     own: Table,
     slots: HashMap<Namespace, usize>,
-    /// How many of those each tenant has.
+    /// How many of those each tenant has, and each org.
     tenants: HashMap<Vec<Bytes>, usize>,
     others: Vec<Option<Directory>>,
     epoch: u64,
@@ -39,6 +41,7 @@ struct Directory {
     versions: Vec<u64>,
     entries: Vec<Option<Namespace>>,
     raw: Vec<u8>,
+    busy_entries: u64,
 }
 
 impl Announced {
@@ -54,6 +57,7 @@ impl Announced {
                     versions: vec![0; entries],
                     entries: vec![None; entries],
                     raw: Vec::new(),
+                    busy_entries: 0,
                 })
             };
             (other != shard).then(join).transpose()
@@ -85,11 +89,13 @@ impl Announced {
     }
 
     fn enter(&mut self, namespace: &Namespace) -> bool {
-        let tenant = tenant_of(namespace);
-        let same = self.tenants.get(&tenant).copied().unwrap_or_default();
-        // The last quarter is for inputs, whatever publishers announce.
-        let full = self.slots.len() >= self.own.entries() / 4 * 3 && !is_input(namespace);
-        if full || same >= TENANT_MAX {
+        let (tenant, org) = (tenant_of(namespace), org_of(namespace));
+        let held = |whose: &[Bytes]| self.tenants.get(whose).copied().unwrap_or_default();
+        let of_org = org.as_deref().map_or(0, held);
+        // The last quarter is for inputs, whatever publishers announce, and those of one org get no more than half.
+        let entries = self.own.entries();
+        let full = self.slots.len() >= entries / 4 * 3 || of_org >= entries / 2;
+        if (full && !is_input(namespace)) || held(&tenant) >= TENANT_MAX {
             return false;
         }
         self.epoch += 1;
@@ -103,7 +109,9 @@ impl Announced {
         let written = schema::encode(&entry).is_ok_and(|document| self.own.write(slot, &document).is_ok());
         if written {
             self.slots.insert(namespace.clone(), slot);
-            *self.tenants.entry(tenant).or_default() += 1;
+            for whose in org.into_iter().chain([tenant]) {
+                *self.tenants.entry(whose).or_default() += 1;
+            }
         }
         written
     }
@@ -122,7 +130,9 @@ impl Announced {
         }
         for namespace in std::mem::take(&mut self.leaving) {
             if let Some(slot) = self.slots.remove(&namespace) {
-                self.leave(&tenant_of(&namespace));
+                for whose in org_of(&namespace).into_iter().chain([tenant_of(&namespace)]) {
+                    self.leave(&whose);
+                }
                 // A slot that cannot be cleared was not written by this shard; then there is nothing to withdraw.
                 let _ = self.own.clear(slot);
             }
@@ -139,6 +149,11 @@ impl Announced {
                 self.tenants.remove(tenant);
             }
         }
+    }
+
+    /// Entries of other shards that were written so fast that reading them was put off, in all.
+    pub fn busy_entries(&self) -> u64 {
+        self.others.iter().flatten().map(|directory| directory.busy_entries).sum()
     }
 
     /// Whether another shard's directory changed since the last refresh.
@@ -170,8 +185,17 @@ impl Directory {
             if *seen == current {
                 continue;
             }
+            let fresh = match self.table.read(index, &mut self.raw) {
+                TableRead::Entry(_) => namespace_of(&self.raw),
+                TableRead::Empty => None,
+                // What is known of it counts until the next refresh.
+                TableRead::Busy => {
+                    self.seen = version.wrapping_sub(1);
+                    self.busy_entries += 1;
+                    continue;
+                }
+            };
             *seen = current;
-            let fresh = self.table.read(index, &mut self.raw).and_then(|_| namespace_of(&self.raw));
             if let Some(old) = entry.take().filter(|old| fresh.as_ref() != Some(old)) {
                 relay.remote_namespace_down(now, old, shard);
             }
@@ -193,6 +217,13 @@ fn namespace_of(document: &[u8]) -> Option<Namespace> {
 fn tenant_of(namespace: &Namespace) -> Vec<Bytes> {
     let namespace = offered_track(namespace).map_or_else(|| namespace.clone(), |track| track.namespace);
     namespace.0.into_iter().take(INPUT_FIELDS).collect()
+}
+
+/// Namespace fields that tell which org it belongs to; `None` for names outside the service.
+fn org_of(namespace: &Namespace) -> Option<Vec<Bytes>> {
+    let tenant = tenant_of(namespace);
+    let ours = tenant.len() == INPUT_FIELDS && tenant.first().is_some_and(|root| root == INPUT_ROOT);
+    ours.then(|| tenant.into_iter().take(ORG_FIELDS).collect())
 }
 
 /// Whether it may be an input of the ingest; open publishers cannot announce such a namespace.
@@ -239,6 +270,18 @@ mod tests {
         let taken = (0..2_000).filter(|n| own.announce(&name(&["open", &n.to_string()]))).count();
         assert_eq!(taken, 1_024 / 4 * 3 - TENANT_MAX);
         assert!(own.announce(&name(&["stream", "org_2", "lv_2"])));
+    }
+
+    #[test]
+    fn the_publishers_of_one_org_leave_room_for_those_of_others() {
+        let (mut own, _, _folder) = joined("orgs");
+        let mut offered = |org: &str, input: usize, n: usize| {
+            own.announce(&name(&[".track", &n.to_string(), "stream", org, &format!("lv_{input}")]))
+        };
+        let taken = (0..20).flat_map(|input| (0..64).map(move |n| (input, n)));
+        assert_eq!(taken.filter(|(input, n)| offered("org_1", *input, *n)).count(), 512);
+        assert!((0..64).all(|n| offered("org_2", 1, n)));
+        assert!(own.announce(&name(&["stream", "org_1", "lv_100"])), "its inputs are known all the same");
     }
 
     #[test]

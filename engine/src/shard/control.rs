@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use streams_rings::schema::{self, Command, Counter, Event, MESSAGE_SIG, TunableValues, Tunables, names};
 use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, ReliableWriter, RingsError, Signal, Workspace};
 
-use super::tables::{Changes, Tables};
+use super::tables::{Changes, ReadStats, Tables};
 use super::tuning::Wishes;
 
 /// Control beats once a second or more often; after this long its events are written over instead of waited for.
@@ -15,10 +15,8 @@ const CONTROL_FRESH: Duration = Duration::from_secs(5);
 /// What the control side counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ControlStats {
-    /// Tables read again after a change.
-    pub table_reloads: u64,
-    /// Entries that could not be read.
-    pub table_bad_entries: u64,
+    /// Reading of tables.
+    pub tables: ReadStats,
     /// Commands carried out.
     pub commands_handled: u64,
     /// Commands that could not be read.
@@ -85,12 +83,12 @@ impl ControlSide {
 
     /// Reads tables that changed.
     pub fn refresh(&mut self) -> Changes {
-        self.tables.refresh(&mut self.stats.table_reloads, &mut self.stats.table_bad_entries)
+        self.tables.refresh(&mut self.stats.tables)
     }
 
     /// What is tuned for all shards and for this one, when that may have changed.
     pub fn wishes(&mut self) -> Option<(Tunables, Tunables)> {
-        self.wishes.changed(&mut self.stats.table_bad_entries)
+        self.wishes.changed(&mut self.stats.tables)
     }
 
     /// Tells what the shard runs with.

@@ -232,8 +232,11 @@ impl Shard {
             (Counter::XdpProgMalformedTooShort, levels.program.malformed_too_short),
             (Counter::XdpProgMalformedFixedBit, levels.program.malformed_fixed_bit),
             (Counter::XdpProgMalformedCidLength, levels.program.malformed_cid_length),
-            (Counter::TableReloads, control.table_reloads),
-            (Counter::TableBadEntries, control.table_bad_entries),
+            (Counter::TableReloads, control.tables.reloads),
+            (Counter::TableBadEntries, control.tables.bad_entries),
+            (Counter::TableBusyEntries, control.tables.busy_entries + self.parts.announced.busy_entries()),
+            (Counter::PlaybackTokensRefused, relay.tokens_refused),
+            (Counter::SharesRefused, relay.sessions_refused + relay.tracks_refused + relay.namespaces_refused),
             (Counter::CommandsHandled, control.commands_handled),
             (Counter::CommandsRejected, control.commands_rejected),
         ]);

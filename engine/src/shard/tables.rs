@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use ring::digest;
 use streams_relay_core::relay::{Directory, Resource, SigningAlgorithm, SigningKey};
 use streams_rings::schema::{self, InputEntry, ResourceEntry, SigningKeyEntry, names};
-use streams_rings::{RingsError, Table, Workspace};
+use streams_rings::{RingsError, Table, TableRead, Workspace};
 
 /// What changed in one refresh that a running session may have to feel.
 #[derive(Debug, Default)]
@@ -19,6 +19,17 @@ pub struct Changes {
     pub resources_off: Vec<String>,
     /// Signing keys that were removed or revoked.
     pub keys_off: Vec<String>,
+}
+
+/// What reading tables came to, in all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadStats {
+    /// Tables read again after a change.
+    pub reloads: u64,
+    /// Entries that could not be read.
+    pub bad_entries: u64,
+    /// Entries that were written so fast that reading them was put off.
+    pub busy_entries: u64,
 }
 
 /// An accepted stream key: the input's place in the table, and the input.
@@ -56,10 +67,10 @@ impl Tables {
     }
 
     /// Takes over what control wrote since the last call. Cheap when nothing changed.
-    pub fn refresh(&mut self, reloads: &mut u64, bad_entries: &mut u64) -> Changes {
+    pub fn refresh(&mut self, stats: &mut ReadStats) -> Changes {
         let mut changes = Changes::default();
-        if self.inputs.refresh(bad_entries, |old, _| changes.inputs.extend(old.map(|entry| entry.id.clone()))) {
-            *reloads += 1;
+        if self.inputs.refresh(stats, |old, _| changes.inputs.extend(old.map(|entry| entry.id.clone()))) {
+            stats.reloads += 1;
             self.input_by_id = index(&self.inputs.entries, |entry| vec![entry.id.clone()]);
             self.input_by_key =
                 index(&self.inputs.entries, |entry| entry.key_hashes.iter().map(|key| key.sha256.clone()).collect());
@@ -68,16 +79,16 @@ impl Tables {
             let old = old.filter(|old| old.enabled)?;
             (!new.is_some_and(|new| new.enabled && new.id == old.id)).then(|| old.id.clone())
         };
-        if self.resources.refresh(bad_entries, |old, new| changes.resources_off.extend(resource_gone(old, new))) {
-            *reloads += 1;
+        if self.resources.refresh(stats, |old, new| changes.resources_off.extend(resource_gone(old, new))) {
+            stats.reloads += 1;
             self.resource_by_id = index(&self.resources.entries, |entry| vec![entry.id.clone()]);
         }
         let key_gone = |old: Option<&SigningKeyEntry>, new: Option<&SigningKeyEntry>| {
             let old = old.filter(|old| !old.revoked)?;
             (!new.is_some_and(|new| !new.revoked && new.kid == old.kid)).then(|| old.kid.clone())
         };
-        if self.signing_keys.refresh(bad_entries, |old, new| changes.keys_off.extend(key_gone(old, new))) {
-            *reloads += 1;
+        if self.signing_keys.refresh(stats, |old, new| changes.keys_off.extend(key_gone(old, new))) {
+            stats.reloads += 1;
             self.key_by_kid = index(&self.signing_keys.entries, |entry| vec![entry.kid.clone()]);
         }
         changes
@@ -166,7 +177,7 @@ impl<T: serde::de::DeserializeOwned> Mirror<T> {
     }
 
     /// True when anything changed. `changed` sees every entry's old and new content.
-    fn refresh(&mut self, bad_entries: &mut u64, mut changed: impl FnMut(Option<&T>, Option<&T>)) -> bool {
+    fn refresh(&mut self, stats: &mut ReadStats, mut changed: impl FnMut(Option<&T>, Option<&T>)) -> bool {
         let version = self.table.version();
         if self.seen == Some(version) {
             return false;
@@ -178,14 +189,21 @@ impl<T: serde::de::DeserializeOwned> Mirror<T> {
             if *seen == current {
                 continue;
             }
-            let content = self.table.read(index, &mut self.raw).map(|_| schema::decode::<T>(&self.raw));
-            let fresh = match content {
-                Some(Ok(document)) => Some(document),
-                Some(Err(_)) => {
-                    *bad_entries += 1;
-                    None
+            let fresh = match self.table.read(index, &mut self.raw) {
+                TableRead::Entry(_) => match schema::decode::<T>(&self.raw) {
+                    Ok(document) => Some(document),
+                    Err(_) => {
+                        stats.bad_entries += 1;
+                        None
+                    }
+                },
+                TableRead::Empty => None,
+                // What is known of it counts until the next refresh.
+                TableRead::Busy => {
+                    stats.busy_entries += 1;
+                    self.seen = None;
+                    continue;
                 }
-                None => None,
             };
             changed(entry.as_ref(), fresh.as_ref());
             *entry = fresh;

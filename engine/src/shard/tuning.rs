@@ -6,11 +6,12 @@ use std::time::Duration;
 use streams_config::{Config, Poll};
 use streams_relay_core::relay::RelayTuning;
 use streams_rings::schema::{self, Applies, ShardsSizes, Tunable, TunableValues, Tunables, names};
-use streams_rings::{Access, RingsError, Table, Workspace};
+use streams_rings::{Access, RingsError, Table, TableRead, Workspace};
 use tracing::info;
 
 use super::Shard;
 use super::control::current_generation;
+use super::tables::ReadStats;
 use crate::backend::{BusyPoll, RingSizes, XdpShardWish};
 use crate::host::PollMode;
 use crate::quic::{EndpointLimits, EndpointTuning};
@@ -135,7 +136,7 @@ impl StartWish {
 pub fn start_wishes(config: &Config, run_dir: &Path, shards: usize) -> Result<Vec<StartWish>, RingsError> {
     let control = Workspace::join(current_generation(run_dir), Access::ReadOnly)?;
     let of = |shard| {
-        let (all, own) = Wishes::join(&control, shard)?.read(&mut 0);
+        let (all, own) = Wishes::join(&control, shard)?.read(&mut ReadStats::default()).unwrap_or_default();
         Ok(StartWish::tuned(config, &all, &own))
     };
     (0..shards).map(of).collect()
@@ -160,25 +161,35 @@ impl Wishes {
     }
 
     /// For all shards and for this one, when something in the table changed since the last look.
-    pub(super) fn changed(&mut self, bad_entries: &mut u64) -> Option<(Tunables, Tunables)> {
+    pub(super) fn changed(&mut self, stats: &mut ReadStats) -> Option<(Tunables, Tunables)> {
         let version = self.table.version();
         // Taken before the entries are read: a write in between shows as a newer version at the next look.
-        let fresh = self.seen.replace(version) != Some(version);
-        fresh.then(|| self.read(bad_entries))
+        if self.seen.replace(version) == Some(version) {
+            return None;
+        }
+        let wishes = self.read(stats);
+        if wishes.is_none() {
+            self.seen = None;
+        }
+        wishes
     }
 
-    fn read(&mut self, bad_entries: &mut u64) -> (Tunables, Tunables) {
-        (self.entry(0, bad_entries), self.entry(1 + self.shard, bad_entries))
+    /// `None`: an entry is busy.
+    fn read(&mut self, stats: &mut ReadStats) -> Option<(Tunables, Tunables)> {
+        Some((self.entry(0, stats)?, self.entry(1 + self.shard, stats)?))
     }
 
-    fn entry(&mut self, index: usize, bad_entries: &mut u64) -> Tunables {
-        match self.table.read(index, &mut self.raw).map(|_| schema::decode(&self.raw)) {
-            Some(Ok(wishes)) => wishes,
-            Some(Err(_)) => {
-                *bad_entries += 1;
+    fn entry(&mut self, index: usize, stats: &mut ReadStats) -> Option<Tunables> {
+        match self.table.read(index, &mut self.raw) {
+            TableRead::Entry(_) => Some(schema::decode(&self.raw).unwrap_or_else(|_| {
+                stats.bad_entries += 1;
                 Tunables::default()
+            })),
+            TableRead::Empty => Some(Tunables::default()),
+            TableRead::Busy => {
+                stats.busy_entries += 1;
+                None
             }
-            None => Tunables::default(),
         }
     }
 }

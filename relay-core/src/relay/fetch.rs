@@ -43,9 +43,9 @@ impl Relay {
         request: Key,
         message: Fetch,
     ) -> Result<(), Fatal> {
-        self.authorize(now, directory, key, &message.parameters.auth_tokens)?;
+        self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
         if let FetchRange::Standalone { track, start, end } = &message.range {
-            if let Some(refusal) = self.unreadable(key, track) {
+            if let Some(refusal) = self.unreadable(key, request, track) {
                 self.refuse(key, request, refusal.code, refusal.reason);
                 return Ok(());
             }
@@ -124,7 +124,8 @@ impl Relay {
             return self.pull(now, key, request, publisher, name, range, message);
         }
         // Another shard: its objects come here by a subscription of this shard.
-        let track = self.find_or_source(now, name, false).map_err(|refusal| (refusal.code, refusal.reason))?;
+        let track =
+            self.find_or_source(now, Some(key), name, false).map_err(|refusal| (refusal.code, refusal.reason))?;
         if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request))
             && let RequestKind::FetchWaiting { track: waits, .. } = &mut state.kind
         {
@@ -172,6 +173,11 @@ impl Relay {
             return Err((RequestErrorCode::InvalidRange, "the range starts behind the joining location"));
         }
         let track = subscription.track;
+        // The token of the FETCH must be good for the track as well.
+        let name = self.tracks.get(track).map(|track| track.name.clone());
+        if let Some(refusal) = name.and_then(|name| self.unreadable(key, request, &name)) {
+            return Err((refusal.code, refusal.reason));
+        }
         // MoQT-18 §10.12.2.1: the last object of the answer is the one at the joining location.
         self.fetch_from(now, key, request, track, Range { start, end: EndLocation::at(joining) }, message)
     }
@@ -394,7 +400,7 @@ impl Relay {
         let Some(pull) = pull else { return };
         let (session_max, all_max) = (self.config.pulled_session_len_max, self.config.pulled_len_max);
         let Some(viewer) = self.pulls.get(pull).map(|state| state.viewer.0) else { return };
-        let over = self.pulls.len_of(viewer) > session_max || self.pulls.len() > all_max;
+        let over = self.pulls.len_of(viewer) > session_max || self.pulls.len() > all_max || !self.may_pull(viewer);
         // The viewer reads too slowly for what the publisher sends.
         let item = if over { PulledItem::Reset(StreamResetCode::ExcessiveLoad.to_u64()) } else { item };
         if let Some(state) = self.pulls.get_mut(pull) {

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 /// Configuration of a [`super::Relay`]. Every bound is per shard unless it says otherwise.
+///
+/// Where each tenant has its share, what all hold, what the org holds and what its input (or the input's viewers) hold must
+/// together stay within the bound: one input alone may take a third, and however many have taken their share, another one
+/// finds room. Sessions without a token or key, and all of open mode, count for their peer's address (IPv6: its /56), which
+/// alone may take half.
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
     /// Any path may publish and subscribe any namespace except those whose first field is `stream`.
@@ -22,28 +27,36 @@ pub struct RelayConfig {
     pub send_buffer_len_max: usize,
     /// Memory a session for objects that are not whole yet; a stream beyond it is stopped with EXCESSIVE_LOAD.
     pub unfinished_session_len_max: usize,
-    /// The same for all sessions.
+    /// The same for all sessions, each tenant its share (see below).
     pub unfinished_len_max: usize,
     /// Bytes on their way from publishers to one viewer's FETCHes that the viewer has not read yet; the FETCH that goes
     /// beyond it is reset with EXCESSIVE_LOAD.
     pub pulled_session_len_max: usize,
-    /// The same for all viewers.
+    /// The same for all viewers, each tenant its share.
     pub pulled_len_max: usize,
     /// One object from a publisher; a larger one closes that session.
     pub object_len_max: usize,
     /// Encoded Track Properties of a publisher's track; a track with more is refused.
     pub track_properties_len_max: usize,
-    /// Tracks a shard keeps.
+    /// Tracks a shard keeps, each tenant its share.
     pub tracks_max: usize,
+    /// Tracks without a publisher that one session may wait for at once.
+    pub waiting_session_max: usize,
+    /// The same for all viewers of a resource (in open mode: sessions of a peer).
+    pub waiting_tenant_max: usize,
+    /// Sessions that may publish one input at once; further ones are closed.
+    pub publishers_per_input_max: usize,
+    /// Namespaces that sessions announce, each tenant its share.
+    pub namespaces_max: usize,
     /// Namespaces a session may announce, and prefixes it may watch.
     pub namespaces_per_session_max: usize,
-    /// Tracks of one namespace that publishers may offer by PUBLISH at once.
+    /// Tracks of one input (in open mode: of one namespace) that publishers may offer by PUBLISH at once.
     pub offers_per_namespace_max: usize,
     /// Namespaces shown in answer to one SUBSCRIBE_NAMESPACE.
     pub namespaces_shown_max: usize,
     /// Cached bytes a track; the open group and the newest complete one stay whatever their size.
     pub cache_track_len_max: usize,
-    /// Cached bytes in all; oldest groups of the largest track go first.
+    /// Cached bytes in all; oldest groups of the tenant with most bytes go first, those of its largest track.
     pub cache_len_max: usize,
     /// Complete groups older than this are dropped.
     pub cache_age_max: Duration,
@@ -91,6 +104,12 @@ impl Default for RelayConfig {
             // Leaves room for the longest track name in every message that carries both.
             track_properties_len_max: 16 * 1024,
             tracks_max: 8_192,
+            // Catalogs, renditions and inits of one input.
+            waiting_session_max: 32,
+            waiting_tenant_max: 64,
+            // A session a rendition, and those of a connection that broke and has not timed out yet.
+            publishers_per_input_max: 16,
+            namespaces_max: 4_096,
             namespaces_per_session_max: 64,
             // Renditions, audio languages, catalogs and init tracks of one input, several times over.
             offers_per_namespace_max: 64,

@@ -1,13 +1,12 @@
 //! Tracks of the engine's own ingest, and what all tracks share: bounds, notices and ends.
 
-use std::collections::BinaryHeap;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::wire::{FullTrackName, ObjectStatus};
 
-use super::cache::{CacheBounds, Evicted, NewObject, Pushed, SubgroupEnd, SubgroupInfo};
+use super::cache::{CacheBounds, NewObject, Pushed, SubgroupEnd, SubgroupInfo};
 use super::session::Key;
 use super::track::{Origin, TrackState};
 use super::{PublishDone, Relay, RelayEvent, TrackConfig, TrackId};
@@ -19,7 +18,7 @@ impl Relay {
     pub(super) fn open_local(&mut self, now: Instant, name: FullTrackName, config: TrackConfig) -> TrackId {
         let key = match self.tracks.by_name(&name) {
             Some(key) => key,
-            None => self.tracks.insert(name),
+            None => self.local_track(name),
         };
         let Some(track) = self.tracks.get_mut(key) else { return TrackId(u64::MAX) };
         track.priority = config.publisher_priority;
@@ -144,38 +143,9 @@ impl Relay {
         let bounds = CacheBounds { len_max: self.config.cache_track_len_max, age_max: self.config.cache_age_max };
         if let Some(track) = self.tracks.get_mut(key) {
             let evicted = track.cache.evict(now, bounds);
-            self.count_evicted(evicted);
+            self.count_evicted(key, evicted);
         }
         self.bound_all_caches();
-    }
-
-    /// Keeps all tracks together within the bound of the cache.
-    pub(super) fn bound_all_caches(&mut self) {
-        if self.tracks.cache_len > self.config.cache_len_max {
-            self.shrink_caches(self.config.cache_len_max / 20 * 19);
-        }
-    }
-
-    /// Drops old groups, those of the track with most of them first, until all caches together are down to `len_max`. Far
-    /// enough below the bound that not every new object has to look at all tracks for room.
-    fn shrink_caches(&mut self, len_max: usize) {
-        let tracks = self.tracks.iter().map(|(key, track)| (track.cache.evictable_len(), key));
-        let mut largest: BinaryHeap<(usize, Key)> = tracks.filter(|(len, _)| *len > 0).collect();
-        while self.tracks.cache_len > len_max
-            && let Some((_, key)) = largest.pop()
-        {
-            let Some(track) = self.tracks.get_mut(key) else { continue };
-            let evicted = track.cache.evict_oldest();
-            if track.cache.evictable_len() > 0 {
-                largest.push((track.cache.evictable_len(), key));
-            }
-            self.count_evicted(evicted);
-        }
-    }
-
-    fn count_evicted(&mut self, evicted: Evicted) {
-        self.tracks.cache_len = self.tracks.cache_len.saturating_sub(evicted.len);
-        self.counters.groups_evicted += evicted.groups;
     }
 
     /// Everybody who follows the track may have something to send.

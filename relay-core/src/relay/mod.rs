@@ -20,12 +20,14 @@ mod cache;
 mod event;
 mod fetch;
 mod fetch_out;
+mod grants;
 mod limits;
 mod local;
 mod namespaces;
 mod offered;
 mod out_stream;
 mod packed;
+mod path;
 mod publish;
 mod pull;
 mod pump;
@@ -36,9 +38,11 @@ mod requests;
 mod session;
 mod sessions;
 mod shards;
+mod shares;
 mod slab;
 mod subscribe;
 mod subscription;
+mod tenants;
 mod timers;
 mod track;
 mod transmit;
@@ -60,13 +64,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::token::VerifyingKeys;
 use auth::Scope;
+use grants::Places;
 use namespaces::{Namespaces, Publisher};
 use pull::Pulls;
 use pump::Candidate;
 use receive::Chunk;
 use session::{Key, Session};
 use slab::Slab;
+use tenants::Tenants;
 use timers::Timers;
 use track::Tracks;
 
@@ -80,8 +87,10 @@ pub struct Relay {
     tracks: Tracks,
     namespaces: Namespaces,
     pulls: Pulls,
-    /// Memory for what is not whole yet on the receiving streams of all sessions.
-    receiving_len: usize,
+    tenants: Tenants,
+    /// Sessions at once with one token.
+    places: Places,
+    verifying_keys: VerifyingKeys,
     /// Tracks of other shards by (shard, link id): key and serial.
     links: HashMap<(usize, u64), (Key, u64)>,
     /// Tracks that publishers offered on other shards, and on which.
@@ -108,7 +117,9 @@ impl Relay {
             tracks: Tracks::default(),
             namespaces: Namespaces::default(),
             pulls: Pulls::default(),
-            receiving_len: 0,
+            tenants: Tenants::default(),
+            places: Places::default(),
+            verifying_keys: VerifyingKeys::default(),
             links: HashMap::new(),
             offers: BTreeMap::new(),
             namespace_watchers: Vec::new(),
@@ -165,6 +176,14 @@ impl Relay {
         self.remove_session(now, session);
     }
 
+    /// Whether the session may publish, so that its transport gives it room for objects. `false` until its SETUP was read:
+    /// a path alone proves no publish key ([`RelayEvent::SessionReady`] tells when it did, with the role).
+    pub fn session_publishes(&self, session: SessionId) -> bool {
+        let session = self.by_id.get(&session).and_then(|key| self.sessions.get(*key));
+        let scope = session.filter(|session| !session.is_closing()).and_then(|session| session.scope.as_ref());
+        scope.is_some_and(|scope| scope.role.publishes())
+    }
+
     /// Bytes of one stream, in order. `fin`: the peer ended its half after them. The relay keeps what it needs: `data`
     /// is always taken whole. Unknown sessions are ignored.
     #[allow(clippy::too_many_arguments)]
@@ -209,7 +228,11 @@ impl Relay {
     /// Sends what the session has to send, as far as the transport takes it: control first, request streams, then data
     /// by (subscriber priority, publisher priority, group order, group, subgroup).
     pub fn pump(&mut self, now: Instant, session: SessionId, io: &mut dyn Transmit) -> Pumped {
-        self.pump_session(now, session, io)
+        let pumped = self.pump_session(now, session, io);
+        if let Some(&key) = self.by_id.get(&session) {
+            self.count_pulled(key);
+        }
+        pumped
     }
 
     /// The next session with something to pump; each one is given once until it is dirty again.

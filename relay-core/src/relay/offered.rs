@@ -9,12 +9,20 @@ use bytes::Bytes;
 
 use crate::wire::{FullTrackName, Namespace};
 
+use super::auth::{INPUT_FIELDS, resource_of};
 use super::session::Key;
 use super::track::{Origin, TrackState};
 use super::{Relay, RelayEvent};
 
 /// First field of such a namespace. Names that begin with a dot are reserved (MoQT-18 §3.2.1).
 const MARK: &[u8] = b".track";
+
+/// The part of a namespace that names the input it belongs to; outside the service all of it.
+fn input_of(namespace: &Namespace) -> &[Bytes] {
+    let fields = namespace.fields();
+    let input = fields.get(..INPUT_FIELDS).filter(|_| resource_of(namespace).is_some());
+    input.unwrap_or(fields)
+}
 
 fn to_namespace(track: &FullTrackName) -> Namespace {
     let front = [Bytes::from_static(MARK), track.name.clone()];
@@ -32,12 +40,14 @@ pub fn offered_track(namespace: &Namespace) -> Option<FullTrackName> {
 }
 
 impl Relay {
-    /// Whether a session may offer a track: each one takes a place in what all other shards know.
+    /// Whether a session may offer a track: each one takes a place in what all other shards know. An input has so many of
+    /// them, however its publishers spread them over namespaces below its own.
     pub(super) fn may_offer(&self, name: &FullTrackName) -> bool {
         if self.tracks.by_name(name).and_then(|key| self.tracks.get(key)).is_some_and(|track| track.told) {
             return true;
         }
-        let told = self.tracks.iter().filter(|(_, track)| track.told && track.name.namespace == name.namespace);
+        let own = input_of(&name.namespace);
+        let told = self.tracks.iter().filter(|(_, track)| track.told && input_of(&track.name.namespace) == own);
         told.count() < self.config.offers_per_namespace_max
     }
 
@@ -99,7 +109,7 @@ impl Relay {
 
     /// Nobody waits for an answer: at a bound the track stays unknown here.
     fn seek(&mut self, now: Instant, name: &FullTrackName) {
-        let _ = self.find_or_source(now, name, false);
+        let _ = self.find_or_source(now, None, name, false);
     }
 
     /// Whether viewers may be offered the track: a publisher offered it, here or on the shard that it comes from.

@@ -13,6 +13,7 @@ use super::auth::Refusal;
 use super::cache::SubgroupEnd;
 use super::namespaces::Publisher;
 use super::session::{Fatal, Key, RequestKind, after};
+use super::tenants::Good;
 use super::track::{Origin, SessionOrigin, TrackState};
 use super::{PublishDone, Relay, RelayEvent};
 
@@ -25,7 +26,7 @@ impl Relay {
         request: Key,
         message: PublishNamespace,
     ) -> Result<(), Fatal> {
-        self.authorize_publisher(now, directory, key, &message.parameters)?;
+        self.authorize_publisher(directory, key, &message.parameters)?;
         let namespace = message.namespace;
         if let Some(refusal) = self.unpublishable(key, &namespace) {
             self.refuse(key, request, refusal.code, refusal.reason);
@@ -35,9 +36,16 @@ impl Relay {
         let announced = |state: &&super::session::Request| matches!(state.kind, RequestKind::Announced { .. });
         let count = session.requests.iter().map(|(_, state)| state).filter(announced).count();
         if count >= self.config.namespaces_per_session_max {
+            self.counters.namespaces_refused += 1;
             self.refuse(key, request, RequestErrorCode::ExcessiveLoad, "too many namespaces are announced");
             return Ok(());
         }
+        if !self.tenants.fits(session.tenant, Good::Namespaces, 1, self.config.namespaces_max) {
+            self.counters.namespaces_refused += 1;
+            self.refuse(key, request, Refusal::TOO_MANY_NAMESPACES.code, Refusal::TOO_MANY_NAMESPACES.reason);
+            return Ok(());
+        }
+        self.tenants.change(session.tenant, Good::Namespaces, 0, 1);
         if let Some(state) = session.requests.get_mut(request) {
             state.kind = RequestKind::Announced { namespace: namespace.clone() };
         }
@@ -50,7 +58,6 @@ impl Relay {
     /// Tokens count for playback sessions only, and those may not publish anyway: no need to close them for a bad one.
     fn authorize_publisher(
         &mut self,
-        now: Instant,
         directory: &dyn Directory,
         key: Key,
         parameters: &Parameters,
@@ -59,7 +66,7 @@ impl Relay {
         if scope.is_some_and(|scope| scope.role == super::Role::Playback) {
             return Ok(());
         }
-        self.authorize(now, directory, key, &parameters.auth_tokens)
+        self.check_tokens(directory, key, None, &parameters.auth_tokens).map(drop)
     }
 
     fn unpublishable(&self, key: Key, namespace: &Namespace) -> Option<Refusal> {
@@ -101,7 +108,10 @@ impl Relay {
     }
 
     /// A session withdrew a namespace. Its tracks go on until their own ends.
-    pub(super) fn withdraw(&mut self, _now: Instant, key: Key, namespace: &Namespace) {
+    pub(super) fn withdraw(&mut self, key: Key, namespace: &Namespace) {
+        if let Some(session) = self.sessions.get(key) {
+            self.tenants.change(session.tenant, Good::Namespaces, 1, 0);
+        }
         let still = self.sessions.get(key).is_some_and(|session| {
             session.requests.iter().any(
                 |(_, state)| matches!(&state.kind, RequestKind::Announced { namespace: other } if other == namespace),
@@ -175,7 +185,7 @@ impl Relay {
         request: Key,
         message: Publish,
     ) -> Result<(), Fatal> {
-        self.authorize_publisher(now, directory, key, &message.parameters)?;
+        self.authorize_publisher(directory, key, &message.parameters)?;
         if let Some(refusal) = self.unpublishable(key, &message.track.namespace) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
@@ -191,12 +201,13 @@ impl Relay {
         }
         let track = match self.tracks.by_name(&message.track) {
             Some(track) => track,
-            None if self.tracks.len() >= self.config.tracks_max => {
-                self.counters.tracks_refused += 1;
-                self.refuse(key, request, RequestErrorCode::ExcessiveLoad, "too many tracks");
-                return Ok(());
-            }
-            None => self.tracks.insert(message.track),
+            None => match self.new_track(Some(key), message.track) {
+                Ok(track) => track,
+                Err(refusal) => {
+                    self.refuse(key, request, refusal.code, refusal.reason);
+                    return Ok(());
+                }
+            },
         };
         let Some(state) = self.tracks.get_mut(track) else { return Ok(()) };
         if state.session_origin(key).is_some_and(|origin| origin.alias.is_some()) || state.is_local() {
@@ -299,7 +310,7 @@ impl Relay {
                 if !session.seen.insert(request_id, self.config.request_ids_ahead_max) {
                     return Err(Fatal::new(SessionError::InvalidRequestId, format!("request id {request_id}")));
                 }
-                self.authorize_publisher(now, directory, key, &parameters)?;
+                self.authorize_publisher(directory, key, &parameters)?;
                 self.reply(key, request, Parameters::default());
                 Ok(())
             }

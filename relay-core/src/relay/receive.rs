@@ -221,9 +221,12 @@ impl Relay {
         session.scope = Some(scope);
         session.phase = Phase::Ready;
         let id = session.id;
-        if let (Some(namespace), true) = (namespace, role != Role::Open) {
+        if let (Some(namespace), Role::Publish) = (namespace, role) {
             session.tell_namespace(namespace);
+            self.settle_tenant(key);
+            self.limit_publishers(key)?;
         }
+        self.authorize_session(now, directory, key)?;
         self.events.push_back(RelayEvent::SessionReady { session: id, role, resource: resource.clone() });
         if role == Role::Publish {
             self.events.push_back(RelayEvent::PublishReady { session: id, input: resource });
@@ -268,6 +271,8 @@ impl Relay {
             cancel: None,
             queued: false,
             receiving: true,
+            grant: None,
+            reads: None,
         });
         session.request_by_stream.insert(stream, request);
         Ok(Receive::Request(ControlReader::new(draft), request))
@@ -323,7 +328,7 @@ impl Relay {
 
 impl Session {
     /// Offers a namespace to the peer by PUBLISH_NAMESPACE.
-    fn tell_namespace(&mut self, namespace: crate::wire::Namespace) {
+    pub(super) fn tell_namespace(&mut self, namespace: crate::wire::Namespace) {
         let parameters = crate::wire::Parameters::default();
         self.open_request(RequestKind::Told, |request_id| {
             ControlMessage::PublishNamespace(crate::wire::PublishNamespace { request_id, namespace, parameters })

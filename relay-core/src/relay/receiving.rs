@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::session::{Key, Receive};
+use super::tenants::Good;
 use super::{Relay, StreamId};
 
 /// Streams by id. Bytes kept for unfinished objects and messages are summed up as streams come and go.
@@ -62,14 +63,24 @@ impl Relay {
     pub(super) fn count_receiving(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let before = std::mem::replace(&mut session.receive.counted, session.receive.len);
-        self.receiving_len = self.receiving_len.saturating_sub(before).saturating_add(session.receive.len);
+        if before != session.receive.len {
+            self.tenants.change(session.tenant, Good::Unfinished, before, session.receive.len);
+        }
     }
 
-    /// Whether a stream that needs `len` bytes for its next object goes beyond what its session, or all of them, may have.
+    /// What is counted for a session moves with it to another tenant.
+    pub(super) fn recount_receiving(&mut self, key: Key, from: Key, to: Key) {
+        let Some(counted) = self.sessions.get(key).map(|session| session.receive.counted) else { return };
+        self.tenants.change(from, Good::Unfinished, counted, 0);
+        self.tenants.change(to, Good::Unfinished, 0, counted);
+    }
+
+    /// Whether a stream that needs `len` bytes for its next object goes beyond what its session or its tenant may have.
     pub(super) fn is_overfull(&self, key: Key, len: usize) -> bool {
-        let Some(receive) = self.sessions.get(key).map(|session| &session.receive) else { return false };
-        let session = receive.len.saturating_add(len);
-        let all = self.receiving_len.saturating_sub(receive.counted).saturating_add(session);
-        session > self.config.unfinished_session_len_max || all > self.config.unfinished_len_max
+        let Some(session) = self.sessions.get(key) else { return false };
+        let wanted = session.receive.len.saturating_add(len);
+        let more = wanted.saturating_sub(session.receive.counted);
+        wanted > self.config.unfinished_session_len_max
+            || !self.tenants.fits(session.tenant, Good::Unfinished, more, self.config.unfinished_len_max)
     }
 }

@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use crate::directory::Directory;
-use crate::wire::{AuthToken, ControlMessage, Parameters, RequestErrorCode, RequestOk, RequestUpdate, SessionError};
+use crate::wire::{ControlMessage, Parameters, RequestErrorCode, RequestOk, RequestUpdate, SessionError};
 
-use super::auth::Viewer;
 use super::session::{Fatal, Key, RequestKind};
 use super::track::Waiter;
 use super::{PublishDone, Relay};
@@ -108,23 +107,6 @@ impl Relay {
         Err(Fatal::new(SessionError::InvalidRequestId, format!("request id {id} is odd or was used before")))
     }
 
-    /// Checks the tokens of a request and marks the session as used when they hold.
-    pub(super) fn authorize(
-        &mut self,
-        now: Instant,
-        directory: &dyn Directory,
-        key: Key,
-        tokens: &[AuthToken],
-    ) -> Result<(), Fatal> {
-        let unix_now_ms = self.unix_now_ms;
-        let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        let viewer = Viewer { ip: session.config.peer.ip(), origin: session.config.origin.as_deref() };
-        let Some(scope) = session.scope.as_mut() else { return Ok(()) };
-        scope.authorize(tokens, directory, unix_now_ms, viewer)?;
-        self.arm_session(now, key);
-        Ok(())
-    }
-
     /// A request was accepted: the session may stay.
     pub(super) fn mark_used(&mut self, key: Key) {
         if let Some(session) = self.sessions.get_mut(key) {
@@ -132,11 +114,11 @@ impl Relay {
         }
     }
 
-    /// Milliseconds until the session's token ends it.
-    pub(super) fn expires_ms(&self, key: Key) -> Option<u64> {
-        let scope = self.sessions.get(key)?.scope.as_ref()?;
+    /// Milliseconds until the token of a request ends it.
+    pub(super) fn expires_ms(&self, key: Key, request: Key) -> Option<u64> {
+        let ends_ms = self.sessions.get(key)?.requests.get(request)?.grant.as_ref()?.ends_ms();
         // 0 would say "never" (MoQT-18 §10.2.10).
-        scope.expires_unix_ms().map(|at| at.saturating_sub(self.unix_now_ms).max(1))
+        Some(ends_ms.saturating_sub(self.unix_now_ms).max(1))
     }
 
     fn on_update(
@@ -148,14 +130,17 @@ impl Relay {
         update: RequestUpdate,
     ) -> Result<(), Fatal> {
         self.take_request_id(key, update.request_id)?;
-        self.authorize(now, directory, key, &update.parameters.auth_tokens)?;
+        if !self.authorize_update(now, directory, key, request, &update.parameters.auth_tokens)? {
+            return Ok(());
+        }
+        let expires_ms = self.expires_ms(key, request);
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         let Some(state) = session.requests.get_mut(request) else { return Ok(()) };
         let mut parameters = Parameters::default();
         match &mut state.kind {
             RequestKind::Subscribed { subscription } => {
                 let subscription = *subscription;
-                parameters.expires_ms = self.expires_ms(key);
+                parameters.expires_ms = expires_ms;
                 match self.apply_update(key, subscription, &update.parameters) {
                     Ok(largest) => parameters.largest_object = largest,
                     Err(refusal) => {
@@ -169,7 +154,7 @@ impl Relay {
             }
             RequestKind::SubscribeWaiting { message, .. } => {
                 merge(&mut message.parameters, update.parameters);
-                parameters.expires_ms = self.expires_ms(key);
+                parameters.expires_ms = expires_ms;
             }
             RequestKind::Fetching { fetch } => {
                 let fetch = *fetch;
@@ -252,7 +237,7 @@ impl Relay {
                 self.drop_waiter(now, track, Waiter::Request { session: key, request });
             }
             RequestKind::Fetching { fetch } => self.drop_fetch(key, fetch),
-            RequestKind::Announced { namespace } => self.withdraw(now, key, &namespace),
+            RequestKind::Announced { namespace } => self.withdraw(key, &namespace),
             RequestKind::Upstream { track } => {
                 self.origin_gone(now, track, key, PublishDone::SubscriptionEnded);
             }

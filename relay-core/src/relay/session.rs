@@ -1,7 +1,10 @@
 //! What the relay keeps for one session.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
+
+use bytes::Bytes;
 
 use crate::wire::{
     ControlMessage, ControlReader, Draft, Fetch, FetchReader, Location, Namespace, SessionError, StreamResetCode,
@@ -10,6 +13,7 @@ use crate::wire::{
 
 use super::auth::Scope;
 use super::fetch_out::FetchOut;
+use super::grants::{Grant, TokenId};
 use super::receiving::Receiving;
 use super::slab::Slab;
 use super::subscription::Subscription;
@@ -123,6 +127,19 @@ pub(crate) struct Request {
     pub(crate) queued: bool,
     /// The peer may still send on it.
     pub(crate) receiving: bool,
+    /// What allowed it, in a playback session.
+    pub(crate) grant: Option<Arc<Grant>>,
+    /// Name of the track that it reads.
+    pub(crate) reads: Option<Bytes>,
+}
+
+impl Request {
+    /// Only what is in `out` is left to do.
+    fn close(&mut self) {
+        self.deadline = None;
+        self.kind = RequestKind::Closed;
+        self.grant = None;
+    }
 }
 
 /// What a request is about and how far it got.
@@ -200,6 +217,12 @@ pub(crate) struct Session {
     pub(crate) config: SessionConfig,
     pub(crate) phase: Phase,
     pub(crate) scope: Option<Scope>,
+    /// Whose share of what all have in common it uses.
+    pub(crate) tenant: Key,
+    /// Bytes that publishers sent for its FETCHes, as they are counted for the tenant.
+    pub(crate) pulled_counted: usize,
+    /// Tokens that count it among their sessions.
+    pub(crate) places: Vec<TokenId>,
     pub(crate) control: SendBuffer,
     pub(crate) control_stream: Option<StreamId>,
     /// The peer's control stream was seen.
@@ -239,12 +262,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(now: Instant, id: SessionId, config: SessionConfig) -> Self {
+    pub(crate) fn new(now: Instant, id: SessionId, config: SessionConfig, tenant: Key) -> Self {
         Self {
             id,
             config,
             phase: Phase::Setup,
             scope: None,
+            tenant,
+            pulled_counted: 0,
+            places: Vec::new(),
             control: SendBuffer::default(),
             control_stream: None,
             peer_control: false,
@@ -294,7 +320,18 @@ impl Session {
         let mut out = SendBuffer::default();
         let fits = out.push(self.config.draft, &message(id));
         let cancel = (!fits).then_some(StreamResetCode::Internal.to_u64());
-        let request = Request { stream: None, id, out, kind, deadline: None, cancel, queued: true, receiving: true };
+        let request = Request {
+            stream: None,
+            id,
+            out,
+            kind,
+            deadline: None,
+            cancel,
+            queued: true,
+            receiving: true,
+            grant: None,
+            reads: None,
+        };
         let key = self.requests.insert(request);
         self.flush.push_back(key);
         key
@@ -321,8 +358,7 @@ impl Session {
     pub(crate) fn finish_request(&mut self, request: Key) {
         if let Some(state) = self.requests.get_mut(request) {
             state.out.finish();
-            state.deadline = None;
-            state.kind = RequestKind::Closed;
+            state.close();
         }
         self.queue_flush(request);
     }
@@ -331,8 +367,7 @@ impl Session {
     pub(crate) fn cancel_request(&mut self, request: Key, code: u64) {
         if let Some(state) = self.requests.get_mut(request) {
             state.cancel = Some(code);
-            state.deadline = None;
-            state.kind = RequestKind::Closed;
+            state.close();
         }
         self.queue_flush(request);
     }
@@ -382,6 +417,19 @@ impl Session {
     /// The key of the subscription to `track`, if there is one.
     pub(crate) fn subscription_to(&self, track: Key) -> Option<Key> {
         self.subscriptions.iter().find(|(_, subscription)| subscription.track == track).map(|(key, _)| key)
+    }
+
+    /// Requests here that wait for a track.
+    pub(crate) fn waiting(&self) -> usize {
+        let waits = |kind: &RequestKind| {
+            matches!(
+                kind,
+                RequestKind::SubscribeWaiting { .. }
+                    | RequestKind::StatusWaiting { .. }
+                    | RequestKind::FetchWaiting { track: Some(_), .. }
+            )
+        };
+        self.requests.iter().filter(|(_, request)| waits(&request.kind)).count()
     }
 
     /// Whether a SUBSCRIBE for `track` waits here.

@@ -11,6 +11,7 @@ use super::auth::{Scope, refused};
 use super::cache::SubgroupEnd;
 use super::pull::PulledItem;
 use super::session::{Fatal, Key, Phase, Receive, RequestKind, Session};
+use super::tenants::TenantName;
 use super::{Relay, RelayEvent, SessionConfig, SessionId, StreamId};
 
 /// MOQT_IMPLEMENTATION of our SETUP.
@@ -21,7 +22,8 @@ impl Relay {
         if self.by_id.contains_key(&id) {
             return;
         }
-        let mut session = Session::new(now, id, config);
+        let tenant = self.tenants.enter(TenantName::peer(config.peer.ip()));
+        let mut session = Session::new(now, id, config, tenant);
         let implementation = Some(IMPLEMENTATION.to_owned());
         session.say(&ControlMessage::Setup(Setup { implementation, ..Setup::default() }));
         let full = self.sessions.len() >= self.config.sessions_max;
@@ -68,6 +70,8 @@ impl Relay {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.held.clear();
         session.unresolved.clear();
+        self.leave_places(key);
+        let Some(session) = self.sessions.get_mut(key) else { return };
         let requests: Vec<Key> = session.requests.iter().map(|(request, _)| request).collect();
         let receiving = session.receive.take();
         self.count_receiving(key);
@@ -101,6 +105,7 @@ impl Relay {
         self.take_back(now, key);
         if let Some(session) = self.sessions.remove(key) {
             self.disarm_session(&session);
+            self.leave_tenant(&session);
         }
     }
 
@@ -169,19 +174,11 @@ impl Relay {
     }
 
     pub(super) fn cut_by_key(&mut self, now: Instant, kid: &str) {
-        self.cut(
-            now,
-            |session| session.scope.as_ref().is_some_and(|scope| scope.is_signed_by(kid)),
-            AuthFault::RevokedKid,
-        );
+        self.cut(now, |session| session.is_signed_by(kid), AuthFault::RevokedKid);
     }
 
     pub(super) fn cut_by_resource(&mut self, now: Instant, id: &str) {
-        self.cut(
-            now,
-            |session| session.scope.as_ref().is_some_and(|scope| scope.is_about(id)),
-            AuthFault::UnknownResource,
-        );
+        self.cut(now, |session| session.is_about(id), AuthFault::UnknownResource);
     }
 
     pub(super) fn cut_publishers(&mut self, now: Instant, lost: impl Fn(&Scope) -> bool, reason: &str) {

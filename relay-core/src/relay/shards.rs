@@ -37,15 +37,19 @@ impl Relay {
             return;
         }
         let publishers = self.namespaces.publishers_of(&name);
-        if publishers.iter().any(|publisher| matches!(publisher, Publisher::Session(_)))
-            && let Ok(key) = self.find_or_source(now, &name, false)
-            && let Some(track) = self.tracks.get_mut(key)
-            && track.is_home()
-        {
-            wait(track, shard);
-            return;
+        let mut refusal = Refusal::NO_TRACK;
+        if publishers.iter().any(|publisher| matches!(publisher, Publisher::Session(_))) {
+            match self.find_or_source(now, None, &name, false) {
+                Ok(key) => {
+                    if let Some(track) = self.tracks.get_mut(key).filter(|track| track.is_home()) {
+                        wait(track, shard);
+                        return;
+                    }
+                }
+                Err(reached) => refusal = reached,
+            }
         }
-        let (code, reason) = (Refusal::NO_TRACK.code.to_u64(), Refusal::NO_TRACK.reason.to_owned());
+        let (code, reason) = (refusal.code.to_u64(), refusal.reason.to_owned());
         self.events.push_back(RelayEvent::RefuseShard { shard, name, code, reason });
     }
 

@@ -15,10 +15,6 @@ use super::session::{Fatal, Key, RequestKind, after};
 use super::subscription::{Subscription, SubscriptionStart};
 use super::track::{TrackState, Waiter};
 
-/// Tracks of one namespace that may wait for a publisher at once, whatever their viewers' RENDEZVOUS_TIMEOUT: more than an
-/// input has. A token is good for one namespace, and must not fill the table of all.
-const WAITING_PER_NAMESPACE_MAX: usize = 32;
-
 impl Relay {
     pub(super) fn on_subscribe(
         &mut self,
@@ -28,8 +24,8 @@ impl Relay {
         request: Key,
         message: Subscribe,
     ) -> Result<(), Fatal> {
-        self.authorize(now, directory, key, &message.parameters.auth_tokens)?;
-        if let Some(refusal) = self.unreadable(key, &message.track) {
+        self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
+        if let Some(refusal) = self.unreadable(key, request, &message.track) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
@@ -37,7 +33,7 @@ impl Relay {
             let held = Duration::from_millis(ms).min(self.config.rendezvous_timeout_max);
             now.checked_add(held).unwrap_or(now)
         });
-        let track = match self.find_or_source(now, &message.track, hold.is_some()) {
+        let track = match self.find_or_source(now, Some(key), &message.track, hold.is_some()) {
             Ok(track) => track,
             Err(refusal) => {
                 self.refuse(key, request, refusal.code, refusal.reason);
@@ -72,12 +68,12 @@ impl Relay {
         request: Key,
         message: TrackStatus,
     ) -> Result<(), Fatal> {
-        self.authorize(now, directory, key, &message.parameters.auth_tokens)?;
-        if let Some(refusal) = self.unreadable(key, &message.track) {
+        self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
+        if let Some(refusal) = self.unreadable(key, request, &message.track) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
-        let track = match self.find_or_source(now, &message.track, false) {
+        let track = match self.find_or_source(now, Some(key), &message.track, false) {
             Ok(track) => track,
             Err(refusal) => {
                 self.refuse(key, request, refusal.code, refusal.reason);
@@ -96,37 +92,41 @@ impl Relay {
         Ok(())
     }
 
-    /// Why the session may not read the track, if so.
-    pub(super) fn unreadable(&self, key: Key, track: &FullTrackName) -> Option<Refusal> {
-        let scope = self.sessions.get(key)?.scope.as_ref()?;
-        scope.may_read(track).err()
+    /// Why the request may not read the track, if so; from now on it stands for reading it.
+    pub(super) fn unreadable(&mut self, key: Key, request: Key, track: &FullTrackName) -> Option<Refusal> {
+        let session = self.sessions.get_mut(key)?;
+        let state = session.requests.get_mut(request)?;
+        state.reads = Some(track.name.clone());
+        session.scope.as_ref()?.may_read(state.grant.as_deref(), track).err()
     }
 
     /// The track of that name; if it is not here, a new one with its sources asked for. An error: nobody has it and `hold`
     /// does not say to wait for somebody, or a bound is reached.
-    pub(super) fn find_or_source(&mut self, now: Instant, name: &FullTrackName, hold: bool) -> Result<Key, Refusal> {
+    /// `asker`: the session that wants it; `None`: another shard, or nobody in particular.
+    pub(super) fn find_or_source(
+        &mut self,
+        now: Instant,
+        asker: Option<Key>,
+        name: &FullTrackName,
+        hold: bool,
+    ) -> Result<Key, Refusal> {
         let known = self.tracks.by_name(name);
         if let Some(track) = known.and_then(|key| self.tracks.get(key))
             && (track.state == TrackState::Live || !track.origins.is_empty())
         {
             return known.ok_or(Refusal::NO_TRACK);
         }
-        if known.is_none() && self.tracks.len() >= self.config.tracks_max {
-            self.counters.tracks_refused += 1;
-            return Err(Refusal::TOO_MANY_TRACKS);
-        }
-        let key = known.unwrap_or_else(|| self.tracks.insert(name.clone()));
-        if self.attach_sources(now, key) {
-            return Ok(key);
-        }
-        if hold && (known.is_some() || self.tracks.waiting_in(&name.namespace) <= WAITING_PER_NAMESPACE_MAX) {
+        let key = match known {
+            Some(key) => key,
+            None => self.new_waiting_track(asker, name)?,
+        };
+        if self.attach_sources(now, key) || hold {
             return Ok(key);
         }
         if known.is_none() {
             self.remove_track(key);
         }
-        self.counters.tracks_refused += u64::from(hold);
-        Err(if hold { Refusal::TOO_MANY_TRACKS } else { Refusal::NO_TRACK })
+        Err(Refusal::NO_TRACK)
     }
 
     /// Lets a request wait until its track is live.
@@ -149,7 +149,7 @@ impl Relay {
         else {
             return;
         };
-        let expires_ms = self.expires_ms(key);
+        let expires_ms = self.expires_ms(key, request);
         let parameters = Parameters { expires_ms, largest_object: largest, ..Parameters::default() };
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.answer(request, &ControlMessage::RequestOk(RequestOk { parameters, properties }));
@@ -175,7 +175,7 @@ impl Relay {
         };
         let (alias, properties) = (source.serial, source.properties.clone());
         self.add_subscription(track, key, request, start);
-        let expires_ms = self.expires_ms(key);
+        let expires_ms = self.expires_ms(key, request);
         let largest_object = self.tracks.get(track).and_then(|track| track.cache.largest());
         let parameters = Parameters { expires_ms, largest_object, ..Parameters::default() };
         let ok = SubscribeOk { track_alias: alias, parameters, properties };

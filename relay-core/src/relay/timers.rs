@@ -9,6 +9,7 @@ use crate::wire::{RequestErrorCode, SessionError};
 use super::auth::refused;
 use super::fetch::joined;
 use super::session::{Fatal, Key, RequestKind, Session};
+use super::tenants::Good;
 use super::track::{Origin, TrackState, Waiter};
 use super::{Relay, SessionId};
 
@@ -102,7 +103,7 @@ impl Relay {
         let session = self.sessions.get(key).filter(|session| !session.is_closing())?;
         let first_request =
             if session.used { None } else { session.opened_at.checked_add(self.config.first_request_timeout) };
-        let expiry = session.scope.as_ref().and_then(|scope| scope.expires_unix_ms());
+        let expiry = session.next_grant_ends_ms();
         let expiry =
             expiry.and_then(|at_ms| now.checked_add(Duration::from_millis(at_ms.saturating_sub(self.unix_now_ms))));
         let requests = session.requests.iter().filter_map(|(_, request)| request.deadline).min();
@@ -118,6 +119,7 @@ impl Relay {
             self.close(now, key, fatal);
             return;
         }
+        self.end_expired(now, key);
         self.abandon_late(now, key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let late = session.requests.iter().filter(|(_, request)| request.deadline.is_some_and(|at| at <= now));
@@ -193,6 +195,9 @@ impl Relay {
     pub(super) fn remove_track(&mut self, key: Key) {
         if let Some(track) = self.tracks.remove(key) {
             self.timers.unset(track.timer_at, Alarm::Track(key, track.serial));
+            self.tenants.change(track.tenant, Good::Tracks, 1, 0);
+            self.tenants.change(track.tenant, Good::Cached, track.counted, 0);
+            self.tenants.leave(track.tenant);
         }
     }
 
@@ -257,7 +262,7 @@ fn overdue(session: &Session, now: Instant, unix_now_ms: u64, first_request_time
         let reason = format!("no request was accepted within {} s", first_request_timeout.as_secs());
         return Some(Fatal::new(SessionError::ControlMessageTimeout, reason));
     }
-    let expiry = session.scope.as_ref().and_then(|scope| scope.expires_unix_ms());
+    let expiry = session.last_grant_ends_ms();
     if expiry.is_some_and(|at_ms| unix_now_ms >= at_ms) {
         return Some(refused(AuthFault::Expired.into()));
     }

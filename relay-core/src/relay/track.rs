@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::wire::{FullTrackName, Namespace, Properties};
+use crate::wire::{FullTrackName, Properties};
 
 use super::PublishDone;
 use super::cache::GroupCache;
@@ -89,6 +89,10 @@ pub(crate) struct Track {
     pub(crate) new_group_asked: Option<u64>,
     /// The timer that is set for this track.
     pub(crate) timer_at: Option<Instant>,
+    /// Whose share of the tracks and of the cache it uses.
+    pub(crate) tenant: Key,
+    /// Cached bytes that were counted for the tenant.
+    pub(crate) counted: usize,
 }
 
 impl Track {
@@ -161,22 +165,18 @@ impl Tracks {
         self.by_name.get(name).copied()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.slab.len()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Track)> {
         self.slab.iter()
     }
 
-    /// Tracks of a namespace that wait for a source.
-    pub(crate) fn waiting_in(&self, namespace: &Namespace) -> usize {
-        let waits = |track: &Track| track.state == TrackState::Waiting && track.name.namespace == *namespace;
+    /// Tracks of a tenant that wait for a source.
+    pub(crate) fn waiting_of(&self, tenant: Key) -> usize {
+        let waits = |track: &Track| track.state == TrackState::Waiting && track.tenant == tenant;
         self.iter().filter(|(_, track)| waits(track)).count()
     }
 
     /// A new track that waits for a source.
-    pub(crate) fn insert(&mut self, name: FullTrackName) -> Key {
+    pub(crate) fn insert(&mut self, name: FullTrackName, tenant: Key) -> Key {
         // Serials start at 1, and 0 is left for "none".
         self.next_serial += 1;
         let key = self.slab.insert(Track {
@@ -197,6 +197,8 @@ impl Tracks {
             told: false,
             new_group_asked: None,
             timer_at: None,
+            tenant,
+            counted: 0,
         });
         self.by_name.insert(name, key);
         key

@@ -82,18 +82,31 @@ pub enum Role {
     Open,
 }
 
+impl Role {
+    /// Whether objects may come from such a session. One that only reads never needs much room for what it sends.
+    pub fn publishes(self) -> bool {
+        matches!(self, Self::Publish | Self::Open)
+    }
+}
+
 /// What the relay took, handed out, refused, dropped and closed since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Sessions turned away because of [`super::RelayConfig::sessions_max`].
+    /// Sessions turned away because of [`super::RelayConfig::sessions_max`] or
+    /// [`super::RelayConfig::publishers_per_input_max`].
     pub sessions_refused: u64,
     /// Sessions closed by the relay.
     pub sessions_closed: u64,
     /// Requests turned away because of [`super::RelayConfig::requests_max`].
     pub requests_refused: u64,
-    /// Tracks turned away because of [`super::RelayConfig::tracks_max`].
+    /// Tracks turned away because of [`super::RelayConfig::tracks_max`] or another bound of tracks.
     pub tracks_refused: u64,
-    /// Streams of publishers given up because their track stayed unknown.
+    /// Namespaces turned away because of [`super::RelayConfig::namespaces_max`] or
+    /// [`super::RelayConfig::namespaces_per_session_max`].
+    pub namespaces_refused: u64,
+    /// Playback tokens that did not hold.
+    pub tokens_refused: u64,
+    /// Streams of publishers given up because their track stayed unknown, or because a bound of memory was reached.
     pub streams_abandoned: u64,
     /// Objects in datagrams.
     pub datagrams_dropped: u64,

@@ -21,7 +21,7 @@ impl Relay {
         request: Key,
         message: SubscribeNamespace,
     ) -> Result<(), Fatal> {
-        self.authorize(now, directory, key, &message.parameters.auth_tokens)?;
+        self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
         let prefix = message.prefix;
         if let Some((code, reason)) = self.unwatchable(key, &prefix, false) {
             self.refuse(key, request, code, reason);
@@ -43,7 +43,7 @@ impl Relay {
         request: Key,
         message: SubscribeTracks,
     ) -> Result<(), Fatal> {
-        self.authorize(now, directory, key, &message.parameters.auth_tokens)?;
+        self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
         let prefix = message.prefix;
         if let Some((code, reason)) = self.unwatchable(key, &prefix, true) {
             self.refuse(key, request, code, reason);
@@ -194,12 +194,11 @@ impl Relay {
             return;
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(RequestKind::WatchTracks { prefix, forward }) = session.requests.get(watch).map(|state| &state.kind)
-        else {
-            return;
-        };
-        let forward = *forward;
-        let allowed = session.scope.as_ref().is_some_and(|scope| scope.may_read(&source.name).is_ok());
+        let Some(watching) = session.requests.get(watch) else { return };
+        let RequestKind::WatchTracks { prefix, forward } = &watching.kind else { return };
+        let (forward, grant) = (*forward, watching.grant.clone());
+        let scope = session.scope.as_ref();
+        let allowed = scope.is_some_and(|scope| scope.may_read(grant.as_deref(), &source.name).is_ok());
         if !source.name.namespace.starts_with(prefix)
             || !allowed
             || session.subscription_to(track).is_some()
@@ -213,6 +212,9 @@ impl Relay {
         let request = session.open_request(RequestKind::Fresh, |request_id| {
             ControlMessage::Publish(Publish { request_id, track: name, track_alias, parameters, properties })
         });
+        if let Some(state) = session.requests.get_mut(request) {
+            (state.grant, state.reads) = (grant, Some(source.name.name.clone()));
+        }
         let start = SubscriptionStart {
             priority: SUBSCRIBER_PRIORITY_DEFAULT,
             order: GroupOrder::Ascending,

@@ -4,13 +4,16 @@ use serde_json::{Map, Value};
 
 use crate::error::AuthFault;
 
+/// From this number of seconds on (the year 5138) a time is taken for milliseconds, which it is since 1973.
+const MILLISECONDS_FROM: f64 = 1e11;
+
 pub(super) struct Claims {
     pub issuer: String,
     pub subject: String,
     pub audience: Vec<String>,
-    pub iat_s: u64,
-    pub nbf_s: Option<u64>,
-    pub exp_s: u64,
+    pub iat_ms: u64,
+    pub nbf_ms: Option<u64>,
+    pub exp_ms: u64,
     pub jti: Option<String>,
     pub renditions: Option<Vec<String>>,
     pub origins: Option<Vec<String>>,
@@ -28,9 +31,9 @@ impl Claims {
             issuer: optional(&claims, "iss", text)?.ok_or(AuthFault::WrongIssuer)?,
             subject: optional(&claims, "sub", text)?.ok_or(AuthFault::WrongSubject)?,
             audience: optional(&claims, "aud", one_or_more)?.ok_or(AuthFault::WrongAudience)?,
-            iat_s: claims.get("iat").and_then(Value::as_u64).ok_or(AuthFault::NoLifetime)?,
-            nbf_s: optional(&claims, "nbf", Value::as_u64)?,
-            exp_s: claims.get("exp").and_then(Value::as_u64).ok_or(AuthFault::NoLifetime)?,
+            iat_ms: time(&claims, "iat")?.ok_or(AuthFault::NoLifetime)?,
+            nbf_ms: time(&claims, "nbf")?,
+            exp_ms: time(&claims, "exp")?.ok_or(AuthFault::NoLifetime)?,
             jti: optional(&claims, "jti", text)?,
             renditions: optional(&claims, "renditions", list)?,
             origins: optional(&claims, "origins", list)?,
@@ -49,6 +52,21 @@ fn optional<T>(
         None => Ok(None),
         Some(value) => read(value).map(Some).ok_or(AuthFault::Unreadable),
     }
+}
+
+/// A NumericDate in milliseconds. RFC 7519 §2: seconds since 1970, "in which non-integer values can be represented".
+fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<u64>, AuthFault> {
+    let seconds = match claims.get(claim) {
+        None => return Ok(None),
+        Some(Value::String(_)) => return Err(AuthFault::TimeIsText { claim }),
+        Some(value) => value.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
+    };
+    let seconds = seconds.ok_or(AuthFault::TimeUnreadable { claim })?;
+    if seconds >= MILLISECONDS_FROM {
+        return Err(AuthFault::TimeInMilliseconds { claim });
+    }
+    // Below 2^53: a float holds each of these milliseconds, and the conversion cuts nothing off.
+    Ok(Some((seconds * 1000.0).round() as u64))
 }
 
 fn text(value: &Value) -> Option<String> {

@@ -2,25 +2,27 @@
 //!
 //! A token is `header.claims.signature`. The header names a key by `kid`; the key, not the header, decides the algorithm.
 //! [`verify`] checks in this order, and stops at the first fault: form, key, algorithm, signature, claims' types, audience,
-//! times, resource, issuer. Nothing in the claims is believed, or even read, before the signature holds.
+//! times, issuer, subject, resource. Nothing in the claims is believed, or even read, before the signature holds, and whether
+//! the resource exists is told only to those whose token is for it.
 
 mod claims;
+mod keys;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
-use crate::directory::{Directory, SigningAlgorithm, SigningKey};
+use crate::directory::{Directory, Resource, SigningKey};
 use crate::error::{AuthError, AuthFault};
 use claims::Claims;
+pub use keys::VerifyingKeys;
 
 /// Longest token in bytes. Ours have about 500; RS256 with a 4096-bit key and long lists stays under 2000.
 pub const TOKEN_LEN_MAX: usize = 4096;
-/// Longest time between `iat` and `exp`, s.
-pub const LIFETIME_S_MAX: u64 = 86_400;
-/// How far clocks may differ, s.
-pub const LEEWAY_S: u64 = 5;
+/// Longest time between `iat` and `exp`, ms.
+pub const LIFETIME_MS_MAX: u64 = 86_400_000;
+/// How far clocks may differ, ms.
+pub const LEEWAY_MS: u64 = 5_000;
 /// The `aud` of a playback token.
 pub const AUDIENCE: &str = "playback";
 
@@ -33,10 +35,12 @@ pub struct Verified {
     pub org: String,
     /// The id its media is published under (`lv_…` or `as_…`).
     pub canonical: String,
-    /// When it was issued, unix time in s.
-    pub iat_s: u64,
-    /// When it ends, unix time in s, without leeway.
-    pub exp_s: u64,
+    /// The id that it names (`sub`), in the path or another of the same resource.
+    pub subject: String,
+    /// When it was issued, unix time in ms.
+    pub iat_ms: u64,
+    /// When it ends, unix time in ms, without leeway.
+    pub exp_ms: u64,
     /// The token's own id.
     pub jti: Option<String>,
     /// Renditions that may be watched; `None` is all.
@@ -57,30 +61,40 @@ struct Header {
     crit: Option<serde_json::Value>,
 }
 
-/// Checks `token` for watching `path_id`, the id in the session's path.
+/// Checks `token` for watching `path_id`, the id in the session's path. `parsed` remembers keys from call to call.
 ///
 /// # Errors
 /// The first fault found; its reason begins with `auth_failed` and holds nothing of the token.
-pub fn verify(token: &str, path_id: &str, keys: &dyn Directory, unix_now_s: u64) -> Result<Verified, AuthError> {
-    let (kid, key, claims) = signed_claims(token, keys)?;
+pub fn verify(
+    token: &str,
+    path_id: &str,
+    directory: &dyn Directory,
+    parsed: &mut VerifyingKeys,
+    unix_now_ms: u64,
+) -> Result<Verified, AuthError> {
+    let (kid, key, claims) = signed_claims(token, directory, parsed)?;
     if !claims.audience.iter().any(|audience| audience == AUDIENCE) {
         return Err(AuthFault::WrongAudience.into());
     }
-    check_times(&claims, unix_now_s)?;
-    let resource = keys.resource(path_id).ok_or(AuthFault::UnknownResource)?;
-    let same_id = claims.subject == path_id;
-    if !same_id && keys.resource(&claims.subject).is_none_or(|subject| subject.canonical != resource.canonical) {
-        return Err(AuthFault::WrongSubject.into());
-    }
-    if claims.issuer != key.org || claims.issuer != resource.org {
+    check_times(&claims, unix_now_ms)?;
+    if claims.issuer != key.org {
         return Err(AuthFault::WrongIssuer.into());
     }
+    let resource = directory.resource(path_id);
+    if claims.subject != path_id {
+        let subject = directory.resource(&claims.subject).filter(|subject| subject.enabled);
+        let named = |other: &Resource| resource.as_ref().is_some_and(|resource| resource.canonical == other.canonical);
+        subject.filter(named).ok_or(AuthFault::WrongSubject)?;
+    }
+    let resource = resource.filter(|resource| resource.org == key.org && is_on(resource, directory));
+    let resource = resource.ok_or(AuthFault::UnknownResource)?;
     Ok(Verified {
         kid,
         org: key.org,
         canonical: resource.canonical,
-        iat_s: claims.iat_s,
-        exp_s: claims.exp_s,
+        subject: claims.subject,
+        iat_ms: claims.iat_ms,
+        exp_ms: claims.exp_ms,
         jti: claims.jti,
         renditions: claims.renditions,
         origins: claims.origins,
@@ -89,8 +103,17 @@ pub fn verify(token: &str, path_id: &str, keys: &dyn Directory, unix_now_s: u64)
     })
 }
 
+/// Whether neither the resource nor the one that it stands for is switched off.
+fn is_on(resource: &Resource, directory: &dyn Directory) -> bool {
+    resource.enabled && directory.resource(&resource.canonical).is_none_or(|canonical| canonical.enabled)
+}
+
 /// The claims of a token whose signature holds, and the key that it holds with.
-fn signed_claims(token: &str, keys: &dyn Directory) -> Result<(String, SigningKey, Claims), AuthFault> {
+fn signed_claims(
+    token: &str,
+    directory: &dyn Directory,
+    parsed: &mut VerifyingKeys,
+) -> Result<(String, SigningKey, Claims), AuthFault> {
     if token.is_empty() {
         return Err(AuthFault::Missing);
     }
@@ -104,14 +127,16 @@ fn signed_claims(token: &str, keys: &dyn Directory) -> Result<(String, SigningKe
         return Err(AuthFault::Unreadable);
     }
     let kid = header.kid.ok_or(AuthFault::NoKid)?;
-    let key = keys.signing_key(&kid).ok_or(AuthFault::UnknownKid)?;
+    let key = directory.signing_key(&kid).ok_or(AuthFault::UnknownKid)?;
     if key.revoked {
         return Err(AuthFault::RevokedKid);
     }
     if header.alg != key.alg.name() {
         return Err(AuthFault::WrongAlgorithm);
     }
-    check_signature(message, signature, &key)?;
+    if !parsed.holds(message, signature, &kid, &key)? {
+        return Err(AuthFault::BadSignature);
+    }
     let claims = Claims::read(&part(payload)?)?;
     Ok((kid, key, claims))
 }
@@ -120,28 +145,16 @@ fn part(encoded: &str) -> Result<Vec<u8>, AuthFault> {
     URL_SAFE_NO_PAD.decode(encoded).map_err(|_| AuthFault::Unreadable)
 }
 
-fn check_signature(message: &str, signature: &str, key: &SigningKey) -> Result<(), AuthFault> {
-    let pem = key.public_key_pem.as_bytes();
-    let (algorithm, decoding_key) = match key.alg {
-        SigningAlgorithm::EdDsa => (Algorithm::EdDSA, DecodingKey::from_ed_pem(pem)),
-        SigningAlgorithm::Rs256 => (Algorithm::RS256, DecodingKey::from_rsa_pem(pem)),
-    };
-    let decoding_key = decoding_key.map_err(|_| AuthFault::UnusableKey)?;
-    let holds = jsonwebtoken::crypto::verify(signature, message.as_bytes(), &decoding_key, algorithm);
-    // An error here is a signature that is no base64url.
-    if holds.unwrap_or(false) { Ok(()) } else { Err(AuthFault::BadSignature) }
-}
-
-fn check_times(claims: &Claims, unix_now_s: u64) -> Result<(), AuthFault> {
-    if claims.exp_s.checked_sub(claims.iat_s).is_none_or(|lifetime_s| lifetime_s > LIFETIME_S_MAX) {
+fn check_times(claims: &Claims, unix_now_ms: u64) -> Result<(), AuthFault> {
+    if claims.exp_ms.checked_sub(claims.iat_ms).is_none_or(|lifetime_ms| lifetime_ms > LIFETIME_MS_MAX) {
         return Err(AuthFault::LifetimeOutOfRange);
     }
     // RFC 7519 §4.1.4: not accepted "on or after" the expiration time.
-    if unix_now_s >= claims.exp_s.saturating_add(LEEWAY_S) {
+    if unix_now_ms >= claims.exp_ms.saturating_add(LEEWAY_MS) {
         return Err(AuthFault::Expired);
     }
-    let not_before_s = claims.nbf_s.unwrap_or(0).max(claims.iat_s);
-    if unix_now_s.saturating_add(LEEWAY_S) < not_before_s {
+    let not_before_ms = claims.nbf_ms.unwrap_or(0).max(claims.iat_ms);
+    if unix_now_ms.saturating_add(LEEWAY_MS) < not_before_ms {
         return Err(AuthFault::NotYetValid);
     }
     Ok(())

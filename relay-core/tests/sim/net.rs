@@ -74,6 +74,8 @@ pub struct Net {
     /// As many of the next replays have no room.
     pub busy: usize,
     seed: u64,
+    /// Where clients that join from now on come from.
+    pub peer: SocketAddr,
     pending: VecDeque<SessionId>,
 }
 
@@ -95,6 +97,7 @@ impl Net {
             ends_lost: 0,
             busy: 0,
             seed,
+            peer: SocketAddr::from(([192, 0, 2, 7], 40_000)),
             pending: VecDeque::new(),
         };
         let unix_ms = net.unix_ms();
@@ -124,7 +127,7 @@ impl Net {
         let id = ClientId(self.peers.len());
         let session = SessionId(id.0 as u64);
         let path = (config.transport == Transport::WebTransport).then(|| config.path.clone());
-        let peer: SocketAddr = "192.0.2.7:40000".parse().unwrap();
+        let peer = self.peer;
         let origin = path.is_some().then(|| "https://player.example".to_owned());
         let setup = SessionConfig { draft: Draft::D18, transport: config.transport, path, origin, peer };
         self.relays[shard].session_open(self.now, session, setup);

@@ -27,7 +27,7 @@ fn pair() -> Pair {
 static KEY: LazyLock<Pair> = LazyLock::new(pair);
 static STRANGER: LazyLock<Pair> = LazyLock::new(pair);
 
-/// One org with two live inputs; `pb_1` plays `lv_1`; the publish key of `lv_1` is `key_1`.
+/// One org with two live inputs, and another with one; `pb_1` plays `lv_1`; the publish key of `lv_1` is `key_1`, and so on.
 pub struct Tables {
     pub keys: HashMap<String, SigningKey>,
     pub resources: HashMap<String, Resource>,
@@ -57,9 +57,10 @@ impl Default for Tables {
                 ("lv_1".to_owned(), resource("lv_1", "org_a", true)),
                 ("pb_1".to_owned(), resource("lv_1", "org_a", true)),
                 ("lv_2".to_owned(), resource("lv_2", "org_a", true)),
+                ("lv_b".to_owned(), resource("lv_b", "org_b", true)),
                 ("lv_off".to_owned(), resource("lv_off", "org_a", false)),
             ]),
-            publish_keys: HashSet::from([("lv_1".to_owned(), "key_1".to_owned())]),
+            publish_keys: ["1", "2", "b"].map(|n| (format!("lv_{n}"), format!("key_{n}"))).into(),
         }
     }
 }

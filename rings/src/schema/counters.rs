@@ -125,4 +125,7 @@ counters! {
     XdpProgMalformedTooShort, "xdp_prog_malformed_too_short", Total, "datagrams", "Dropped by the packet program: too short for its QUIC header; counted on shard 0.";
     XdpProgMalformedFixedBit, "xdp_prog_malformed_fixed_bit", Total, "datagrams", "Dropped by the packet program: no fixed bit, so no QUIC; counted on shard 0.";
     XdpProgMalformedCidLength, "xdp_prog_malformed_cid_length", Total, "datagrams", "Dropped by the packet program: a connection id of more than 20 bytes; counted on shard 0.";
+    TableBusyEntries, "table_busy_entries", Total, "entries", "Table entries whose reading was put off because they were written all the time.";
+    PlaybackTokensRefused, "playback_tokens_refused", Total, "tokens", "Playback tokens that did not hold.";
+    SharesRefused, "shares_refused", Total, "requests", "Sessions, tracks and namespaces refused because a bound of all, or a tenant's share of it, was reached.";
 }

@@ -1,0 +1,9 @@
+//! What a fuzzer calls: any bytes into one parser, and the rules that hold whatever comes out.
+//!
+//! Each function takes bytes of an outsider, panics when a rule is broken, and keeps nothing from call to call but keys.
+
+mod catalog;
+mod tokens;
+
+pub use catalog::catalog;
+pub use tokens::tokens;

@@ -1,0 +1,169 @@
+//! Where the shares of tenants are kept: their tracks, waiting tracks, publishers, bytes on their way, and the cache.
+
+use std::collections::{BinaryHeap, HashMap};
+
+use crate::wire::{FullTrackName, SessionError};
+
+use super::auth::Refusal;
+use super::cache::{Evicted, GroupCache};
+use super::session::{Fatal, Key, Session};
+use super::tenants::{Good, TenantName};
+use super::{Relay, Role};
+
+impl Relay {
+    /// A session whose scope is known, or was just granted, uses the share of its input or audience from now on.
+    pub(super) fn settle_tenant(&mut self, key: Key) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let Some((role, Some(namespace))) = session.scope.as_ref().map(|scope| (scope.role, &scope.namespace)) else {
+            return;
+        };
+        let name = match role {
+            Role::Publish => TenantName::publishers(namespace),
+            Role::Playback => TenantName::audience(namespace),
+            Role::Open => return,
+        };
+        let (from, to) = (session.tenant, self.tenants.enter(name));
+        self.recount_receiving(key, from, to);
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.tenant = to;
+        }
+        self.tenants.leave(from);
+    }
+
+    /// One key must not open sessions without end: each has requests, streams and buffers of its own.
+    pub(super) fn limit_publishers(&mut self, key: Key) -> Result<(), Fatal> {
+        let Some(session) = self.sessions.get(key) else { return Ok(()) };
+        let (tenant, most) = (session.tenant, self.config.publishers_per_input_max);
+        let others = self.sessions.iter().filter(|(other, session)| {
+            *other != key
+                && session.tenant == tenant
+                && !session.is_closing()
+                && session.scope.as_ref().is_some_and(|scope| scope.role == Role::Publish)
+        });
+        if others.count() < most {
+            return Ok(());
+        }
+        self.counters.sessions_refused += 1;
+        let reason = format!("{most} sessions publish this input here already, which is the most: close one of them");
+        Err(Fatal::new(SessionError::Internal, reason))
+    }
+
+    /// A new track for a session (`None`: for another shard), within the share of its tenant.
+    pub(super) fn new_track(&mut self, asker: Option<Key>, name: FullTrackName) -> Result<Key, Refusal> {
+        let tenant = self.tenant_for(asker, &name);
+        self.insert_track(tenant, name, self.config.tracks_max)
+    }
+
+    /// The same, for a track that nobody may publish.
+    pub(super) fn new_waiting_track(&mut self, asker: Option<Key>, name: &FullTrackName) -> Result<Key, Refusal> {
+        let waiting = asker.and_then(|asker| self.sessions.get(asker)).map_or(0, |session| session.waiting());
+        let tenant = self.tenant_for(asker, name);
+        let most = self.config.waiting_tenant_max;
+        let crowded = self.tenants.held(tenant, Good::Tracks) >= most && self.tracks.waiting_of(tenant) >= most;
+        if waiting >= self.config.waiting_session_max || crowded {
+            self.tenants.leave(tenant);
+            self.counters.tracks_refused += 1;
+            return Err(Refusal::TOO_MANY_WAIT);
+        }
+        self.insert_track(tenant, name.clone(), self.config.tracks_max)
+    }
+
+    /// A track of the ingest. Control bounds the inputs, and an input has few: there is always room.
+    pub(super) fn local_track(&mut self, name: FullTrackName) -> Key {
+        let tenant = self.tenants.enter(TenantName::publishers(&name.namespace));
+        self.tenants.change(tenant, Good::Tracks, 0, 1);
+        self.tracks.insert(name, tenant)
+    }
+
+    fn insert_track(&mut self, tenant: Key, name: FullTrackName, tracks_max: usize) -> Result<Key, Refusal> {
+        if !self.tenants.fits(tenant, Good::Tracks, 1, tracks_max) {
+            self.tenants.leave(tenant);
+            self.counters.tracks_refused += 1;
+            return Err(Refusal::TOO_MANY_TRACKS);
+        }
+        self.tenants.change(tenant, Good::Tracks, 0, 1);
+        Ok(self.tracks.insert(name, tenant))
+    }
+
+    /// Whose share a new track uses; it is a member from now on.
+    fn tenant_for(&mut self, asker: Option<Key>, name: &FullTrackName) -> Key {
+        match asker.and_then(|asker| self.sessions.get(asker)) {
+            Some(session) => self.tenants.enter_again(session.tenant),
+            None => self.tenants.enter(TenantName::audience(&name.namespace)),
+        }
+    }
+
+    /// Whether what publishers send for a viewer's FETCHes is within the share of its tenant.
+    pub(super) fn may_pull(&mut self, viewer: Key) -> bool {
+        self.count_pulled(viewer);
+        let Some(session) = self.sessions.get(viewer) else { return false };
+        self.tenants.fits(session.tenant, Good::Pulled, 0, self.config.pulled_len_max)
+    }
+
+    /// Brings the sums of what waits for a tenant's viewers up to date with one of them.
+    pub(super) fn count_pulled(&mut self, viewer: Key) {
+        let len = self.pulls.len_of(viewer);
+        let Some(session) = self.sessions.get_mut(viewer) else { return };
+        let before = std::mem::replace(&mut session.pulled_counted, len);
+        if before != len {
+            self.tenants.change(session.tenant, Good::Pulled, before, len);
+        }
+    }
+
+    /// A session is gone, and with it what it held of all shares.
+    pub(super) fn leave_tenant(&mut self, session: &Session) {
+        self.tenants.change(session.tenant, Good::Pulled, session.pulled_counted, 0);
+        self.tenants.leave(session.tenant);
+    }
+
+    // ---- cache ---------------------------------------------------------------------------------------------------
+
+    /// Keeps all tracks together within the bound of the cache. Goes far enough below it that not every new object has to look
+    /// at all tracks for room.
+    pub(super) fn bound_all_caches(&mut self) {
+        if self.tracks.cache_len > self.config.cache_len_max {
+            let len_max = self.config.cache_len_max / 20 * 19;
+            self.shrink_caches(len_max, GroupCache::evictable_len, GroupCache::evict_oldest);
+        }
+    }
+
+    /// Lets `evict` take from the caches until all together are down to `len_max`: from the tenant that has most bytes, of its
+    /// tracks the one with most bytes that may go. Whoever has little loses nothing to those who have much.
+    fn shrink_caches(
+        &mut self,
+        len_max: usize,
+        evictable_len: fn(&GroupCache) -> usize,
+        evict: fn(&mut GroupCache) -> Evicted,
+    ) {
+        let mut tracks_of: HashMap<Key, BinaryHeap<(usize, Key)>> = HashMap::new();
+        for (key, track) in self.tracks.iter() {
+            tracks_of.entry(track.tenant).or_default().push((evictable_len(&track.cache), key));
+        }
+        let held = |tenant: Key| (self.tenants.held(tenant, Good::Cached), tenant);
+        let mut largest: BinaryHeap<(usize, Key)> = tracks_of.keys().map(|tenant| held(*tenant)).collect();
+        while self.tracks.cache_len > len_max
+            && let Some((_, tenant)) = largest.pop()
+        {
+            let Some(tracks) = tracks_of.get_mut(&tenant) else { continue };
+            // A tenant without a track that may lose something is left alone from here on.
+            let Some((_, key)) = tracks.pop().filter(|(len, _)| *len > 0) else { continue };
+            let Some(track) = self.tracks.get_mut(key) else { continue };
+            let evicted = evict(&mut track.cache);
+            if evicted.len > 0 {
+                tracks.push((evictable_len(&track.cache), key));
+            }
+            self.count_evicted(key, evicted);
+            largest.push((self.tenants.held(tenant, Good::Cached), tenant));
+        }
+    }
+
+    pub(super) fn count_evicted(&mut self, key: Key, evicted: Evicted) {
+        self.tracks.cache_len = self.tracks.cache_len.saturating_sub(evicted.len);
+        self.counters.groups_evicted += evicted.groups;
+        if let Some(track) = self.tracks.get_mut(key) {
+            let before = std::mem::replace(&mut track.counted, track.cache.len());
+            let (tenant, after) = (track.tenant, track.counted);
+            self.tenants.change(tenant, Good::Cached, before, after);
+        }
+    }
+}
