@@ -19,6 +19,7 @@ mod backend;
 mod edge;
 pub mod embedded;
 mod error;
+pub mod fuzzing;
 mod host;
 mod keys;
 mod ports;

@@ -14,10 +14,17 @@ pub const SEND_PAYLOAD_LEN_MAX: usize = 1472;
 pub(super) const SEND_PAYLOAD_LEN_MIN: usize = 1200;
 /// The largest one over IPv6.
 const SEND_PAYLOAD_LEN_MAX_V6: usize = 1452;
-/// What one connection may have in flight towards us: publishers of several renditions fit, memory stays bounded.
-const CONNECTION_WINDOW_LEN: u64 = 8 << 20;
-const UNI_STREAM_WINDOW_LEN: u64 = 2 << 20;
-const REQUEST_STREAM_WINDOW_LEN: u64 = 128 << 10;
+/// What one connection may have in flight towards us, at first and for ever when it only reads. quiche keeps up to 65 bytes for
+/// every second one of it, see [`super::intake`].
+pub(super) const CONNECTION_WINDOW_LEN_MIN: u64 = 128 << 10;
+/// The same for a publisher, once it has shown that it needs it: 160 Mbit/s over a path of 100 ms.
+const CONNECTION_WINDOW_LEN_MAX: u64 = 2 << 20;
+/// Of one stream, at first: quiche keeps the connection's window half as large again as this.
+const STREAM_WINDOW_LEN_MIN: u64 = 64 << 10;
+/// Of one stream of a publisher.
+const STREAM_WINDOW_LEN_MAX: u64 = 1 << 20;
+/// Connections of one shard that may have the larger windows: at most 256 MiB in flight.
+pub(super) const WIDE_CONNECTIONS_MAX: usize = 128;
 /// The most that takes two bytes in the transport parameters; a peer's answers to our own requests are shorter, and read at once.
 const ANSWER_WINDOW_LEN: u64 = (16 << 10) - 1;
 /// Open streams a peer may have. Requests are one stream each; quiche raises the limit as streams end.
@@ -59,11 +66,11 @@ pub fn server_config(tls: &TlsFiles, idle_timeout_ms: u64) -> Result<quiche::Con
     // A connection begins with 1,200 bytes and probes for more (RFC 8899): ICMP never reaches an AF_XDP socket, and lies at times.
     config.discover_pmtu(true);
     config.set_max_send_udp_payload_size(SEND_PAYLOAD_LEN_MAX);
-    config.set_initial_max_data(CONNECTION_WINDOW_LEN);
-    config.set_max_connection_window(CONNECTION_WINDOW_LEN);
-    config.set_initial_max_stream_data_uni(UNI_STREAM_WINDOW_LEN);
-    config.set_max_stream_window(UNI_STREAM_WINDOW_LEN);
-    config.set_initial_max_stream_data_bidi_remote(REQUEST_STREAM_WINDOW_LEN);
+    config.set_initial_max_data(CONNECTION_WINDOW_LEN_MIN);
+    config.set_max_connection_window(CONNECTION_WINDOW_LEN_MAX);
+    config.set_initial_max_stream_data_uni(STREAM_WINDOW_LEN_MIN);
+    config.set_max_stream_window(STREAM_WINDOW_LEN_MAX);
+    config.set_initial_max_stream_data_bidi_remote(STREAM_WINDOW_LEN_MIN);
     config.set_initial_max_stream_data_bidi_local(ANSWER_WINDOW_LEN);
     config.set_initial_max_streams_bidi(STREAMS_MAX);
     config.set_initial_max_streams_uni(STREAMS_MAX);

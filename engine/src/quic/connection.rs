@@ -7,11 +7,19 @@ use quiche::{ConnectionId, PathEvent, Shutdown};
 use streams_relay_core::relay::{Dir, Draft, SessionConfig, SessionId, StreamId, Transport};
 
 use super::config::{SEND_PAYLOAD_LEN_MAX, SEND_PAYLOAD_LEN_MIN};
-use super::webtransport::{Opened, WebTransport};
+use super::ending::{Ending, Streams};
+use super::endpoint::CONNECTION_REFUSED;
+use super::intake::Intake;
+use super::webtransport::errors::H3_NO_ERROR;
+use super::webtransport::{Opened, ResetOf, WebTransport};
 use super::{Quic, SessionSink};
 
 /// How long a connection stays for the peer to acknowledge a WebTransport close capsule.
 const CLOSE_LINGER: Duration = Duration::from_secs(1);
+
+/// What a handshake may bring before it is done, in bytes of datagrams. An honest one needs a few KiB, and sends them again some
+/// times on a bad path; quiche would keep each one-byte piece of a CRYPTO frame that comes out of order, some 65 bytes for 8.
+const HANDSHAKE_LEN_MAX: usize = 32 << 10;
 
 /// What the application protocol turned out to be.
 pub(super) enum Mode {
@@ -46,18 +54,34 @@ pub(super) struct Connection {
     pub(super) packet_len_max: usize,
     /// When the timer heap will look at this connection.
     pub(super) scheduled: Option<Instant>,
+    /// When a handshake that is not done is over.
+    handshake_deadline: Instant,
+    /// What the handshake may still bring, in bytes of datagrams.
+    handshake_len_left: usize,
+    /// The handshake was not done in time: the connection goes with its next packet, and waits for nothing.
+    pub(super) expired: bool,
     /// When a connection over HTTP/3 goes that has no WebTransport session by then.
     pub(super) setup_deadline: Option<Instant>,
     /// The session is closed for the peer; the connection goes at this time at the latest.
     pub(super) close_deadline: Option<Instant>,
     /// Streams that the peer has stopped so far, by quiche's count.
     stops_seen: u64,
+    ending: Ending,
+    pub(super) intake: Intake,
+    /// When to say something so that the peer does not take the connection for dead, if nothing comes before.
+    keep_alive_at: Option<Instant>,
     /// Every connection id under which the map knows it.
     pub(super) ids: Vec<ConnectionId<'static>>,
 }
 
 impl Connection {
-    pub(super) fn new(quic: Quic, session: SessionId, peer: SocketAddr, ids: Vec<ConnectionId<'static>>) -> Self {
+    pub(super) fn new(
+        quic: Quic,
+        session: SessionId,
+        peer: SocketAddr,
+        ids: Vec<ConnectionId<'static>>,
+        handshake_deadline: Instant,
+    ) -> Self {
         Self {
             quic,
             session,
@@ -73,11 +97,26 @@ impl Connection {
             timeouts: 0,
             packet_len_max: SEND_PAYLOAD_LEN_MAX,
             scheduled: None,
+            handshake_deadline,
+            handshake_len_left: HANDSHAKE_LEN_MAX,
+            expired: false,
             setup_deadline: None,
             close_deadline: None,
             stops_seen: 0,
+            ending: Ending::default(),
+            intake: Intake::default(),
+            keep_alive_at: None,
             ids,
         }
+    }
+
+    /// Counts a datagram that came before the handshake was done. `false`: it has brought more than any needs.
+    pub(super) fn spend_handshake(&mut self, len: usize) -> bool {
+        match self.handshake_len_left.checked_sub(len) {
+            Some(left) => self.handshake_len_left = left,
+            None => return false,
+        }
+        true
     }
 
     /// Runs what arrived: handshake progress, then every readable stream. A WebTransport session that is still to come has time
@@ -95,6 +134,7 @@ impl Connection {
         self.resume_waiting(scratch, sink);
         self.read_datagrams(scratch, sink);
         self.tell_stops(sink);
+        self.ending.sweep(&mut self.quic);
     }
 
     /// Tells which of our streams the peer does not want any more. A stream on which nothing is to be written would not show
@@ -106,8 +146,11 @@ impl Connection {
         }
         self.stops_seen = stops;
         for id in self.quic.writable() {
-            let Err(quiche::Error::StreamStopped(code)) = self.quic.stream_capacity(id) else { continue };
-            let code = self.session_code(code);
+            let Err(quiche::Error::StreamStopped(wire_code)) = self.quic.stream_capacity(id) else { continue };
+            // quiche has reset the stream by itself. It keeps it among the writable ones, and so for ever, until it is told that
+            // nobody will write there any more.
+            let _ = self.quic.stream_shutdown(id, Shutdown::Write, wire_code);
+            let code = self.session_code(wire_code);
             if self.open {
                 sink.stream_stopped(self.session, StreamId(id), code);
             }
@@ -131,7 +174,10 @@ impl Connection {
 
     fn start(&mut self, setup_deadline: Instant, sink: &mut dyn SessionSink) {
         if self.quic.application_proto() == b"h3" {
-            self.mode = Mode::WebTransport(WebTransport::start(&mut self.quic, &mut self.next_uni));
+            let control = self.next_uni;
+            self.next_uni += 4;
+            let mut io = Streams { quic: &mut self.quic, ending: &mut self.ending };
+            self.mode = Mode::WebTransport(WebTransport::start(&mut io, control));
             self.setup_deadline = Some(setup_deadline);
         } else {
             self.mode = Mode::Raw;
@@ -154,8 +200,11 @@ impl Connection {
             {
                 return;
             }
-            match self.quic.stream_recv(id, scratch) {
+            let most = self.intake.most(scratch.len());
+            let Some(out) = scratch.get_mut(..most).filter(|_| most > 0) else { return };
+            match self.quic.stream_recv(id, out) {
                 Ok((len, fin)) => {
+                    self.intake.spend(len);
                     let data = scratch.get(..len).unwrap_or_default();
                     self.deliver(id, data, fin, sink);
                     if fin {
@@ -173,7 +222,9 @@ impl Connection {
             Mode::Handshake => {}
             Mode::Raw => sink.stream_data(self.session, StreamId(id), direction(id), data, fin),
             Mode::WebTransport(state) => {
-                let opened = state.receive(&mut self.quic, id, data, fin, self.session, sink);
+                let mut io = Streams { quic: &mut self.quic, ending: &mut self.ending };
+                let opened = state.receive(&mut io, id, data, fin, self.session, sink);
+                let ended = state.ended();
                 if let Some(Opened { path, origin }) = opened {
                     let config = SessionConfig {
                         draft: Draft::D18,
@@ -184,7 +235,8 @@ impl Connection {
                     };
                     (self.open, self.setup_deadline) = (true, None);
                     sink.session_open(self.session, config);
-                } else if state.ended() {
+                }
+                if ended {
                     self.end_session(sink);
                     self.close_deadline.get_or_insert_with(Instant::now);
                 }
@@ -195,18 +247,23 @@ impl Connection {
     /// Streams that came before their WebTransport session was accepted are read now.
     fn resume_waiting(&mut self, scratch: &mut [u8], sink: &mut dyn SessionSink) {
         let Mode::WebTransport(state) = &mut self.mode else { return };
-        for id in state.release(self.session, sink) {
+        let mut io = Streams { quic: &mut self.quic, ending: &mut self.ending };
+        for id in state.release(&mut io, self.session, sink) {
             self.read_stream(id, scratch, sink);
         }
     }
 
     fn deliver_reset(&mut self, id: u64, code: u64, sink: &mut dyn SessionSink) {
-        if let Mode::WebTransport(state) = &mut self.mode
-            && state.stream_reset(id)
-        {
-            self.end_session(sink);
-            self.close_deadline.get_or_insert_with(Instant::now);
-            return;
+        if let Mode::WebTransport(state) = &mut self.mode {
+            let mut io = Streams { quic: &mut self.quic, ending: &mut self.ending };
+            let whose = state.stream_reset(&mut io, id);
+            if state.ended() {
+                self.end_session(sink);
+                self.close_deadline.get_or_insert_with(Instant::now);
+            }
+            if whose == ResetOf::Other || !self.open {
+                return;
+            }
         }
         let code = self.session_code(code);
         sink.stream_reset(self.session, StreamId(id), code);
@@ -220,7 +277,9 @@ impl Connection {
         }
         match &mut self.mode {
             Mode::WebTransport(state) => {
-                state.send_close(&mut self.quic, code, reason);
+                let mut io = Streams { quic: &mut self.quic, ending: &mut self.ending };
+                state.send_close(&mut io, code, reason);
+                push_close(state, &mut self.quic);
                 self.close_deadline = Some(now + CLOSE_LINGER);
             }
             Mode::Raw | Mode::Handshake => {
@@ -231,27 +290,60 @@ impl Connection {
         }
     }
 
-    /// The earlier of the two deadlines that are not quiche's.
+    /// The earliest of the deadlines that are not quiche's.
     pub(super) fn own_deadline(&self) -> Option<Instant> {
-        [self.setup_deadline, self.close_deadline].into_iter().flatten().min()
+        let handshake = (!self.quic.is_established()).then_some(self.handshake_deadline);
+        let intake = self.intake.refill_at();
+        let keep_alive = self.keep_alive_at.filter(|_| self.open);
+        [handshake, self.setup_deadline, self.close_deadline, intake, keep_alive].into_iter().flatten().min()
+    }
+
+    /// Something came: the peer is alive for now.
+    pub(super) fn heard(&mut self, now: Instant, idle_timeout_ms: u64) {
+        // RFC 9000 §10.1: the smaller of both timeouts counts; 0 is none.
+        let theirs_ms = self.quic.peer_transport_params().map_or(0, |params| params.max_idle_timeout);
+        let shortest_ms = [idle_timeout_ms, theirs_ms].into_iter().filter(|ms| *ms > 0).min();
+        // A third of it, so that a PING may be lost.
+        self.keep_alive_at = shortest_ms.and_then(|ms| now.checked_add(Duration::from_millis(ms / 3)));
+    }
+
+    /// RFC 9000 §10.1.2: a connection that is in use is kept alive while there is nothing to send, for a viewer's publisher may pause.
+    pub(super) fn keep_alive(&mut self, now: Instant, idle_timeout_ms: u64, sink: &mut dyn SessionSink) {
+        if self.open && self.keep_alive_at.is_some_and(|at| now >= at) {
+            if sink.in_use(self.session) {
+                // A connection without a path has nobody to say it to.
+                let _ = self.quic.send_ack_eliciting();
+            }
+            self.heard(now, idle_timeout_ms);
+        }
+    }
+
+    /// The smoothed round trip of the path in use.
+    pub(super) fn round_trip(&self) -> Duration {
+        let active = self.quic.path_stats().find(|path| path.active);
+        active.map_or(Duration::ZERO, |path| path.rtt)
     }
 
     /// Ends the QUIC connection under a closed session when its time is up or the capsule has arrived, and one that never came
     /// to have a session.
     pub(super) fn finish_close(&mut self, now: Instant) {
+        if !self.quic.is_established() && now >= self.handshake_deadline {
+            let _ = self.quic.close(false, CONNECTION_REFUSED, b"the handshake was not done in time");
+            self.expired = true;
+        }
         if self.setup_deadline.is_some_and(|deadline| now >= deadline) {
-            let _ = self.quic.close(true, WebTransport::H3_NO_ERROR, b"no WebTransport session was set up in time");
+            let _ = self.quic.close(true, H3_NO_ERROR, b"no WebTransport session was set up in time");
         }
         let Some(deadline) = self.close_deadline else { return };
         let delivered = match &mut self.mode {
             Mode::WebTransport(state) => {
-                state.push_close(&mut self.quic);
-                state.close_delivered(&self.quic)
+                push_close(state, &mut self.quic);
+                state.ended() || state.closed_on().is_some_and(|stream| self.quic.stream_closed(stream))
             }
             Mode::Raw | Mode::Handshake => false,
         };
         if now >= deadline || delivered {
-            let _ = self.quic.close(true, WebTransport::H3_NO_ERROR, b"");
+            let _ = self.quic.close(true, H3_NO_ERROR, b"");
         }
     }
 
@@ -280,8 +372,7 @@ impl Connection {
     pub(super) fn reset(&mut self, id: u64, code: u64) {
         let code = self.wire_code(code);
         self.pending_prefixes.retain(|(stream, _)| *stream != id);
-        // A stream that is gone already needs no reset.
-        let _ = self.quic.stream_shutdown(id, Shutdown::Write, code);
+        self.ending.reset(&mut self.quic, id, code);
     }
 
     /// Asks the peer to end its half of a stream. Its own unidirectional streams are left to run out instead, read and dropped:
@@ -292,7 +383,7 @@ impl Connection {
             return;
         }
         let code = self.wire_code(code);
-        let _ = self.quic.stream_shutdown(id, Shutdown::Read, code);
+        self.ending.stop(&mut self.quic, id, code);
     }
 
     /// The session's code of one on the wire.
@@ -310,6 +401,15 @@ impl Connection {
             Mode::Raw | Mode::Handshake => code,
         }
     }
+}
+
+/// Sends what is left of the close capsule.
+fn push_close(state: &mut WebTransport, quic: &mut Quic) {
+    state.push_close(|stream, rest| match quic.stream_send(stream, rest, true) {
+        Ok(sent) => Some(sent),
+        Err(quiche::Error::Done) => Some(0),
+        Err(_) => None,
+    });
 }
 
 /// RFC 9000 §2.1: bit 1 of a stream id tells the direction.

@@ -1,6 +1,7 @@
 //! All QUIC connections of one shard: who gets a datagram. Who is let in: [`accept`]; who has to send, and when: [`visits`].
 
 mod accept;
+mod half_open;
 mod visits;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -17,12 +18,13 @@ use crate::backend::{PacketBackend, Sent};
 use crate::stages::{Stage, timed};
 
 use super::cid::{CID_LEN, CidScheme};
-use super::config::{TlsFiles, server_config};
+use super::config::{TlsFiles, WIDE_CONNECTIONS_MAX, server_config};
 use super::connection::Connection;
 use super::flush::VISIT_PACKETS;
 use super::retry::RetryTokens;
 use super::{Arrival, SessionSink};
 use accept::FalseStarts;
+use half_open::HalfOpen;
 use visits::Mark;
 
 /// Bounds of one shard's endpoint.
@@ -30,8 +32,11 @@ use visits::Mark;
 pub struct EndpointLimits {
     /// Connections at once.
     pub connections_max: usize,
-    /// Of these, handshakes that are not done.
+    /// Of these, handshakes that are not done; the oldest one goes for one more. An address that was proven by a Retry has an
+    /// eighth of them.
     pub half_open_max: usize,
+    /// A handshake that is not done so long after its first packet is over, whatever else came.
+    pub handshake_timeout: Duration,
     /// As many half-open handshakes, and a client has to prove its address by a Retry. 0: always.
     pub retry_half_open_min: usize,
     /// Packets that one connection sends before the next one has its turn.
@@ -47,6 +52,7 @@ impl Default for EndpointLimits {
         Self {
             connections_max: 16_384,
             half_open_max: 1_000,
+            handshake_timeout: Duration::from_secs(5),
             retry_half_open_min: 250,
             visit_packets: VISIT_PACKETS,
             idle_timeout_ms: 30_000,
@@ -91,10 +97,12 @@ pub struct EndpointStats {
     pub refused: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Of these, ended before their handshake.
+    /// Handshakes that came to nothing: refused by TLS, not done in time, or gone for a later one.
     pub handshakes_failed: u64,
     /// Times the packet backend had no room.
     pub blocked: u64,
+    /// Times a connection was not read for some round trips, as it sent more than a viewer has to say.
+    pub paused: u64,
 }
 
 /// A datagram whose connection lives on another shard.
@@ -110,7 +118,7 @@ const LONG_HEADER: u8 = 0x80;
 const RESET_LEN_MIN: usize = 21;
 const RESET_LEN_MAX: usize = 42;
 /// RFC 9000 §20.1.
-const CONNECTION_REFUSED: u64 = 0x2;
+pub(super) const CONNECTION_REFUSED: u64 = 0x2;
 /// Ids of a connection at once: the one in use, and spares to move to when the client's address changes. A client that moves
 /// on before it was given new ones finds a second spare.
 const ACTIVE_IDS: usize = 3;
@@ -133,8 +141,12 @@ pub struct Endpoint {
     /// When to look at a connection: at most one entry each, never later than its deadline.
     timers: BTreeSet<(Instant, usize)>,
     flush_queue: VecDeque<usize>,
-    half_open: usize,
+    half_open: HalfOpen,
     false_starts: FalseStarts,
+    /// Genuine first packets that TLS refused.
+    refusals: FalseStarts,
+    /// Connections that are read without bound.
+    wide: usize,
     refusing: bool,
     sessions_made: u64,
     scratch: Vec<u8>,
@@ -164,8 +176,10 @@ impl Endpoint {
             by_id: HashMap::new(),
             timers: BTreeSet::new(),
             flush_queue: VecDeque::new(),
-            half_open: 0,
+            half_open: HalfOpen::default(),
             false_starts: FalseStarts::default(),
+            refusals: FalseStarts::default(),
+            wide: 0,
             refusing: false,
             sessions_made: 0,
             scratch: vec![0; 64 << 10],
@@ -261,6 +275,10 @@ impl Endpoint {
     ) {
         let Some(Some(connection)) = self.slots.get_mut(index) else { return };
         let established = connection.quic.is_established();
+        if !established && !connection.spend_handshake(datagram.len()) {
+            self.forget(index);
+            return;
+        }
         // An undecryptable packet is no error of the connection; quiche has counted and dropped it.
         let info = RecvInfo { from: arrival.from, to: arrival.to };
         let _ = timed(Stage::Recv, || connection.quic.recv(datagram, info));
@@ -278,14 +296,33 @@ impl Endpoint {
             let refused = connection.quic.close(false, CONNECTION_REFUSED, b"this server is about to stop");
             self.stats.refused += u64::from(refused.is_ok());
         }
-        connection.process(now + self.limits.setup_timeout, &mut self.scratch, sink);
+        connection.heard(now, self.limits.idle_timeout_ms);
+        self.process(now, index, sink);
+        let Some(Some(connection)) = self.slots.get_mut(index) else { return };
         connection.finish_close(now);
         if !established && connection.quic.is_established() {
-            self.half_open = self.half_open.saturating_sub(1);
+            self.half_open.remove(connection.session);
             self.issue_spare_ids(index);
         }
         self.forget_retired(index);
         self.queue_flush(index);
+    }
+
+    /// Reads what a connection has, as fast as it may be read.
+    fn process(&mut self, now: Instant, index: usize, sink: &mut dyn SessionSink) {
+        let Some(Some(connection)) = self.slots.get_mut(index) else { return };
+        connection.process(now + self.limits.setup_timeout, &mut self.scratch, sink);
+        if !connection.intake.is_spent() {
+            return;
+        }
+        if self.wide < WIDE_CONNECTIONS_MAX && sink.may_publish(connection.session) {
+            self.wide += 1;
+            connection.intake.set_free();
+            connection.process(now + self.limits.setup_timeout, &mut self.scratch, sink);
+        } else {
+            self.stats.paused += 1;
+            connection.intake.pause(now, connection.round_trip());
+        }
     }
 
     /// Fills up the client's ids.
@@ -336,12 +373,17 @@ impl Endpoint {
     }
 
     fn remove(&mut self, index: usize, sink: &mut dyn SessionSink) {
-        let Some(mut connection) = self.slots.get_mut(index).and_then(Option::take) else { return };
-        connection.end_session(sink);
-        if !connection.quic.is_established() {
-            self.half_open = self.half_open.saturating_sub(1);
-            self.stats.handshakes_failed += 1;
+        if let Some(Some(connection)) = self.slots.get_mut(index) {
+            connection.end_session(sink);
         }
+        self.forget(index);
+    }
+
+    /// Drops a connection whose session is closed or never was.
+    fn forget(&mut self, index: usize) {
+        let Some(connection) = self.slots.get_mut(index).and_then(Option::take) else { return };
+        self.stats.handshakes_failed += u64::from(self.half_open.remove(connection.session));
+        self.wide -= usize::from(connection.intake.is_free());
         for id in &connection.ids {
             self.by_id.remove(id);
         }
@@ -374,7 +416,7 @@ impl Endpoint {
 impl Endpoint {
     /// Handshakes that are not done.
     pub(super) fn half_open(&self) -> usize {
-        self.half_open
+        self.half_open.len()
     }
 
     /// Connection ids in the map.

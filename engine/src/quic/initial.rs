@@ -1,12 +1,13 @@
-//! One packet written by hand: the server Initial that refuses a client's token, without a connection behind it.
+//! One packet written by hand: the server Initial that refuses a client, without a connection behind it.
 //!
 //! quiche could only send it from a connection, with a TLS state made for that alone, which is what an Initial without a good
-//! token must not cost. The keys of Initial packets follow from the client's connection id (RFC 9001 §5.2).
+//! token must not cost; and it sends none when it could not take the very first packet. The keys of Initial packets follow from the client's connection id (RFC 9001 §5.2).
 
 use quiche::Header;
 use ring::aead::quic::{AES_128, HeaderProtectionKey};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf;
+use web_transport_proto::VarInt;
 
 /// RFC 9001 §5.2, for QUIC version 1.
 const INITIAL_SALT: [u8; 20] = [
@@ -14,21 +15,26 @@ const INITIAL_SALT: [u8; 20] = [
     0x0a,
 ];
 /// RFC 9000 §20.1.
-const INVALID_TOKEN: u8 = 0x0b;
-/// RFC 9000 §19.19: CONNECTION_CLOSE of the transport, error, frame type that caused it (none is named), length of the reason.
-const CLOSE: [u8; 4] = [0x1c, INVALID_TOKEN, 0, 0];
+pub(super) const INVALID_TOKEN: u64 = 0x0b;
+/// RFC 9000 §19.19: CONNECTION_CLOSE of the transport.
+const CLOSE: u8 = 0x1c;
 const TAG_LEN: usize = 16;
 /// Four bytes, so that the sample for header protection begins right behind it.
 const PACKET_NUMBER: [u8; 4] = [0; 4];
 const SAMPLE_LEN: usize = 16;
 
-/// Writes the packet that answers the Initial with this header into `out`; gives its length, `None` when it does not fit.
-///
-/// RFC 9000 §8.1.3: a client whose Retry token is refused accepts no second one, so it is told at once instead of being left
-/// to time out. It is no more than a tenth of what it answers.
-pub(super) fn refuse_token(header: &Header<'_>, out: &mut [u8]) -> Option<usize> {
+/// Writes the packet that answers the Initial with this header by CONNECTION_CLOSE into `out`; gives its length, `None` when it does
+/// not fit. `code` is an error of the transport (RFC 9000 §20.1), TLS alerts included. It is no more than a tenth of what it answers.
+pub(super) fn refuse(header: &Header<'_>, code: u64, reason: &str, out: &mut [u8]) -> Option<usize> {
     let keys = Keys::of_server(&header.dcid)?;
-    let mut packet = Vec::with_capacity(128);
+    let mut close = vec![CLOSE];
+    VarInt::from_u64(code).ok()?.encode(&mut close);
+    // The type of the frame that caused it is not named.
+    close.push(0);
+    VarInt::from_u32(u32::try_from(reason.len()).ok()?).encode(&mut close);
+    close.extend_from_slice(reason.as_bytes());
+
+    let mut packet = Vec::with_capacity(160);
     // Long header, fixed bit, type Initial, four bytes of packet number.
     packet.push(0xc3);
     packet.extend_from_slice(&header.version.to_be_bytes());
@@ -38,13 +44,12 @@ pub(super) fn refuse_token(header: &Header<'_>, out: &mut [u8]) -> Option<usize>
     }
     // A server's Initial has no token.
     packet.push(0);
-    let len = PACKET_NUMBER.len() + CLOSE.len() + TAG_LEN;
-    packet.push(u8::try_from(len).ok().filter(|len| *len < 64)?);
+    let len = PACKET_NUMBER.len() + close.len() + TAG_LEN;
+    VarInt::from_u32(u32::try_from(len).ok()?).encode(&mut packet);
     let number_at = packet.len();
     packet.extend_from_slice(&PACKET_NUMBER);
-    let mut sealed = CLOSE.to_vec();
-    keys.seal(&packet, &mut sealed)?;
-    packet.extend_from_slice(&sealed);
+    keys.seal(&packet, &mut close)?;
+    packet.extend_from_slice(&close);
     keys.protect(&mut packet, number_at)?;
     out.get_mut(..packet.len())?.copy_from_slice(&packet);
     Some(packet.len())

@@ -8,9 +8,12 @@
 pub mod cid;
 mod config;
 mod connection;
+mod ending;
 mod endpoint;
 mod flush;
+pub(crate) mod fuzzing;
 mod initial;
+mod intake;
 mod link;
 mod prefix;
 mod retry;
@@ -42,6 +45,10 @@ pub trait SessionSink {
     fn datagram(&mut self, session: SessionId, data: &[u8]);
     /// The connection is gone; nothing can be sent any more.
     fn session_closed(&mut self, session: SessionId);
+    /// Whether the session may publish: then it is read as fast as it sends.
+    fn may_publish(&mut self, session: SessionId) -> bool;
+    /// Whether the session has a request that was accepted: then its connection is kept alive while nothing is sent.
+    fn in_use(&mut self, session: SessionId) -> bool;
     /// The connection has its turn to send: what the session has to say is written into `io`.
     fn pump(&mut self, session: SessionId, io: &mut dyn Transmit) -> Pumped;
 }

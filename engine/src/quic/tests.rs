@@ -4,6 +4,8 @@ mod admission;
 mod floods;
 mod mtu;
 mod paths;
+mod streams;
+mod webtransport;
 
 use std::io;
 use std::net::SocketAddr;
@@ -78,6 +80,9 @@ struct Record {
     closed: usize,
     /// Sessions that were asked for what they have to send.
     pumped: Vec<SessionId>,
+    /// What the relay would say of every session.
+    may_publish: bool,
+    in_use: bool,
 }
 
 impl SessionSink for Record {
@@ -104,6 +109,14 @@ impl SessionSink for Record {
 
     fn session_closed(&mut self, _session: SessionId) {
         self.closed += 1;
+    }
+
+    fn may_publish(&mut self, _session: SessionId) -> bool {
+        self.may_publish
+    }
+
+    fn in_use(&mut self, _session: SessionId) -> bool {
+        self.in_use
     }
 
     fn pump(&mut self, session: SessionId, _io: &mut dyn Transmit) -> Pumped {
@@ -258,13 +271,19 @@ fn ids() -> cid::CidScheme {
 }
 
 fn connect(alpn: &[u8], id: [u8; 16]) -> quiche::Connection {
+    connect_from(client(), alpn, id)
+}
+
+fn connect_from(from: SocketAddr, alpn: &[u8], id: [u8; 16]) -> quiche::Connection {
     let id = ConnectionId::from_ref(&id);
-    quiche::connect(None, &id, client(), server(), &mut client_config(alpn)).expect("a client")
+    quiche::connect(None, &id, from, server(), &mut client_config(alpn)).expect("a client")
 }
 
 fn client_config(alpn: &[u8]) -> quiche::Config {
     let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).expect("a configuration");
-    config.set_application_protos(&[alpn]).expect("an ALPN");
+    if !alpn.is_empty() {
+        config.set_application_protos(&[alpn]).expect("an ALPN");
+    }
     config.verify_peer(false);
     config.set_initial_max_data(1 << 20);
     config.set_initial_max_stream_data_uni(1 << 20);

@@ -7,33 +7,63 @@
 //! ```text
 //!   uni 0x00 control | 0x02, 0x03 QPACK | 0x54 <session> payload      bidi 0x41 <session> payload | HTTP/3 frames (CONNECT)
 //! ```
+//!
+//! The machine knows no transport: it asks for what is to happen through [`Http3Io`]. Every stream that the peer opens is in one
+//! state until both of its halves are ended, by the peer, by the relay, or by a word of refusal from here.
+
+mod capsules;
+mod connect;
+pub(super) mod errors;
 
 use std::collections::HashMap;
 
-use streams_relay_core::relay::{SessionId, StreamId};
-use web_transport_proto::{Capsule, ConnectRequest, ConnectResponse, Frame, Settings, StreamUni, VarInt};
+use streams_relay_core::relay::{Dir, SessionId, StreamId};
+use web_transport_proto::{Capsule, ConnectResponse, Frame, Settings, StreamUni, VarInt};
 
+use super::SessionSink;
 use super::connection::direction;
-use super::prefix::{FrameReader, PartialVarInt};
-use super::{Quic, SessionSink};
+use super::prefix::{FrameReader, PartialVarInt, Payload, Piece};
+pub(super) use capsules::CapsuleReader;
+pub(super) use connect::Opened;
+use connect::Request;
+use errors::{
+    BUFFERED_STREAM_REJECTED, H3_CLOSED_CRITICAL_STREAM, H3_EXCESSIVE_LOAD, H3_FRAME_ERROR, H3_FRAME_UNEXPECTED,
+    H3_ID_ERROR, H3_INTERNAL_ERROR, H3_MESSAGE_ERROR, H3_MISSING_SETTINGS, H3_NO_ERROR, H3_REQUEST_INCOMPLETE,
+    H3_STREAM_CREATION_ERROR,
+};
 
 /// MoQT drafts offered over WebTransport, best first.
 const PROTOCOLS: &[&str] = &["moqt-18"];
-/// WT_BUFFERED_STREAM_REJECTED (draft-ietf-webtrans-http3 §4.5): a stream of no session that we know.
-const BUFFERED_STREAM_REJECTED: u64 = 0x3994_bd84;
-const H3_ID_ERROR: u64 = 0x108;
-const H3_EXCESSIVE_LOAD: u64 = 0x107;
-const H3_MESSAGE_ERROR: u64 = 0x10e;
-const H3_SETTINGS_ERROR: u64 = 0x109;
 /// Streams that may wait for the CONNECT to be answered.
 const WAITING_MAX: usize = 16;
+/// Unidirectional streams of no session that are open at once. quiche gives no credit back for one that it was told to stop, so
+/// they are read and dropped until the peer ends them; who opens more and ends none is told by the end of the connection.
+const REFUSED_MAX: usize = 16;
+
+/// What the machine may ask of the transport.
+pub(super) trait Http3Io {
+    /// Sends on a stream. `false`: not all of it was taken, which a peer brings about that allows us next to nothing.
+    fn send(&mut self, id: u64, data: &[u8], fin: bool) -> bool;
+    /// Ends our half of a stream that the peer opened, without any more data.
+    fn reset(&mut self, id: u64, code: u64);
+    /// Asks the peer to end its half of a bidirectional stream. Nothing that comes on it is handed in any more.
+    fn stop(&mut self, id: u64, code: u64);
+    /// Ends the connection with an error of HTTP/3. Only the first one counts.
+    fn close(&mut self, code: u64, reason: &str);
+}
 
 /// The HTTP/3 and WebTransport state of one connection. It serves one session: MoQT never needs a second.
+#[derive(Default)]
 pub(super) struct WebTransport {
     streams: HashMap<u64, Incoming>,
     session: Option<u64>,
+    opened: Option<Opened>,
     settings_seen: bool,
+    /// Kinds of critical streams that were opened, a bit each.
+    critical: u8,
     waiting: Vec<u64>,
+    /// Unidirectional streams of no session that are open.
+    refused: usize,
     released: bool,
     ended: bool,
     close_sent: bool,
@@ -41,62 +71,69 @@ pub(super) struct WebTransport {
     close_rest: Vec<u8>,
 }
 
-/// What the CONNECT of an accepted session said.
-pub(super) struct Opened {
-    /// `path?query`.
-    pub(super) path: String,
-    /// The page that asked, from a browser.
-    pub(super) origin: Option<String>,
-}
-
-/// How far the prefix of a stream that the peer opened has come.
+/// How far a stream that the peer opened has come.
 enum Incoming {
+    /// Its kind is being read.
     Kind(PartialVarInt),
+    /// The number of its session is being read.
     Session(PartialVarInt),
-    /// Its session is not accepted yet; it is not read until then. What came with the prefix is held.
+    /// The CONNECT of its session is still to be answered.
     Waiting {
         of: u64,
         held: Vec<u8>,
         fin: bool,
     },
+    /// It is the relay's.
     Payload,
     Control(FrameReader),
+    /// A QPACK stream.
+    Critical,
     /// The first frame's type was read as the stream's kind, so the reader starts inside it.
     Request(FrameReader),
     /// The CONNECT stream after our answer: DATA frames with capsules.
-    Connect(FrameReader),
-    Ignored,
+    Connect(FrameReader, CapsuleReader),
+    /// Read and dropped until it ends.
+    Ignored {
+        refused: bool,
+    },
+}
+
+/// What a step made of a stream.
+enum Step {
+    /// There may be more to read in the new state.
+    On(Incoming),
+    /// All bytes are taken.
+    Stay(Incoming),
+    /// Nothing more is to come from it.
+    Over,
+}
+
+/// What a reset of the peer was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResetOf {
+    /// A stream of the relay.
+    Payload,
+    /// Nobody's but ours.
+    Other,
 }
 
 impl WebTransport {
-    pub(super) const H3_NO_ERROR: u64 = 0x100;
-
-    /// Opens our control stream and sends SETTINGS.
-    pub(super) fn start(quic: &mut Quic, next_uni: &mut u64) -> Self {
+    /// Sends SETTINGS on our control stream.
+    pub(super) fn start(io: &mut dyn Http3Io, control: u64) -> Self {
         let mut settings = Settings::default();
         settings.enable_webtransport(1);
         let mut wire = Vec::with_capacity(64);
         settings.encode(&mut wire);
-        let id = *next_uni;
-        *next_uni += 4;
-        // The first bytes of a fresh connection always fit the initial window.
-        let _ = quic.stream_priority(id, 0, false);
-        let _ = quic.stream_send(id, &wire, false);
-        Self {
-            streams: HashMap::new(),
-            session: None,
-            settings_seen: false,
-            waiting: Vec::new(),
-            released: false,
-            ended: false,
-            close_sent: false,
-            close_rest: Vec::new(),
+        let mut state = Self::default();
+        if !io.send(control, &wire, false) {
+            state.fail(io, H3_INTERNAL_ERROR, "there is no room for a control stream");
         }
+        state
     }
 
     /// Whether bytes of this stream may be read now.
     pub(super) fn wants(&self, id: u64) -> bool {
-        !matches!(self.streams.get(&id), Some(Incoming::Waiting { .. }))
+        !self.ended && !matches!(self.streams.get(&id), Some(Incoming::Waiting { .. }))
     }
 
     /// The peer closed the session, or broke HTTP/3 so that it cannot go on.
@@ -105,7 +142,7 @@ impl WebTransport {
     }
 
     /// After the session was accepted: hands over what waiting streams held and returns those to read on.
-    pub(super) fn release(&mut self, session: SessionId, sink: &mut dyn SessionSink) -> Vec<u64> {
+    pub(super) fn release(&mut self, io: &mut dyn Http3Io, session: SessionId, sink: &mut dyn SessionSink) -> Vec<u64> {
         if !std::mem::take(&mut self.released) {
             return Vec::new();
         }
@@ -113,7 +150,11 @@ impl WebTransport {
         for id in &waiting {
             let Some(Incoming::Waiting { of, held, fin }) = self.streams.remove(id) else { continue };
             if self.session != Some(of) {
-                self.streams.insert(*id, Incoming::Ignored);
+                if let Step::Stay(state) = self.reject(io, *id)
+                    && !fin
+                {
+                    self.streams.insert(*id, state);
+                }
                 continue;
             }
             sink.stream_data(session, StreamId(*id), direction(*id), &held, fin);
@@ -147,7 +188,7 @@ impl WebTransport {
     /// Bytes of one stream. Returns what a CONNECT that was accepted just now said.
     pub(super) fn receive(
         &mut self,
-        quic: &mut Quic,
+        io: &mut dyn Http3Io,
         id: u64,
         data: &[u8],
         fin: bool,
@@ -160,158 +201,211 @@ impl WebTransport {
             return None;
         }
         let mut input = data;
-        let mut opened = None;
         let mut state = self.streams.remove(&id).unwrap_or(Incoming::Kind(PartialVarInt::default()));
         loop {
-            state = match state {
-                Incoming::Kind(mut partial) => match partial.feed(&mut input) {
-                    Some(kind) => first_state(id, kind),
-                    None => Incoming::Kind(partial),
-                },
-                Incoming::Session(mut partial) => match partial.feed(&mut input) {
-                    Some(of) => self.bind_stream(quic, id, of),
-                    None => Incoming::Session(partial),
-                },
-                other => other,
-            };
-            if input.is_empty() || !matches!(state, Incoming::Kind(_) | Incoming::Session(_)) {
-                break;
+            match self.step(io, id, state, &mut input) {
+                Step::On(next) => state = next,
+                Step::Stay(next) => {
+                    state = next;
+                    break;
+                }
+                Step::Over => return self.opened.take(),
             }
         }
         match &mut state {
+            Incoming::Payload => sink.stream_data(session, StreamId(id), direction(id), input, fin),
             Incoming::Waiting { held, fin: ended, .. } => {
                 held.extend_from_slice(input);
                 *ended = fin;
                 self.streams.insert(id, state);
                 return None;
             }
-            Incoming::Payload => sink.stream_data(session, StreamId(id), direction(id), input, fin),
-            Incoming::Control(reader) => self.read_control(quic, reader, &mut input),
-            Incoming::Request(reader) => {
-                if let Some((request, rest)) = self.read_request(quic, id, reader, &mut input) {
-                    opened = Some(request);
-                    state = Incoming::Connect(rest);
-                }
-            }
-            Incoming::Connect(reader) => self.read_capsules(quic, reader, &mut input),
             _ => {}
         }
-        if fin && self.session == Some(id) {
-            self.ended = true;
-        }
-        if !fin {
+        if fin {
+            self.end(io, id, &state);
+        } else {
             self.streams.insert(id, state);
         }
-        opened
+        self.opened.take()
     }
 
-    /// The peer reset a stream. True when it was the session's own CONNECT stream.
-    pub(super) fn stream_reset(&mut self, id: u64) -> bool {
-        self.streams.remove(&id);
-        self.ended |= self.session == Some(id);
-        self.ended
+    fn step(&mut self, io: &mut dyn Http3Io, id: u64, state: Incoming, input: &mut &[u8]) -> Step {
+        match state {
+            Incoming::Kind(mut partial) => match partial.feed(input) {
+                Some(kind) => self.begin(io, id, kind),
+                None => Step::Stay(Incoming::Kind(partial)),
+            },
+            Incoming::Session(mut partial) => match partial.feed(input) {
+                Some(of) => self.bind_stream(io, id, of),
+                None => Step::Stay(Incoming::Session(partial)),
+            },
+            Incoming::Control(reader) => self.read_control(io, reader, input),
+            Incoming::Request(reader) => self.read_request(io, id, reader, input),
+            Incoming::Connect(reader, capsules) => self.read_capsules(io, reader, capsules, input),
+            // The caller hands them their bytes, or drops them.
+            state => Step::Stay(state),
+        }
     }
 
-    fn bind_stream(&mut self, quic: &mut Quic, id: u64, of: u64) -> Incoming {
+    /// The peer reset a stream.
+    pub(super) fn stream_reset(&mut self, io: &mut dyn Http3Io, id: u64) -> ResetOf {
+        if id & 1 == 1 {
+            return ResetOf::Payload;
+        }
+        // One that was reset before any byte of it was read was at its beginning.
+        let state = self.streams.remove(&id).unwrap_or(Incoming::Kind(PartialVarInt::default()));
+        self.end(io, id, &state);
+        if matches!(state, Incoming::Payload) { ResetOf::Payload } else { ResetOf::Other }
+    }
+
+    /// The peer ended its half of a stream in this state: ours is ended as well, unless it is the relay's.
+    fn end(&mut self, io: &mut dyn Http3Io, id: u64, state: &Incoming) {
+        match state {
+            Incoming::Kind(_) | Incoming::Session(_) | Incoming::Request(_) | Incoming::Waiting { .. } => {
+                if direction(id) == Dir::Bidi {
+                    io.reset(id, H3_REQUEST_INCOMPLETE);
+                }
+            }
+            Incoming::Control(_) | Incoming::Critical => {
+                self.fail(io, H3_CLOSED_CRITICAL_STREAM, "the control stream and those of QPACK stay open");
+            }
+            Incoming::Connect(..) => self.ended = true,
+            Incoming::Ignored { refused } => self.refused = self.refused.saturating_sub(usize::from(*refused)),
+            Incoming::Payload => {}
+        }
+    }
+
+    /// The kind of a stream is known.
+    fn begin(&mut self, io: &mut dyn Http3Io, id: u64, kind: u64) -> Step {
+        if direction(id) == Dir::Bidi {
+            let webtransport = kind == Frame::WEBTRANSPORT.0.into_inner();
+            return Step::On(match webtransport {
+                true => Incoming::Session(PartialVarInt::default()),
+                false => Incoming::Request(FrameReader::inside(kind)),
+            });
+        }
+        if kind == StreamUni::WEBTRANSPORT.0.into_inner() {
+            return Step::On(Incoming::Session(PartialVarInt::default()));
+        }
+        // RFC 9114 §6.2, RFC 9204 §4.2: one control stream and one of each kind of QPACK; push streams are a server's.
+        let critical = match kind {
+            0x00 => 1,
+            0x02 => 2,
+            0x03 => 4,
+            0x01 => u8::MAX,
+            _ => return Step::Stay(Incoming::Ignored { refused: false }),
+        };
+        if self.critical & critical != 0 || critical == u8::MAX {
+            return self.fail(io, H3_STREAM_CREATION_ERROR, "a second control stream, or one of a server");
+        }
+        self.critical |= critical;
+        if kind == 0x00 { Step::On(Incoming::Control(FrameReader::default())) } else { Step::Stay(Incoming::Critical) }
+    }
+
+    /// The session of a WebTransport stream is known.
+    fn bind_stream(&mut self, io: &mut dyn Http3Io, id: u64, of: u64) -> Step {
         if self.session == Some(of) {
-            return Incoming::Payload;
+            return Step::Stay(Incoming::Payload);
+        }
+        if of & 3 != 0 {
+            return self.fail(io, H3_ID_ERROR, "a session's id is that of a bidirectional stream of the client");
         }
         if self.session.is_some() || self.waiting.len() >= WAITING_MAX {
-            let _ = quic.stream_shutdown(id, quiche::Shutdown::Read, BUFFERED_STREAM_REJECTED);
-            return Incoming::Ignored;
+            return self.reject(io, id);
         }
         self.waiting.push(id);
-        Incoming::Waiting { of, held: Vec::new(), fin: false }
+        Step::Stay(Incoming::Waiting { of, held: Vec::new(), fin: false })
     }
 
-    fn read_control(&mut self, quic: &mut Quic, reader: &mut FrameReader, input: &mut &[u8]) {
+    /// A stream of no session.
+    fn reject(&mut self, io: &mut dyn Http3Io, id: u64) -> Step {
+        if direction(id) == Dir::Bidi {
+            io.stop(id, BUFFERED_STREAM_REJECTED);
+            io.reset(id, BUFFERED_STREAM_REJECTED);
+            return Step::Over;
+        }
+        self.refused += 1;
+        if self.refused > REFUSED_MAX {
+            return self.fail(io, H3_EXCESSIVE_LOAD, "too many open streams of no session");
+        }
+        Step::Stay(Incoming::Ignored { refused: true })
+    }
+
+    fn read_control(&mut self, io: &mut dyn Http3Io, mut reader: FrameReader, input: &mut &[u8]) -> Step {
         loop {
-            match reader.feed(input) {
-                Ok(Some((kind, body))) if !self.settings_seen => {
-                    if Frame(VarInt::from_u64(kind).unwrap_or_default()) != Frame::SETTINGS || body.len() > 1024 {
-                        return self.fail(quic, H3_SETTINGS_ERROR, "the control stream does not begin with SETTINGS");
-                    }
-                    self.settings_seen = true;
+            let seen = self.settings_seen;
+            let body = match reader.feed(input, |kind| on_control(kind, seen)) {
+                Ok(Some(Piece::Frame(body))) => body,
+                Ok(Some(Piece::Part(_))) => continue,
+                Ok(None) => return Step::Stay(Incoming::Control(reader)),
+                Err(code) => return self.fail(io, code, "a frame that the control stream may not have here"),
+            };
+            let mut rest = body.as_slice();
+            while !rest.is_empty() {
+                if VarInt::decode(&mut rest).and_then(|_| VarInt::decode(&mut rest)).is_err() {
+                    return self.fail(io, H3_FRAME_ERROR, "SETTINGS is not a list of pairs");
                 }
-                // GOAWAY, PRIORITY_UPDATE and whatever else a browser says here changes nothing for a session.
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(_) => return self.fail(quic, H3_EXCESSIVE_LOAD, "a control frame is over 16 KiB"),
             }
+            self.settings_seen = true;
         }
     }
 
-    /// Reads the HEADERS of a CONNECT and answers it. Returns what it said and the reader for what follows.
-    fn read_request(
-        &mut self,
-        quic: &mut Quic,
-        id: u64,
-        reader: &mut FrameReader,
-        input: &mut &[u8],
-    ) -> Option<(Opened, FrameReader)> {
-        let (kind, body) = loop {
-            match reader.feed(input) {
-                Ok(Some(frame)) if Frame(VarInt::from_u64(frame.0).unwrap_or_default()).is_grease() => {}
-                Ok(Some(frame)) => break frame,
-                Ok(None) => return None,
-                Err(_) => {
-                    self.fail(quic, H3_EXCESSIVE_LOAD, "a request frame is over 16 KiB");
-                    return None;
-                }
+    /// Reads the HEADERS of a request and answers it.
+    fn read_request(&mut self, io: &mut dyn Http3Io, id: u64, mut reader: FrameReader, input: &mut &[u8]) -> Step {
+        let section = loop {
+            match reader.feed(input, |kind| on_request(kind, false)) {
+                Ok(Some(Piece::Frame(section))) => break section,
+                Ok(Some(Piece::Part(_))) => {}
+                Ok(None) => return Step::Stay(Incoming::Request(reader)),
+                Err(code) => return self.fail(io, code, "a frame that a request may not begin with"),
             }
         };
-        match decode_connect(kind, &body) {
-            Some(request) if self.session.is_none() => {
-                let chosen = PROTOCOLS.iter().find(|ours| request.protocols.iter().any(|theirs| theirs == *ours));
-                let Some(protocol) = chosen else {
-                    respond(quic, id, ConnectResponse::new(http_status(400)), true);
-                    return None;
-                };
+        match connect::read(&section) {
+            Ok(Request::Session(opened, protocol)) if self.session.is_none() => {
                 // The protocol is always echoed: a browser player that sees none cannot tell the draft.
-                respond(quic, id, ConnectResponse::new(http_status(200)).with_protocol(*protocol), false);
-                self.session = Some(id);
-                self.released = true;
-                let path = match request.url.query() {
-                    Some(query) => format!("{}?{query}", request.url.path()),
-                    None => request.url.path().to_owned(),
-                };
-                let origin = request.headers.get(http::header::ORIGIN).and_then(|value| value.to_str().ok());
-                Some((Opened { path, origin: origin.map(str::to_owned) }, FrameReader::default()))
+                let response = ConnectResponse::new(http_status(200)).with_protocol(protocol);
+                if !respond(io, id, response, false) {
+                    return self.fail(io, H3_INTERNAL_ERROR, "there is no room for the answer to CONNECT");
+                }
+                (self.session, self.released, self.opened) = (Some(id), true, Some(opened));
+                Step::On(Incoming::Connect(FrameReader::default(), CapsuleReader::default()))
             }
-            Some(_) => {
-                // One session a connection, as SETTINGS said.
-                respond(quic, id, ConnectResponse::new(http_status(429)), true);
-                None
+            // One session a connection, as SETTINGS said.
+            Ok(Request::Session(..)) => answer(io, id, 429),
+            Ok(Request::Other(status)) => answer(io, id, status),
+            Ok(Request::Malformed) => {
+                io.stop(id, H3_MESSAGE_ERROR);
+                io.reset(id, H3_MESSAGE_ERROR);
+                Step::Over
             }
-            None => {
-                respond(quic, id, ConnectResponse::new(http_status(405)), true);
-                None
-            }
+            Err(code) => self.fail(io, code, "the field section of a request does not decode"),
         }
     }
 
-    fn read_capsules(&mut self, quic: &mut Quic, reader: &mut FrameReader, input: &mut &[u8]) {
+    fn read_capsules(
+        &mut self,
+        io: &mut dyn Http3Io,
+        mut reader: FrameReader,
+        mut capsules: CapsuleReader,
+        input: &mut &[u8],
+    ) -> Step {
         loop {
-            match reader.feed(input) {
-                Ok(Some((kind, body))) if kind == Frame::DATA.0.into_inner() => {
-                    let mut bytes = body.as_slice();
-                    if let Ok(Capsule::CloseWebTransportSession { .. }) = Capsule::decode(&mut bytes) {
-                        self.ended = true;
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(_) => return self.fail(quic, H3_EXCESSIVE_LOAD, "a capsule is over 16 KiB"),
+            match reader.feed(input, |kind| on_request(kind, true)) {
+                Ok(Some(Piece::Part(part))) => self.ended |= capsules.feed(part),
+                Ok(Some(Piece::Frame(_))) => {}
+                Ok(None) => return Step::Stay(Incoming::Connect(reader, capsules)),
+                Err(code) => return self.fail(io, code, "a frame that a CONNECT stream may not have"),
             }
         }
     }
 
     /// Sends the close capsule and ends the CONNECT stream: the page's `closed` promise gets code and reason.
-    pub(super) fn send_close(&mut self, quic: &mut Quic, code: u64, reason: &str) {
-        let Some(session) = self.session else {
-            let _ = quic.close(true, H3_ID_ERROR, reason.as_bytes());
+    pub(super) fn send_close(&mut self, io: &mut dyn Http3Io, code: u64, reason: &str) {
+        if self.session.is_none() {
+            io.close(H3_ID_ERROR, reason);
             return;
-        };
+        }
         if std::mem::replace(&mut self.close_sent, true) {
             return;
         }
@@ -325,65 +419,85 @@ impl WebTransport {
         Frame::DATA.encode(&mut wire);
         VarInt::from_u32(u32::try_from(body.len()).unwrap_or(0)).encode(&mut wire);
         wire.extend_from_slice(&body);
-        let _ = quic.stream_priority(session, 0, false);
         self.close_rest = wire;
-        self.push_close(quic);
     }
 
-    /// Sends what is left of the close capsule, which may find the windows full of media.
-    pub(super) fn push_close(&mut self, quic: &mut Quic) {
+    /// What is left to send of the close capsule, and the stream for it: it may find the windows full of media. `sent` tells how
+    /// much of it was taken, `None` that the peer has closed the session from its side.
+    pub(super) fn push_close(&mut self, send: impl FnOnce(u64, &[u8]) -> Option<usize>) {
         let Some(session) = self.session.filter(|_| !self.close_rest.is_empty()) else { return };
-        match quic.stream_send(session, &self.close_rest, true) {
-            Ok(sent) => drop(self.close_rest.drain(..sent.min(self.close_rest.len()))),
-            Err(quiche::Error::Done) => {}
-            // The peer has closed the session from its side.
-            Err(_) => self.close_rest.clear(),
+        match send(session, &self.close_rest) {
+            Some(sent) => drop(self.close_rest.drain(..sent.min(self.close_rest.len()))),
+            None => self.close_rest.clear(),
         }
     }
 
-    /// The peer has acknowledged the close capsule and ended its side.
-    pub(super) fn close_delivered(&self, quic: &Quic) -> bool {
-        self.ended || (self.close_sent && self.session.is_some_and(|session| quic.stream_closed(session)))
+    /// The CONNECT stream, once the close capsule was sent on it.
+    pub(super) fn closed_on(&self) -> Option<u64> {
+        self.session.filter(|_| self.close_sent)
     }
 
-    fn fail(&mut self, quic: &mut Quic, code: u64, reason: &str) {
+    /// Bytes that are kept of what came.
+    pub(super) fn kept(&self) -> usize {
+        self.streams
+            .values()
+            .map(|state| match state {
+                Incoming::Waiting { held, .. } => held.len(),
+                Incoming::Control(reader) | Incoming::Request(reader) | Incoming::Connect(reader, _) => {
+                    reader.kept_len()
+                }
+                _ => 0,
+            })
+            .sum()
+    }
+
+    fn fail(&mut self, io: &mut dyn Http3Io, code: u64, reason: &str) -> Step {
         self.ended = true;
-        let _ = quic.close(true, code, reason.as_bytes());
+        io.close(code, reason);
+        Step::Over
     }
 }
 
-fn first_state(id: u64, kind: u64) -> Incoming {
-    if id & 2 == 0 {
-        if kind == Frame::WEBTRANSPORT.0.into_inner() {
-            return Incoming::Session(PartialVarInt::default());
-        }
-        return Incoming::Request(FrameReader::inside(kind));
-    }
+/// RFC 9114 §7.2.4.
+const SETTINGS: u64 = 0x04;
+
+fn on_control(kind: u64, settings_seen: bool) -> Result<Payload, u64> {
     match kind {
-        kind if kind == StreamUni::CONTROL.0.into_inner() => Incoming::Control(FrameReader::default()),
-        kind if kind == StreamUni::WEBTRANSPORT.0.into_inner() => Incoming::Session(PartialVarInt::default()),
-        // QPACK encoder and decoder streams, and extensions that we do not know.
-        _ => Incoming::Ignored,
+        SETTINGS if settings_seen => Err(H3_FRAME_UNEXPECTED),
+        SETTINGS => Ok(Payload::Keep),
+        _ if !settings_seen => Err(H3_MISSING_SETTINGS),
+        // DATA, HEADERS, PUSH_PROMISE, and those of HTTP/2 that are no more.
+        0x00 | 0x01 | 0x02 | 0x05 | 0x06 | 0x08 | 0x09 => Err(H3_FRAME_UNEXPECTED),
+        // GOAWAY, PRIORITY_UPDATE and whatever else a browser says here changes nothing for a session.
+        _ => Ok(Payload::Skip),
     }
 }
 
-/// The library decodes from a whole frame, so the header that was taken off is put back.
-fn decode_connect(kind: u64, body: &[u8]) -> Option<ConnectRequest> {
-    let mut wire = Vec::with_capacity(body.len() + 8);
-    Frame(VarInt::from_u64(kind).ok()?).encode(&mut wire);
-    VarInt::from_u32(u32::try_from(body.len()).ok()?).encode(&mut wire);
-    wire.extend_from_slice(body);
-    ConnectRequest::decode(&mut wire.as_slice()).ok()
+fn on_request(kind: u64, headers_seen: bool) -> Result<Payload, u64> {
+    match kind {
+        0x00 if headers_seen => Ok(Payload::Pass),
+        // Trailers say nothing to us.
+        0x01 if headers_seen => Ok(Payload::Skip),
+        0x01 => Ok(Payload::Keep),
+        // DATA before HEADERS, frames of control streams and of servers, those of HTTP/2, and a WebTransport stream's kind.
+        0x00 | 0x02..=0x09 | 0x0d | 0x41 => Err(H3_FRAME_UNEXPECTED),
+        _ => Ok(Payload::Skip),
+    }
 }
 
-fn respond(quic: &mut Quic, id: u64, response: ConnectResponse, fin: bool) {
+/// Answers a request that is not served; its stream is over for both sides.
+fn answer(io: &mut dyn Http3Io, id: u64, status: u16) -> Step {
+    // RFC 9114 §4.1: after a whole response, the rest of the request is not wanted, and that is no error.
+    io.stop(id, H3_NO_ERROR);
+    if !respond(io, id, ConnectResponse::new(http_status(status)), true) {
+        io.reset(id, H3_INTERNAL_ERROR);
+    }
+    Step::Over
+}
+
+fn respond(io: &mut dyn Http3Io, id: u64, response: ConnectResponse, fin: bool) -> bool {
     let mut wire = Vec::with_capacity(64);
-    if response.encode(&mut wire).is_err() {
-        let _ = quic.stream_shutdown(id, quiche::Shutdown::Write, H3_MESSAGE_ERROR);
-        return;
-    }
-    let _ = quic.stream_priority(id, 0, false);
-    let _ = quic.stream_send(id, &wire, fin);
+    response.encode(&mut wire).is_ok() && io.send(id, &wire, fin)
 }
 
 fn http_status(code: u16) -> http::StatusCode {

@@ -47,6 +47,14 @@ impl SessionSink for Sink<'_> {
         self.relay.session_closed(self.now, session);
     }
 
+    fn may_publish(&mut self, session: SessionId) -> bool {
+        self.relay.session_publishes(session)
+    }
+
+    fn in_use(&mut self, session: SessionId) -> bool {
+        self.relay.session_in_use(session)
+    }
+
     fn pump(&mut self, session: SessionId, io: &mut dyn Transmit) -> Pumped {
         self.relay.pump(self.now, session, io)
     }

@@ -184,6 +184,15 @@ impl Relay {
         scope.is_some_and(|scope| scope.role.publishes())
     }
 
+    /// Whether the session has a request that was accepted and is not over, of its peer or of ours: its transport is kept alive
+    /// while nothing is sent.
+    pub fn session_in_use(&self, session: SessionId) -> bool {
+        let session = self.by_id.get(&session).and_then(|key| self.sessions.get(*key));
+        session.is_some_and(|session| {
+            !session.is_closing() && session.requests.iter().any(|(_, request)| request.kind.is_accepted())
+        })
+    }
+
     /// Bytes of one stream, in order. `fin`: the peer ended its half after them. The relay keeps what it needs: `data`
     /// is always taken whole. Unknown sessions are ignored.
     #[allow(clippy::too_many_arguments)]

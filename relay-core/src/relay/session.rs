@@ -173,6 +173,27 @@ pub(crate) enum RequestKind {
     Closed,
 }
 
+impl RequestKind {
+    /// It was answered by an OK and goes on.
+    pub(crate) fn is_accepted(&self) -> bool {
+        match self {
+            Self::Subscribed { .. }
+            | Self::Fetching { .. }
+            | Self::Announced { .. }
+            | Self::WatchNamespaces { .. }
+            | Self::WatchTracks { .. }
+            | Self::Upstream { .. }
+            | Self::Told
+            | Self::Pulling { .. } => true,
+            Self::Fresh
+            | Self::SubscribeWaiting { .. }
+            | Self::FetchWaiting { .. }
+            | Self::StatusWaiting { .. }
+            | Self::Closed => false,
+        }
+    }
+}
+
 /// Request ids that the peer has used (MoQT-18 §10.1).
 #[derive(Debug, Default)]
 pub(crate) struct SeenIds {

@@ -1,13 +1,15 @@
 //! Who is let in: first Initials, Retry above a number of half-open handshakes, limits.
 //!
 //! ```text
-//!   Initial -> limits -> token ours? -- expired, moved --> INVALID_TOKEN
-//!                          | none                  | good
-//!                   many half open? -- yes --> Retry
-//!                          | no                    |
-//!                          +-----> quiche takes the packet: genuine? -- no --> dropped
-//!                                                  | yes
-//!                                              connection
+//!   Initial -> connections left? -> token ours? -- expired, moved --> INVALID_TOKEN
+//!                                     | none                  | good
+//!                              many half open? -- yes --> Retry
+//!                                     | no                    |
+//!                                     +-----> quiche takes the packet: genuine? -- no --> dropped
+//!                                                             | yes
+//!                                                     TLS takes it? -- no --> CONNECTION_CLOSE
+//!                                                             | yes
+//!                              connection; beyond a bound the oldest half-open one goes
 //! ```
 //!
 //! Nothing is kept of an Initial before the last step.
@@ -17,13 +19,14 @@ use std::time::{Duration, Instant};
 use quiche::{Header, RecvInfo, RetryConnectionIds, Type};
 use streams_relay_core::relay::SessionId;
 
+use super::half_open::Share;
 use super::visits::Mark;
-use super::{Endpoint, INDEX_BITS, free_frame};
+use super::{Endpoint, INDEX_BITS, free_frame, index_of};
 use crate::EngineError;
 use crate::backend::PacketBackend;
 use crate::quic::config::send_payload_len_max;
 use crate::quic::connection::Connection;
-use crate::quic::initial::refuse_token;
+use crate::quic::initial::{INVALID_TOKEN, refuse};
 use crate::quic::retry::Checked;
 use crate::quic::{Arrival, Quic};
 
@@ -31,6 +34,10 @@ use crate::quic::{Arrival, Quic};
 const FIRST_DATAGRAM_LEN_MIN: usize = 1200;
 /// RFC 9000 §17.2, of version 1.
 const ID_LEN_MAX: usize = 20;
+/// RFC 9001 §4.8 with the alert of RFC 7301 §3.2.
+const NO_APPLICATION_PROTOCOL: u64 = 0x178;
+/// One address that was proven may hold so small a part of all half-open handshakes.
+const SHARES: usize = 8;
 /// How long a first packet that was not genuine counts like a half-open handshake.
 const FALSE_START_WINDOW: Duration = Duration::from_secs(1);
 
@@ -54,6 +61,26 @@ impl FalseStarts {
     fn recent(&self, now: Instant) -> usize {
         let open = self.window.is_some_and(|window| now.saturating_duration_since(window) < FALSE_START_WINDOW);
         if open { self.count } else { 0 }
+    }
+}
+
+/// Why a first packet that is genuine made no connection: the error of the transport, and words for a person. `None`: it was not
+/// genuine, as quiche found no key to open it, or no packet in it.
+fn refusal(quic: &Quic, taken: quiche::Result<usize>) -> Option<(u64, &'static str)> {
+    use quiche::Error::{BufferTooShort, CryptoFail, Done, InvalidPacket, UnknownVersion};
+    if matches!(taken, Ok(_) | Err(BufferTooShort | CryptoFail | Done | InvalidPacket | UnknownVersion)) {
+        return None;
+    }
+    let code = quic.local_error()?.error_code;
+    Some((code, if code == NO_APPLICATION_PROTOCOL { "this server speaks moqt-18 and h3" } else { "" }))
+}
+
+/// Answers an Initial that makes no connection.
+fn tell(header: &Header<'_>, code: u64, reason: &str, arrival: Arrival, backend: &mut dyn PacketBackend) {
+    let Some(frame) = free_frame(backend) else { return };
+    if let Some(len) = refuse(header, code, reason, frame) {
+        // Lost like any other packet: the client sends its Initial again.
+        let _ = backend.send_train(arrival.from, len, len);
     }
 }
 
@@ -82,7 +109,7 @@ impl Endpoint {
             self.stats.junk += 1;
             return None;
         }
-        if self.connections() >= self.limits.connections_max || self.half_open >= self.limits.half_open_max {
+        if self.connections() >= self.limits.connections_max {
             self.stats.refused += 1;
             return None;
         }
@@ -90,11 +117,9 @@ impl Endpoint {
         let original = match self.tokens.check(self.unix_ms(now), token, arrival.from, &header.dcid) {
             Checked::Valid(original) => Some(original),
             Checked::Refused => {
+                // RFC 9000 §8.1.3: a client whose Retry token is refused accepts no second one, so it is told.
                 self.stats.tokens_refused += 1;
-                let frame = free_frame(backend)?;
-                if let Some(len) = refuse_token(header, frame) {
-                    let _ = backend.send_train(arrival.from, len, len);
-                }
+                tell(header, INVALID_TOKEN, "", arrival, backend);
                 return None;
             }
             Checked::Foreign if self.wants_retry(now) => {
@@ -103,12 +128,15 @@ impl Endpoint {
             }
             Checked::Foreign => None,
         };
-        let made = self.connect(now, header, original.as_ref(), datagram, arrival);
+        let made = self.connect(now, header, original.as_ref(), datagram, arrival, backend);
         made.inspect_err(|_| self.stats.refused += 1).ok()?
     }
 
     fn wants_retry(&self, now: Instant) -> bool {
-        self.half_open.saturating_add(self.false_starts.recent(now)) >= self.limits.retry_half_open_min
+        let suspect = self.half_open.len().saturating_add(self.false_starts.recent(now));
+        // A client that speaks another protocol is no attack. A thousand a second are.
+        suspect >= self.limits.retry_half_open_min.min(self.limits.half_open_max)
+            || self.refusals.recent(now) >= self.limits.half_open_max
     }
 
     /// Asks the client to prove its address. The Retry's id is one of this shard, so what answers it is brought here.
@@ -124,7 +152,7 @@ impl Endpoint {
         }
     }
 
-    /// `None`: the packet is not genuine. `original` is what the client first wrote to, before a Retry.
+    /// `None`: the packet is not genuine, or TLS refused it. `original` is what the client first wrote to, before a Retry.
     fn connect(
         &mut self,
         now: Instant,
@@ -132,6 +160,7 @@ impl Endpoint {
         original: Option<&quiche::ConnectionId<'static>>,
         datagram: &mut [u8],
         arrival: Arrival,
+        backend: &mut dyn PacketBackend,
     ) -> Result<Option<usize>, EngineError> {
         let id = self.ids.issue(self.shard)?;
         self.config.set_stateless_reset_token(Some(self.ids.reset_token(&id)));
@@ -144,12 +173,27 @@ impl Endpoint {
             }
             None => quiche::accept_with_buf_factory(&id, None, local, peer, &mut self.config)?,
         };
-        let _ = quic.recv(datagram, RecvInfo { from: peer, to: local });
-        // RFC 9000 §5.2.2: what cannot be authenticated is dropped, and answers nobody.
+        let len = datagram.len();
+        let taken = quic.recv(datagram, RecvInfo { from: peer, to: local });
         if quic.stats().recv == 0 {
-            self.stats.junk += 1;
-            self.false_starts.count(now);
+            match refusal(&quic, taken) {
+                Some((code, reason)) => {
+                    self.stats.handshakes_failed += 1;
+                    self.refusals.count(now);
+                    tell(header, code, reason, arrival, backend);
+                }
+                // RFC 9000 §5.2.2: what cannot be authenticated is dropped, and answers nobody.
+                None => {
+                    self.stats.junk += 1;
+                    self.false_starts.count(now);
+                }
+            }
             return Ok(None);
+        }
+        let proven = original.map(|_| Share::of(peer.ip()));
+        let share_max = (self.limits.half_open_max / SHARES).max(1);
+        if let Some(oldest) = self.half_open.in_the_way(proven, share_max, self.limits.half_open_max.max(1)) {
+            self.forget(index_of(oldest));
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -162,11 +206,13 @@ impl Endpoint {
         let first = header.dcid.clone().into_owned();
         self.by_id.insert(first.clone(), index);
         self.by_id.insert(id.clone(), index);
-        let connection = Connection::new(quic, session, peer, vec![first, id]);
+        let deadline = now + self.limits.handshake_timeout;
+        let mut connection = Connection::new(quic, session, peer, vec![first, id], deadline);
+        connection.spend_handshake(len);
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = Some(Box::new(connection));
         }
-        self.half_open += 1;
+        self.half_open.insert(session, proven);
         self.stats.accepted += 1;
         Ok(Some(index))
     }

@@ -58,6 +58,11 @@ impl Endpoint {
                     connection.quic.revalidate_pmtu();
                 }
             }
+            connection.keep_alive(now, self.limits.idle_timeout_ms, sink);
+            if connection.intake.refill(now) {
+                self.process(now, index, sink);
+            }
+            let Some(Some(connection)) = self.slots.get_mut(index) else { continue };
             connection.finish_close(now);
             if connection.quic.is_closed() {
                 connection.end_session(sink);
@@ -116,7 +121,7 @@ impl Endpoint {
             self.stats.packets_out += flushed.packets;
             self.stats.bytes_out += flushed.bytes;
             self.stats.blocked += u64::from(flushed.blocked);
-            if connection.quic.is_closed() {
+            if connection.quic.is_closed() || connection.expired {
                 self.remove(index, sink);
                 continue;
             }
