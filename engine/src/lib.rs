@@ -21,6 +21,7 @@ pub mod embedded;
 mod error;
 mod host;
 mod keys;
+mod last_words;
 mod ports;
 pub mod quic;
 mod shard;
@@ -29,4 +30,5 @@ mod start;
 
 pub use error::EngineError;
 pub use host::PollMode;
+pub use last_words::end_process_on_panic;
 pub use start::{Engine, EngineSettings, Stopper, run_dir, start};
