@@ -29,27 +29,24 @@ fn tell(panic: &PanicHookInfo<'_>) {
 #[cfg(test)]
 mod tests {
     use std::io::{self, Read};
-    use std::net::{SocketAddr, TcpListener};
+    use std::net::SocketAddr;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
     use std::time::{Duration, Instant};
 
     use streams_config::Config;
-    use streams_ingest::RtmpLimits;
 
     use super::*;
     use crate::backend::{PacketBackend, Sent};
     use crate::edge::admission::PlaceLimits;
-    use crate::edge::rtmp::RtmpSettings;
-    use crate::host::{self, HostSettings};
-    use crate::shard::Mailbox;
+    use crate::host;
 
     /// Set in the process that is to panic.
     const CHILD: &str = "STREAMS_TEST_PANICKING_CHILD";
     /// Far beyond what a loaded machine needs.
     const PATIENCE: Duration = Duration::from_secs(60);
+
+    const PLACES: PlaceLimits = PlaceLimits { unpublished_max: 1, unpublished_address_max: 1, publishing_max: 1 };
 
     /// A way to the wire with a defect.
     struct Broken([u8; 1]);
@@ -93,19 +90,10 @@ mod tests {
         streams_logs::start(&Config::default().log, None).unwrap();
         end_process_on_panic();
         let (settings, _folder) = crate::embedded::tests::settings("last-words");
-        let host = || HostSettings {
-            rtmp: RtmpSettings {
-                handshake_timeout: PATIENCE,
-                idle_timeout: PATIENCE,
-                places: PlaceLimits { unpublished_max: 1, unpublished_address_max: 1, publishing_max: 1 },
-                limits: RtmpLimits::default(),
-            },
-            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
-            packets: Vec::new(),
-            mailbox: Mailbox::new().unwrap(),
-            stop: Arc::new(AtomicBool::new(false)),
-        };
-        let _shard = host::spawn(1, host(), move || crate::embedded::parts(&settings, Box::new(Broken([0])))).unwrap();
+        let _shard = host::spawn(1, host::tests::settings(PLACES).0, move || {
+            crate::embedded::parts(&settings, Box::new(Broken([0])))
+        })
+        .unwrap();
         std::thread::sleep(PATIENCE);
     }
 

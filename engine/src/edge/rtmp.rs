@@ -217,7 +217,6 @@ impl Connection {
 
     /// Handles `input` slice by slice and lets the others have their turn in between. What is left of it then is not handled yet.
     async fn take(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Step {
-        self.edge.shard.borrow_mut().ingest_stats().bytes += input.len() as u64;
         let (mut taken, mut broken) = (0, None);
         let step = loop {
             match self.drain_events(out) {
@@ -229,6 +228,7 @@ impl Connection {
                     let rest = input.get(taken..).unwrap_or_default();
                     let Some(slice) = rest.chunks(SLICE_LEN).next() else { break Step::Go };
                     taken += slice.len();
+                    self.edge.shard.borrow_mut().ingest_stats().bytes += slice.len() as u64;
                     broken = self.session.as_mut().and_then(|session| session.handle_data(slice, out).err());
                 }
             }

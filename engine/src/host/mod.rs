@@ -13,6 +13,9 @@ mod reactor;
 mod tcp;
 mod timers;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::os::fd::OwnedFd;
