@@ -24,6 +24,9 @@ pub enum BenchError {
     /// Options that do not go together.
     #[error("{0}")]
     Usage(&'static str),
+    /// A key that names no abuse.
+    #[error("there is no abuse `{0}`; `streams-bench abuse --help` lists them")]
+    UnknownAbuse(String),
     /// Neither a running stack nor `--start`.
     #[error("no stack to measure: name its data directory with --data (or STREAMS_DATA), or start one with --start")]
     NoStack,

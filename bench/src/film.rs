@@ -54,7 +54,7 @@ pub struct Tag {
 }
 
 /// Identity of a coded picture: its length and a hash of its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Picture {
     len: usize,
     hash: u64,

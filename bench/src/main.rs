@@ -10,11 +10,13 @@
 //!   fanout      publisher (here) -- MoQT --> engine, one shard -- udp, xdp --> viewers (here)       CPU a packet, ms an object
 //!               one track (here) ----------> one shard (here) --- memory ----> viewers (here)       ns a packet by stage
 //!   soak        publishers (here) - RTMP --> engine -- MoQT --> viewers that come and go (here)     RSS, descriptors over hours
+//!   abuse       encoder, viewers (here) - RTMP, MoQT --> engine <-- one abuse after the other (here)    who notices
 //!   rings       writer (here) -------------- a link --------------> reader (here)                   ns a frag
 //! ```
 //!
 //! Every measurement checks that it measured what it says; when it did not, the program ends with 1.
 
+mod abuse;
 mod allocations;
 mod cores;
 mod engine;
@@ -62,6 +64,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    Abuse(abuse::AbuseArgs),
     Latency(latency::LatencyArgs),
     Viewers(viewers::ViewersArgs),
     Idle(idle::IdleArgs),
@@ -91,6 +94,7 @@ fn measure(bench: &Bench) -> Result<Report, BenchError> {
     runtime.block_on(async {
         let measured = async {
             match bench {
+                Bench::Abuse(args) => abuse::run(args).await,
                 Bench::Latency(args) => latency::run(args).await,
                 Bench::Viewers(args) => viewers::run(args).await,
                 Bench::Idle(args) => idle::run(args).await,

@@ -205,8 +205,13 @@ declare! {
         handshake_timeout_ms: u64 = 10000, 100..=600000;
         /// An encoder that sends nothing for so long is closed.
         idle_timeout_ms: u64 = 15000, 1000..=600000;
-        /// Encoder connections a shard accepts at the same time.
+        /// Encoders that publish through a shard at the same time.
         connections_max: usize = 256, 1..=65536;
+        /// Connections a shard keeps beside these that have not sent a valid stream key yet. One more, and the oldest of the
+        /// address that holds most is closed.
+        unpublished_max: usize = 256, 1..=65536;
+        /// Of these, connections of one IPv4 address or IPv6 /56. One more, and its own oldest is closed.
+        unpublished_address_max: usize = 32, 1..=65536;
         /// The largest single message (one video frame) an encoder may send, in bytes.
         message_bytes_max: usize = 8388608, 65536..=67108864;
     }

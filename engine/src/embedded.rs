@@ -15,7 +15,7 @@ use streams_rings::schema::{self, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
 
 use crate::EngineError;
-use crate::backend::sink;
+use crate::backend::{PacketBackend, sink};
 use crate::keys::EngineKeys;
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointStats, RetryTokens, TlsFiles};
@@ -55,39 +55,8 @@ impl EmbeddedShard {
     /// # Errors
     /// [`EngineError`] for a folder that cannot be used and TLS files that are none.
     pub fn new(settings: &EmbeddedSettings, now: Instant) -> Result<Self, EngineError> {
-        let mut config = Config::default();
-        config.relay.open = true;
-        config.engine.connections_max = settings.connections_max;
-        config.engine.handshakes_max = settings.connections_max;
-        config.engine.retry_half_open_min = settings.connections_max;
-        let keys = EngineKeys::load_or_create(&settings.data)?;
-        let (run_dir, sizes) = (settings.data.join("run"), ShardsSizes::default());
-        let workspace = workspaces(&run_dir, sizes)?;
-        let bell = Mailbox::new();
-        let mailboxes: Vec<Arc<Mailbox>> = vec![bell.map_err(|source| EngineError::Socket {
-            action: "make a door bell",
-            address: "a shard".into(),
-            source,
-        })?];
-        let limits = endpoint_limits(&config);
-        let ids = Arc::new(CidScheme::new(&keys.cid, &keys.reset, keys.epoch)?);
         let (backend, wire) = sink(settings.local, settings.frames);
-        let parts = ShardParts {
-            shard: 0,
-            backend: Box::new(backend),
-            rx: RxLink::join(&workspace, 0)?,
-            tosses: Tosses::join(&workspace, 0, &mailboxes)?,
-            endpoint: Endpoint::new(0, &settings.tls, ids, RetryTokens::new(&keys.retry), limits)?,
-            tls: settings.tls.clone(),
-            relay: relay_config(&config),
-            untuned: untuned(&config, &limits, &sizes, None),
-            control: ControlSide::join(&run_dir, &workspace, 0)?,
-            links: Links::join(&workspace, 0, mailboxes.clone())?,
-            announced: Announced::join(&workspace, 0, 1)?,
-            inputs: Inputs::join(&workspace, 0, GroupStore::new(&settings.data))?,
-            mailboxes,
-        };
-        Ok(Self { shard: Shard::new(parts, now), wire })
+        Ok(Self { shard: Shard::new(parts(settings, Box::new(backend))?, now), wire })
     }
 
     /// Does what there is to do at `now`.
@@ -112,6 +81,41 @@ impl EmbeddedShard {
     }
 }
 
+/// The parts of a shard that is alone, on any backend.
+pub(crate) fn parts(settings: &EmbeddedSettings, backend: Box<dyn PacketBackend>) -> Result<ShardParts, EngineError> {
+    let mut config = Config::default();
+    config.relay.open = true;
+    config.engine.connections_max = settings.connections_max;
+    config.engine.handshakes_max = settings.connections_max;
+    config.engine.retry_half_open_min = settings.connections_max;
+    let keys = EngineKeys::load_or_create(&settings.data)?;
+    let (run_dir, sizes) = (settings.data.join("run"), ShardsSizes::default());
+    let workspace = workspaces(&run_dir, sizes)?;
+    let bell = Mailbox::new();
+    let mailboxes: Vec<Arc<Mailbox>> = vec![bell.map_err(|source| EngineError::Socket {
+        action: "make a door bell",
+        address: "a shard".into(),
+        source,
+    })?];
+    let limits = endpoint_limits(&config);
+    let ids = Arc::new(CidScheme::new(&keys.cid, &keys.reset, keys.epoch)?);
+    Ok(ShardParts {
+        shard: 0,
+        backend,
+        rx: RxLink::join(&workspace, 0)?,
+        tosses: Tosses::join(&workspace, 0, &mailboxes)?,
+        endpoint: Endpoint::new(0, &settings.tls, ids, RetryTokens::new(&keys.retry), limits)?,
+        tls: settings.tls.clone(),
+        relay: relay_config(&config),
+        untuned: untuned(&config, &limits, &sizes, None),
+        control: ControlSide::join(&run_dir, &workspace, 0)?,
+        links: Links::join(&workspace, 0, mailboxes.clone())?,
+        announced: Announced::join(&workspace, 0, 1)?,
+        inputs: Inputs::join(&workspace, 0, GroupStore::new(&settings.data))?,
+        mailboxes,
+    })
+}
+
 /// Control's tables, empty, and the shard's shared memory, as files in `run_dir`.
 fn workspaces(run_dir: &Path, sizes: ShardsSizes) -> Result<Workspace, EngineError> {
     schema::create_run_dir(run_dir, None)?;
@@ -124,7 +128,7 @@ fn workspaces(run_dir: &Path, sizes: ShardsSizes) -> Result<Workspace, EngineErr
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use quiche::{ConnectionId, RecvInfo};
@@ -132,7 +136,7 @@ mod tests {
     use super::*;
     use crate::quic::server_config;
 
-    struct Folder(PathBuf);
+    pub(crate) struct Folder(PathBuf);
 
     impl Drop for Folder {
         fn drop(&mut self) {
@@ -140,7 +144,7 @@ mod tests {
         }
     }
 
-    fn settings(name: &str) -> (EmbeddedSettings, Folder) {
+    pub(crate) fn settings(name: &str) -> (EmbeddedSettings, Folder) {
         let data = std::env::temp_dir().join(format!("streams-embedded-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&data).unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -22,6 +22,7 @@ mod error;
 pub mod fuzzing;
 mod host;
 mod keys;
+mod last_words;
 mod ports;
 pub mod quic;
 mod shard;
@@ -30,4 +31,5 @@ mod start;
 
 pub use error::EngineError;
 pub use host::PollMode;
+pub use last_words::end_process_on_panic;
 pub use start::{Engine, EngineSettings, Stopper, run_dir, start};

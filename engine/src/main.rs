@@ -9,7 +9,7 @@ use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use streams_config::{Config, Io, Poll, Value};
-use streams_engine::{EngineSettings, start};
+use streams_engine::{EngineSettings, end_process_on_panic, start};
 
 /// The Streams data plane: QUIC, MoQT relay and ingest, one shard a core.
 #[derive(Parser)]
@@ -59,6 +59,7 @@ fn main() -> ExitCode {
 fn run(flags: Flags) -> Result<(), String> {
     let config = configuration(&flags)?;
     streams_logs::start(&config.log, flags.log_file.as_deref()).map_err(|error| error.to_string())?;
+    end_process_on_panic();
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| format!("cannot watch signals: {error}"))?;
     let engine = start(&EngineSettings { data: flags.data, config }).map_err(|error| error.to_string())?;
     let handle = signals.handle();

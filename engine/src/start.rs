@@ -20,6 +20,7 @@ use crate::EngineError;
 use crate::backend::{
     PacketBackend, UdpBackend, XdpEnd, XdpSetup, XdpSetupError, XdpShardWish, XdpWish, bind_shard_socket, set_up,
 };
+use crate::edge::admission::PlaceLimits;
 use crate::edge::rtmp::RtmpSettings;
 use crate::host::{self, HostSettings, ShardThread};
 use crate::keys::EngineKeys;
@@ -282,7 +283,11 @@ fn rtmp_settings(config: &Config) -> RtmpSettings {
     RtmpSettings {
         handshake_timeout: Duration::from_millis(config.ingest.handshake_timeout_ms),
         idle_timeout: Duration::from_millis(config.ingest.idle_timeout_ms),
-        connections_max: config.ingest.connections_max,
+        places: PlaceLimits {
+            unpublished_max: config.ingest.unpublished_max,
+            unpublished_address_max: config.ingest.unpublished_address_max,
+            publishing_max: config.ingest.connections_max,
+        },
         limits: RtmpLimits { in_progress_len_max: config.ingest.message_bytes_max, ..RtmpLimits::default() },
     }
 }

@@ -90,6 +90,31 @@ fn garbage_on_the_rtmp_port_harms_nobody() {
 }
 
 #[test]
+fn silent_connections_lock_no_encoder_out_and_cut_none() {
+    // Fewer places for encoders than there are silent ones, and those hold theirs for longer than the test takes.
+    let toml = "[ingest]\nconnections_max = 4\nhandshake_timeout_ms = 600000\n".into();
+    let stack = Stack::start(&Options { toml, ..Options::default() });
+    let input = stack.live("bystander");
+    let refused = || stack.metric("streams_engine_ingest_refused_total");
+    let first: Vec<TcpStream> = (0..100).map(|_| connect(&stack)).collect();
+    // An address has 32 places a shard: of 100 some had to go.
+    eventually("the oldest have gone", || refused() >= 1.0);
+    let mut encoder = Encoder::push(&input, Film::Gop2s);
+    stack.wait_status(&input, "active");
+    let before = refused();
+    let second: Vec<TcpStream> = (0..100).map(|_| connect(&stack)).collect();
+    eventually("each newer one costs an older one its place", || refused() >= before + 36.0);
+    assert!(encoder.ended().is_none(), "the encoder was cut");
+    stack.wait_status(&input, "active");
+    // The broadcaster comes back among them, without a goodbye.
+    encoder.kill_hard();
+    stack.wait_status(&input, "reconnecting");
+    let _again = Encoder::push(&input, Film::Gop2s);
+    stack.wait_status(&input, "active");
+    drop((first, second));
+}
+
+#[test]
 fn junk_on_the_quic_port_is_counted_and_dropped() {
     let stack = Stack::start(&Options::default());
     let input = stack.live("bystander");

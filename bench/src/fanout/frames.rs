@@ -37,7 +37,7 @@ fn varint(input: &mut &[u8]) -> Result<u64, Unreadable> {
 }
 
 /// Appends a variable-length integer, at most 2^62 - 1.
-fn put_varint(value: u64, out: &mut Vec<u8>) {
+pub fn put_varint(value: u64, out: &mut Vec<u8>) {
     match value {
         0..0x40 => out.push(value as u8),
         0x40..0x4000 => out.extend_from_slice(&(value as u16 | 0x4000).to_be_bytes()),

@@ -75,6 +75,17 @@ pub struct Watch {
     pub track: FullTrackName,
 }
 
+/// What the server lets a client send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    /// Bytes of a unidirectional stream.
+    pub stream_len: u64,
+    /// Bytes of the connection.
+    pub connection_len: u64,
+    /// Unidirectional streams.
+    pub streams: u64,
+}
+
 /// A viewer that joins.
 pub struct Joining {
     peer: Peer,
@@ -146,6 +157,16 @@ impl Joining {
     /// The handshake is through, and the subscription accepted.
     pub fn is_done(&self) -> bool {
         self.peer.quic.is_established() && self.accepted
+    }
+
+    /// What the server lets it send; `None` before the handshake is through.
+    pub fn windows(&self) -> Option<Windows> {
+        let parameters = self.peer.quic.peer_transport_params()?;
+        Some(Windows {
+            stream_len: parameters.initial_max_stream_data_uni,
+            connection_len: parameters.initial_max_data,
+            streams: parameters.initial_max_streams_uni,
+        })
     }
 
     /// What a receiver without QUIC library goes on with.

@@ -10,13 +10,13 @@ mod check;
 mod crowd;
 mod engine_side;
 mod floor;
-mod frames;
-mod joining;
+pub mod frames;
+pub mod joining;
 mod keys;
 mod meter;
-mod peer;
+pub mod peer;
 mod ranges;
-mod receiver;
+pub mod receiver;
 mod sink;
 mod wire;
 

@@ -1,31 +1,47 @@
 //! RTMP ingest: one listener a shard, one task a connection.
 //!
 //! ```text
-//!   accept -> RtmpSession -> Publish{key} -> admit -> here: media -> inputs
-//!                                             |-> elsewhere: socket and session move to the home shard
-//!                                             '-> refused: told why, closed
+//!   accept -> place -> RtmpSession -> Publish{key} -> admit -> here: media -> inputs
+//!                         ^                            |-> elsewhere: socket and session move to the home shard
+//!      read -> slice -> ..'                            '-> refused: told why, closed
 //! ```
+//!
+//! What was read is handed on in slices, and after each one the other tasks and the shard's turn get theirs, whatever the bytes
+//! turn out to be.
 
 use std::cell::RefCell;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures_lite::future;
 use streams_ingest::{IngestError, RtmpEvent, RtmpLimits, RtmpSession};
 use streams_rings::schema::Event;
 use tracing::{debug, info, warn};
 
+use super::admission::PlaceLimits;
+use super::door::{Door, Place, Seldom};
 use crate::host::{Hosted, Reactor, Spawner, host_stream};
 use crate::shard::{Admission, EncoderHandOver, Kick, Publication, Shard};
 
 /// One read. An RTMP chunk is 4 KiB with most encoders; a key frame of a few hundred KiB takes a few dozen reads.
 const READ_LEN: usize = 32 << 10;
+/// One read before a key was shown: anybody may make this server hold so much.
+const UNPUBLISHED_READ_LEN: usize = SLICE_LEN;
+/// Bytes that a session takes at a time: what they can be made to cost is a fraction of the 200 us that tasks have between two
+/// turns of the shard, while a frame of 16 KiB is eight slices, of which each adds a fraction of a microsecond.
+const SLICE_LEN: usize = 2 << 10;
+/// Events of a session that are handled at a time: a frame that is packaged and handed to the relay takes some ten microseconds.
+const EVENTS_A_SLICE: usize = 16;
 /// Pause after an accept that failed: mostly there is no descriptor left, and trying at once would not make one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long an encoder may take to read an answer. Answers are small; only a broken encoder lets its window fill.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for the last words.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
+/// Told to an encoder with a good key for which there is no room.
+const NO_PLACE: &str =
+    "this server has as many encoders as it takes; connect to another one or raise [ingest] connections_max";
 
 /// Bounds of the listener.
 #[derive(Clone, Debug)]
@@ -35,7 +51,7 @@ pub(crate) struct RtmpSettings {
     /// Longest silence of a publishing encoder.
     pub(crate) idle_timeout: Duration,
     /// Connections at once.
-    pub(crate) connections_max: usize,
+    pub(crate) places: PlaceLimits,
     /// Bounds of the protocol machine.
     pub(crate) limits: RtmpLimits,
 }
@@ -47,54 +63,76 @@ pub(crate) struct RtmpEdge {
     pub(crate) reactor: Rc<Reactor>,
     pub(crate) spawner: Spawner,
     pub(crate) settings: Rc<RtmpSettings>,
+    pub(crate) door: Rc<Door>,
 }
 
 /// Accepts encoders until the shard ends.
 pub(crate) async fn listen(edge: RtmpEdge, listener: Hosted<TcpListener>) {
+    let failures = Seldom::default();
     loop {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(%error, "an RTMP connection could not be accepted");
-                edge.reactor.sleep_until(Instant::now() + ACCEPT_PAUSE).await;
+                let now = Instant::now();
+                if let Some(count) = failures.due(now) {
+                    warn!(%error, count, "RTMP connections could not be accepted");
+                }
+                edge.reactor.sleep_until(now + ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let over = edge.shard.borrow_mut().ingest_stats().open >= edge.settings.connections_max as u64;
-        // Over the limit the connection is closed at once: the encoder tries again by itself.
-        let (Ok(socket), false) = (host_stream(&edge.reactor, socket), over) else {
-            edge.shard.borrow_mut().ingest_stats().refused += 1;
-            continue;
-        };
-        let session = Box::new(RtmpSession::new(edge.settings.limits.clone()));
-        let connection = Connection::new(edge.clone(), socket, session, peer);
-        edge.spawner.spawn(connection.run(Vec::new()));
+        if let Some(connection) = let_in(&edge, socket, peer) {
+            edge.spawner.spawn(connection.run(Vec::new(), Vec::new()));
+        }
     }
+}
+
+/// A connection that this shard accepted; closed at once without a place, for encoders try again by themselves.
+fn let_in(edge: &RtmpEdge, socket: TcpStream, peer: SocketAddr) -> Option<Connection> {
+    let mut shard = edge.shard.borrow_mut();
+    let refused = &mut shard.ingest_stats().refused;
+    let Ok(socket) = host_stream(&edge.reactor, socket).map(Rc::new) else {
+        *refused += 1;
+        return None;
+    };
+    let place = edge.door.enter(peer.ip(), &socket, refused)?;
+    drop(shard);
+    let session = Box::new(RtmpSession::new(edge.settings.limits.clone()));
+    Some(Connection::new(edge.clone(), socket, place, session, peer))
 }
 
 /// Takes over an encoder that another shard accepted: it has asked to publish and waits for the answer.
 pub(crate) fn take_over(edge: &RtmpEdge, encoder: EncoderHandOver) {
-    let EncoderHandOver { socket, session, key, peer } = encoder;
+    let EncoderHandOver { socket, session, key, rest, peer } = encoder;
     let socket = match host_stream(&edge.reactor, socket) {
-        Ok(socket) => socket,
+        Ok(socket) => Rc::new(socket),
         Err(error) => return warn!(%peer, %error, "an encoder could not be taken over; it has to connect again"),
+    };
+    edge.door.vouch(peer.ip());
+    let place = edge.door.enter(peer.ip(), &socket, &mut edge.shard.borrow_mut().ingest_stats().refused);
+    let Some(place) = place else {
+        return warn!(%peer, "an encoder found no place at its home shard; it has to connect again");
     };
     let edge = edge.clone();
     edge.spawner.clone().spawn(async move {
-        let mut connection = Connection::new(edge, socket, session, peer);
+        let mut connection = Connection::new(edge, socket, place, session, peer);
         let mut out = Vec::new();
         match connection.publish(&key, &mut out) {
-            Step::Go => {}
-            Step::HandOver(home, key) => return connection.hand_over(home, key),
-            Step::End => return connection.finish(out).await,
-        }
-        // What came behind the request, on the other shard.
-        match connection.received(&[], &mut out) {
-            Step::Go => connection.run(out).await,
-            Step::HandOver(home, key) => connection.hand_over(home, key),
+            Step::Go => connection.run(rest, out).await,
+            Step::HandOver(home, key) => connection.hand_over(home, key, rest),
             Step::End => connection.finish(out).await,
         }
     });
+}
+
+/// How far the waiting events were handled.
+enum Drained {
+    /// None is left.
+    All,
+    /// There may be more.
+    Some,
+    /// One of them decided what comes next.
+    Step(Step),
 }
 
 enum Step {
@@ -105,7 +143,8 @@ enum Step {
 
 struct Connection {
     edge: RtmpEdge,
-    socket: Hosted<TcpStream>,
+    socket: Rc<Hosted<TcpStream>>,
+    place: Place,
     session: Option<Box<RtmpSession>>,
     peer: SocketAddr,
     since: Instant,
@@ -116,13 +155,20 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(edge: RtmpEdge, socket: Hosted<TcpStream>, session: Box<RtmpSession>, peer: SocketAddr) -> Self {
+    fn new(
+        edge: RtmpEdge,
+        socket: Rc<Hosted<TcpStream>>,
+        place: Place,
+        session: Box<RtmpSession>,
+        peer: SocketAddr,
+    ) -> Self {
         edge.shard.borrow_mut().ingest_stats().open += 1;
         // Replies are small and an encoder waits for them.
         let _ = socket.io().set_nodelay(true);
         Self {
             edge,
             socket,
+            place,
             session: Some(session),
             peer,
             since: Instant::now(),
@@ -133,10 +179,14 @@ impl Connection {
         }
     }
 
-    /// Reads until the encoder, the shard or a time limit ends it. `out` is written first.
-    async fn run(mut self, mut out: Vec<u8>) {
-        let mut buffer = vec![0; READ_LEN];
+    /// Reads until the encoder, the shard or a time limit ends it. `input` was read already; `out` is written behind its answer.
+    async fn run(mut self, mut input: Vec<u8>, mut out: Vec<u8>) {
         loop {
+            match self.take(&mut input, &mut out).await {
+                Step::Go => {}
+                Step::HandOver(home, key) => return self.hand_over(home, key, input),
+                Step::End => return self.finish(out).await,
+            }
             if self.socket.write_all(&out, Instant::now() + WRITE_PATIENCE).await.is_err() {
                 return self.finish(Vec::new()).await;
             }
@@ -145,18 +195,14 @@ impl Connection {
                 self.error = Some("no publish within the handshake time".into());
                 return self.finish(out).await;
             };
-            let len = match self.socket.read(&mut buffer, Instant::now() + patience).await {
+            input.resize(if self.publication.is_some() { READ_LEN } else { UNPUBLISHED_READ_LEN }, 0);
+            match self.socket.read(&mut input, Instant::now() + patience).await {
                 Ok(0) => return self.ended(out).await,
-                Ok(len) => len,
+                Ok(len) => input.truncate(len),
                 Err(error) => {
                     self.error = Some(read_error(&error, self.publication.is_some()));
                     return self.ended(out).await;
                 }
-            };
-            match self.received(buffer.get(..len).unwrap_or_default(), &mut out) {
-                Step::Go => {}
-                Step::HandOver(home, key) => return self.hand_over(home, key),
-                Step::End => return self.finish(out).await,
             }
         }
     }
@@ -169,68 +215,83 @@ impl Connection {
         self.edge.settings.handshake_timeout.checked_sub(self.since.elapsed()).filter(|left| !left.is_zero())
     }
 
-    /// Hands bytes to the session in the slices it takes, then what it had taken earlier.
-    fn received(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
-        self.edge.shard.borrow_mut().ingest_stats().bytes += bytes.len() as u64;
-        let mut rest = bytes;
-        let mut step = Step::Go;
-        while !rest.is_empty() || self.session.as_ref().is_some_and(|session| session.is_behind()) {
-            let Some(session) = &mut self.session else { return Step::End };
-            let handled = session.handle_slice(rest, out);
-            // Events that came before an error count: the last frames of a broken connection are good frames.
+    /// Handles `input` slice by slice and lets the others have their turn in between. What is left of it then is not handled yet.
+    async fn take(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Step {
+        let (mut taken, mut broken) = (0, None);
+        let step = loop {
             match self.drain_events(out) {
-                Step::Go => {}
-                // What came behind the request goes along with the session, which holds it.
-                Step::HandOver(home, key) => step = Step::HandOver(home, key),
-                Step::End => return Step::End,
-            }
-            match handled {
-                Ok(used) => rest = rest.get(used..).unwrap_or_default(),
-                Err(error) => {
-                    self.refuse(&error);
-                    return Step::End;
+                Drained::Some => {}
+                Drained::Step(step) => break step,
+                // Events that came before an error count: the last frames of a broken connection are good frames.
+                Drained::All if broken.is_some() => break Step::End,
+                Drained::All => {
+                    let rest = input.get(taken..).unwrap_or_default();
+                    let Some(session) = &mut self.session else { break Step::End };
+                    if rest.is_empty() && !session.is_behind() {
+                        break Step::Go;
+                    }
+                    match session.handle_slice(rest, out) {
+                        Ok(used) => {
+                            taken += used;
+                            self.edge.shard.borrow_mut().ingest_stats().bytes += used as u64;
+                        }
+                        Err(error) => broken = Some(error),
+                    }
                 }
             }
+            future::yield_now().await;
+        };
+        if let Some(error) = &broken {
+            self.refuse(error);
         }
+        input.drain(..taken);
         step
     }
 
-    fn drain_events(&mut self, out: &mut Vec<u8>) -> Step {
-        loop {
-            let Some(event) = self.session.as_mut().and_then(|session| session.poll_event()) else { break Step::Go };
-            match event {
-                RtmpEvent::Publish { key, .. } => match self.publish(&key, out) {
-                    Step::Go => {}
-                    other => break other,
-                },
-                RtmpEvent::Metadata(metadata) => {
-                    if let Some(publication) = &self.publication {
-                        let mut shard = self.edge.shard.borrow_mut();
-                        shard.with_inputs(|inputs, _| inputs.metadata(publication, &metadata));
-                    }
-                }
-                RtmpEvent::Unit(unit) => {
-                    let Some(publication) = &self.publication else { continue };
-                    let mut shard = self.edge.shard.borrow_mut();
-                    shard.tick_clock(Instant::now());
-                    shard.ingest_stats().units += 1;
-                    if !shard.with_inputs(|inputs, context| inputs.unit(context, publication, unit)) {
-                        break Step::End;
-                    }
-                }
-                RtmpEvent::Notice(notice) => {
-                    if let Some(publication) = &self.publication {
-                        let mut shard = self.edge.shard.borrow_mut();
-                        shard.tick_clock(Instant::now());
-                        shard.with_inputs(|inputs, context| inputs.notice(context, publication, notice));
-                    }
-                }
-                RtmpEvent::Closed => {
-                    self.graceful = true;
-                    break Step::End;
-                }
+    /// Handles some of the events that wait.
+    fn drain_events(&mut self, out: &mut Vec<u8>) -> Drained {
+        for _ in 0..EVENTS_A_SLICE {
+            let event = self.session.as_mut().and_then(|session| session.poll_event());
+            let Some(event) = event else { return Drained::All };
+            match self.event(event, out) {
+                Step::Go => {}
+                other => return Drained::Step(other),
             }
         }
+        Drained::Some
+    }
+
+    fn event(&mut self, event: RtmpEvent, out: &mut Vec<u8>) -> Step {
+        match event {
+            RtmpEvent::Publish { key, .. } => return self.publish(&key, out),
+            RtmpEvent::Metadata(metadata) => {
+                if let Some(publication) = &self.publication {
+                    let mut shard = self.edge.shard.borrow_mut();
+                    shard.with_inputs(|inputs, _| inputs.metadata(publication, &metadata));
+                }
+            }
+            RtmpEvent::Unit(unit) => {
+                let Some(publication) = &self.publication else { return Step::Go };
+                let mut shard = self.edge.shard.borrow_mut();
+                shard.tick_clock(Instant::now());
+                shard.ingest_stats().units += 1;
+                if !shard.with_inputs(|inputs, context| inputs.unit(context, publication, unit)) {
+                    return Step::End;
+                }
+            }
+            RtmpEvent::Notice(notice) => {
+                if let Some(publication) = &self.publication {
+                    let mut shard = self.edge.shard.borrow_mut();
+                    shard.tick_clock(Instant::now());
+                    shard.with_inputs(|inputs, context| inputs.notice(context, publication, notice));
+                }
+            }
+            RtmpEvent::Closed => {
+                self.graceful = true;
+                return Step::End;
+            }
+        }
+        Step::Go
     }
 
     /// Answers a request to publish.
@@ -238,18 +299,16 @@ impl Connection {
         let admission = self.edge.shard.borrow_mut().admit(key);
         match admission {
             Admission::Elsewhere(home) => Step::HandOver(home, key.to_owned()),
-            Admission::Refused { reason, input } => {
-                if let Some(session) = &mut self.session {
-                    session.reject(reason, out);
-                }
-                self.tell_refusal(input, reason);
-                Step::End
-            }
+            Admission::Refused { reason, input } => self.decline(input, reason, out),
             Admission::Here(owner) => {
-                let Ok(kicker) = self.socket.io().try_clone() else { return Step::End };
+                let input = owner.entry.id.clone();
+                let kicker = self.socket.io().try_clone();
+                let (Ok(kicker), Ok(())) = (kicker, self.place.publish(&input)) else {
+                    self.edge.shard.borrow_mut().with_inputs(|inputs, _| inputs.unclaim(&owner));
+                    return self.decline(Some(input), NO_PLACE, out);
+                };
                 let kick = Kick::new(kicker);
                 self.kick = Some(kick.clone());
-                let input = owner.entry.id.clone();
                 {
                     let mut shard = self.edge.shard.borrow_mut();
                     shard.tick_clock(Instant::now());
@@ -263,7 +322,7 @@ impl Connection {
                 }
                 let accepted = self.session.as_mut().map(|session| session.accept(out));
                 match accepted {
-                    Some(Ok(())) => self.drain_events(out),
+                    Some(Ok(())) => Step::Go,
                     Some(Err(error)) => {
                         self.refuse(&error);
                         Step::End
@@ -272,6 +331,15 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Says no to a request to publish.
+    fn decline(&mut self, input: Option<String>, reason: &str, out: &mut Vec<u8>) -> Step {
+        if let Some(session) = &mut self.session {
+            session.reject(reason, out);
+        }
+        self.tell_refusal(input, reason);
+        Step::End
     }
 
     /// Media or protocol that cannot be used: named in the log and in the input's status.
@@ -299,9 +367,10 @@ impl Connection {
         });
     }
 
-    fn hand_over(mut self, home: usize, key: String) {
+    /// Moves to the home shard, with what was read and not handled.
+    fn hand_over(mut self, home: usize, key: String, rest: Vec<u8>) {
         let (Some(session), Ok(socket)) = (self.session.take(), self.socket.io().try_clone()) else { return };
-        let encoder = EncoderHandOver { socket, session, key, peer: self.peer };
+        let encoder = EncoderHandOver { socket, session, key, rest, peer: self.peer };
         let mut shard = self.edge.shard.borrow_mut();
         if !shard.hand_over(home, encoder) {
             warn!(peer = %self.peer, home, "the home shard's box is full; the encoder has to connect again");
@@ -334,12 +403,13 @@ impl Connection {
     /// Reads what the encoder still had on its way: closing with unread bytes would reset the connection, and with it the
     /// words just written.
     async fn drain_rest(&mut self, deadline: Instant) {
-        let mut sink = vec![0; READ_LEN];
+        let mut sink = vec![0; UNPUBLISHED_READ_LEN];
         while Instant::now() < deadline && self.socket.read(&mut sink, deadline).await.is_ok_and(|len| len > 0) {}
     }
 
     fn leave(&mut self) {
         let Some(publication) = self.publication.take() else { return };
+        self.place.finish();
         let mut shard = self.edge.shard.borrow_mut();
         shard.tick_clock(Instant::now());
         let reason = match (&self.error, self.graceful) {

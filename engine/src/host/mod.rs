@@ -13,6 +13,9 @@ mod reactor;
 mod tcp;
 mod timers;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -27,6 +30,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tracing::{error, info, warn};
 
 use crate::EngineError;
+use crate::edge::door::Door;
 use crate::edge::rtmp::{self, RtmpEdge, RtmpSettings};
 use crate::shard::{Mailbox, Shard, ShardParts, Turn, Waiting};
 
@@ -135,8 +139,9 @@ impl Host {
         let shard = Rc::new(RefCell::new(Shard::new(parts, now)));
         let executor = Rc::new(LocalExecutor::new());
         let spawner = Spawner(Rc::downgrade(&executor));
-        let edge =
-            RtmpEdge { shard: shard.clone(), reactor: reactor.clone(), spawner, settings: Rc::new(rtmp_settings) };
+        let door = Door::new(rtmp_settings.places);
+        let settings = Rc::new(rtmp_settings);
+        let edge = RtmpEdge { shard: shard.clone(), reactor: reactor.clone(), spawner, settings, door };
         executor.spawn(rtmp::listen(edge.clone(), listener)).detach();
         info!(shard = index, poll = ?shard.borrow().waiting().poll, "shard runs");
         Ok(Self { shard, executor, reactor, edge, mailbox, stop, looked: now })

@@ -205,6 +205,13 @@ impl Inputs {
         }
     }
 
+    /// An admitted encoder does not begin after all: the home that was claimed for it is free again, unless the input is live.
+    pub fn unclaim(&self, owner: &KeyOwner) {
+        if !self.live.contains_key(&owner.entry.id) {
+            self.release(owner.index);
+        }
+    }
+
     /// An admitted encoder begins. An older connection of the same input is told and closed: the newest wins.
     pub fn start(
         &mut self,

@@ -25,6 +25,8 @@ pub struct EncoderHandOver {
     pub session: Box<RtmpSession>,
     /// The stream key that it gave.
     pub key: String,
+    /// What was read from it and not given to the session yet.
+    pub rest: Vec<u8>,
     /// Its address.
     pub peer: SocketAddr,
 }

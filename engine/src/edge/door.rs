@@ -1,0 +1,144 @@
+//! The door of a listener: [`Places`] with the sockets behind them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::admission::{Arrival, Full, PlaceId, PlaceLimits, Places};
+use crate::host::Hosted;
+
+/// A line about what outsiders cause comes at most so often.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What one listener's connections share. It lives on its shard's thread.
+pub(crate) struct Door {
+    places: RefCell<Places>,
+    sockets: RefCell<HashMap<PlaceId, Weak<Hosted<TcpStream>>>>,
+    turned_away: Seldom,
+}
+
+impl Door {
+    /// Nobody is in.
+    pub(crate) fn new(limits: PlaceLimits) -> Rc<Self> {
+        Rc::new(Self {
+            places: RefCell::new(Places::new(limits)),
+            sockets: RefCell::default(),
+            turned_away: Seldom::default(),
+        })
+    }
+
+    /// A place for a connection from `peer`; another connection may be closed for it. `None`: there is none to be had, and the
+    /// connection is to be closed. `turned_away` counts whoever had to go.
+    pub(crate) fn enter(
+        self: &Rc<Self>,
+        peer: IpAddr,
+        socket: &Rc<Hosted<TcpStream>>,
+        turned_away: &mut u64,
+    ) -> Option<Place> {
+        let now = Instant::now();
+        let arrival = self.places.borrow_mut().arrive(peer, now);
+        let id = match arrival {
+            Arrival::Placed(id) => id,
+            Arrival::Instead { place, victim } => {
+                self.close(victim);
+                self.tell(now, turned_away);
+                place
+            }
+            Arrival::Refused => {
+                self.tell(now, turned_away);
+                return None;
+            }
+        };
+        self.sockets.borrow_mut().insert(id, Rc::downgrade(socket));
+        Some(Place { id, door: self.clone() })
+    }
+
+    /// Somebody at `peer` has shown a good key to another shard.
+    pub(crate) fn vouch(&self, peer: IpAddr) {
+        self.places.borrow_mut().vouch(peer, Instant::now());
+    }
+
+    fn close(&self, victim: PlaceId) {
+        if let Some(socket) = self.sockets.borrow_mut().remove(&victim).and_then(|socket| socket.upgrade()) {
+            // Its task reads the end of the stream and goes; a socket that is gone already is what was wanted.
+            let _ = socket.io().shutdown(Shutdown::Both);
+        }
+    }
+
+    fn tell(&self, now: Instant, turned_away: &mut u64) {
+        *turned_away += 1;
+        if let Some(count) = self.turned_away.due(now) {
+            warn!(
+                count,
+                "encoders that had not published were closed for newer ones: more connect than [ingest] unpublished_max or \
+                 unpublished_address_max allow"
+            );
+        }
+    }
+}
+
+/// A connection's place, given back when it is dropped.
+pub(crate) struct Place {
+    id: PlaceId,
+    door: Rc<Door>,
+}
+
+impl Place {
+    /// From now on it goes for nobody.
+    ///
+    /// # Errors
+    /// [`Full`]: it may not publish.
+    pub(crate) fn publish(&self, input: &str) -> Result<(), Full> {
+        self.door.places.borrow_mut().publish(self.id, input, Instant::now())
+    }
+
+    /// It publishes no more.
+    pub(crate) fn finish(&self) {
+        self.door.places.borrow_mut().finish(self.id);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.door.places.borrow_mut().leave(self.id);
+        self.door.sockets.borrow_mut().remove(&self.id);
+    }
+}
+
+/// Something that outsiders cause as often as they like and that is told seldom.
+#[derive(Default)]
+pub(crate) struct Seldom {
+    told: Cell<Option<Instant>>,
+    count: Cell<u64>,
+}
+
+impl Seldom {
+    /// It happened. How often it did since it was told last, if it is to be told now.
+    pub(crate) fn due(&self, now: Instant) -> Option<u64> {
+        self.count.set(self.count.get() + 1);
+        if self.told.get().is_some_and(|told| now.saturating_duration_since(told) < TELL_INTERVAL) {
+            return None;
+        }
+        self.told.set(Some(now));
+        Some(self.count.take())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_all_the_time_is_told_once_an_interval_with_its_count() {
+        let (seldom, start) = (Seldom::default(), Instant::now());
+        assert_eq!(seldom.due(start), Some(1));
+        for _ in 0..99 {
+            assert_eq!(seldom.due(start + TELL_INTERVAL / 2), None);
+        }
+        assert_eq!(seldom.due(start + TELL_INTERVAL), Some(100));
+    }
+}
