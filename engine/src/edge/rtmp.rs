@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use streams_ingest::{IngestError, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_logs::Seldom;
 use streams_rings::schema::Event;
 use tracing::{debug, info, warn};
 
@@ -55,7 +56,10 @@ pub(crate) async fn listen(edge: RtmpEdge, listener: Hosted<TcpListener>) {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(%error, "an RTMP connection could not be accepted");
+                static FAILED: Seldom = Seldom::new();
+                if let Some(left_out) = FAILED.pass(Instant::now()) {
+                    warn!(%error, left_out, "an RTMP connection could not be accepted");
+                }
                 edge.reactor.sleep_until(Instant::now() + ACCEPT_PAUSE).await;
                 continue;
             }
@@ -77,7 +81,13 @@ pub(crate) fn take_over(edge: &RtmpEdge, encoder: EncoderHandOver) {
     let EncoderHandOver { socket, session, key, peer } = encoder;
     let socket = match host_stream(&edge.reactor, socket) {
         Ok(socket) => socket,
-        Err(error) => return warn!(%peer, %error, "an encoder could not be taken over; it has to connect again"),
+        Err(error) => {
+            static FAILED: Seldom = Seldom::new();
+            if let Some(left_out) = FAILED.pass(Instant::now()) {
+                warn!(%peer, %error, left_out, "an encoder could not be taken over; it has to connect again");
+            }
+            return;
+        }
     };
     let edge = edge.clone();
     edge.spawner.clone().spawn(async move {
