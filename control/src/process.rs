@@ -16,12 +16,13 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{App, RateLimit, router};
+use crate::connections::{Bounds, Limit};
 use crate::datadir::DataDir;
 use crate::endpoints::Endpoints;
 use crate::keys::Vault;
 use crate::metrics::Metrics;
 use crate::program::{Contents, Program, revoked_known_since_ms};
-use crate::servers::{self, Limit};
+use crate::servers::{self, Serving};
 use crate::settings::{Flags, Settings};
 use crate::store::{SqliteStore, Store};
 use crate::tls::Certificates;
@@ -115,10 +116,14 @@ async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>, te
     let tls = RustlsConfig::from_config(app.certificates.server_config()?);
     let handle = Handle::new();
     let mut tasks = JoinSet::new();
-    let limit = || Limit::new(app.metrics.connections_refused.clone());
-    tasks.spawn(servers::https(https, tls.clone(), router(app.clone(), false), handle.clone(), limit()));
+    let serving = || Serving {
+        limit: Limit::new(Bounds::new(&app.config.api), app.metrics.connections_refused.clone()),
+        head_timeout: Duration::from_millis(app.config.api.request_timeout_ms),
+        handle: handle.clone(),
+    };
+    tasks.spawn(servers::https(https, tls.clone(), router(app.clone(), false), serving()));
     if let Some(http) = http {
-        tasks.spawn(servers::http(http, router(app.clone(), true), handle.clone(), limit()));
+        tasks.spawn(servers::http(http, router(app.clone(), true), serving()));
     }
     tasks.spawn(look_after_program(app.clone(), terminal));
     tasks.spawn(look_after_certificate(app.clone(), tls));
