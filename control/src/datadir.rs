@@ -40,7 +40,9 @@ impl DataDir {
         let root = root.canonicalize().map_err(not_writable)?;
         keep_to_owner(&root).map_err(not_writable)?;
         probe(&root).map_err(|source| match is_disk_full(&source) {
-            true => Error::DiskFull { what: format!("not even {PROBE_LEN} bytes fit"), at: Some(root.clone()) },
+            true => Error::DiskFull {
+                what: format!("the data directory {} has no room for {PROBE_LEN} bytes", root.display()),
+            },
             false => not_writable(source),
         })?;
         Ok(Self { root })

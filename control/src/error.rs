@@ -28,12 +28,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// No space, or none left for this user.
-    #[error("the disk is full: {what}; free some space on the disk of the data directory{}, then try again", at.as_ref().map(|at| format!(" {}", at.display())).unwrap_or_default())]
+    #[error("the disk is full: {what}; free some space on it, then try again")]
     DiskFull {
-        /// What could not be done.
+        /// What could not be done, and where.
         what: String,
-        /// The data directory, where it is known.
-        at: Option<PathBuf>,
     },
     /// The data directory is another user's.
     #[error(
@@ -332,7 +330,7 @@ impl Error {
     pub fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
         move |source| match is_disk_full(&source) {
-            true => Error::DiskFull { what: format!("cannot {action} {}", path.display()), at: None },
+            true => Error::DiskFull { what: format!("cannot {action} {}", path.display()) },
             false => Error::File { action, path, source },
         }
     }
@@ -370,7 +368,7 @@ impl From<sqlx::Error> for Error {
         // which is grown and fails for want of space.
         let full = |code: &str| ["13", "4874"].contains(&code);
         if error.as_database_error().and_then(|error| error.code()).is_some_and(|code| full(&code)) {
-            return Error::DiskFull { what: "the database cannot be written".to_owned(), at: None };
+            return Error::DiskFull { what: "the database in the data directory cannot be written".to_owned() };
         }
         Error::Database(error)
     }

@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use streams_config::{Config, Profile};
-use streams_logs::redact;
+use streams_logs::{Seldom, redact};
 use streams_rings::schema::{Command, Event};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
@@ -199,6 +199,13 @@ fn log_event(event: &Event) {
         Event::SessionClosed { session, shard, reason } => tracing::info!(session, shard, reason, "session closed"),
         Event::IngestUp { input, shard, protocol, peer } => tracing::info!(input, shard, protocol, peer, "encoder up"),
         Event::IngestDown { input, shard, reason } => tracing::info!(input, shard, reason, "encoder down"),
+        // Strangers may come thousands of times a second.
+        Event::IngestRefused { input: None, shard, reason, peer } => {
+            static STRANGERS: Seldom = Seldom::new();
+            if let Some(left_out) = STRANGERS.pass(Instant::now()) {
+                tracing::warn!(shard, reason, peer, left_out, "encoder refused");
+            }
+        }
         Event::IngestRefused { input, shard, reason, peer } => {
             tracing::warn!(input, shard, reason, peer, "encoder refused");
         }
