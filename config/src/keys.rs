@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use crate::value::{Io, LogFormat, Poll, PowerOfTwo, Profile, Ranged, Seccomp, Value};
+use crate::value::{Io, LogFormat, MetricsAccess, Poll, PowerOfTwo, Profile, Ranged, Seccomp, Value};
 
 /// A section's name and what it is about.
 #[derive(Debug, Clone, Copy)]
@@ -224,6 +224,19 @@ declare! {
         burst: u32 = 200, 1..=100000;
         /// The largest request body, in bytes.
         body_bytes_max: usize = 65536, 1024..=16777216;
+        /// Connections to each of its ports at the same time. At that number the one that was idle for longest is closed.
+        connections_max: usize = 512, 8..=65536;
+        /// Connections of one address (IPv6: of one /64) at the same time. Loopback addresses are not counted.
+        connections_address_max: usize = 64, 1..=65536;
+        /// The head of a request, and then its body, must be here within so long.
+        request_timeout_ms: u64 = 10000, 100..=600000;
+        /// An answer must have left within so long: a reader that takes a byte now and then is closed.
+        response_timeout_ms: u64 = 120000, 100..=3600000;
+        /// A connection on which no byte moves for so long is closed.
+        idle_timeout_ms: u64 = 30000, 100..=3600000;
+        /// Who may read /metrics: "local" (requests from this machine that no proxy passed on, and API keys with the scope
+        /// `metrics:read`), "key" (such keys only), "open" (everybody).
+        metrics: MetricsAccess = MetricsAccess::Local;
     }
 
     /// Logs. Stream keys and tokens never appear in them.

@@ -220,6 +220,17 @@ choice! {
     }
 }
 choice! {
+    /// Who may read the metrics.
+    MetricsAccess {
+        /// This machine, and whoever has a key.
+        Local = "local",
+        /// Whoever has a key.
+        Key = "key",
+        /// Everybody.
+        Open = "open",
+    }
+}
+choice! {
     /// What becomes of an engine that makes a system call which a running engine has no need of.
     Seccomp {
         /// The kernel ends it (SIGSYS), and it is started again.

@@ -12,11 +12,15 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::error::is_disk_full;
 use crate::{Error, ids};
+
+/// Bytes that must fit at a start: what the database's index and a first change of it take.
+const PROBE_LEN: usize = 65_536;
 
 /// A data directory that exists.
 #[derive(Debug, Clone)]
@@ -26,16 +30,21 @@ pub struct DataDir {
 
 impl DataDir {
     /// Makes the directory and its folders where they are missing, closes it to others (mode 0700), and proves that it can
-    /// be written.
+    /// be written. One that is there and another user's is left as it is.
     pub fn create(root: &Path) -> Result<Self, Error> {
         let not_writable = |source| Error::DataDirNotWritable { path: root.to_owned(), source };
+        refuse_of_another(root)?;
         for folder in [root.to_owned(), root.join("tls"), root.join("log")] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(not_writable)?;
         }
         let root = root.canonicalize().map_err(not_writable)?;
         keep_to_owner(&root).map_err(not_writable)?;
-        let probe = root.join(format!(".probe.{}", std::process::id()));
-        File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(not_writable)?;
+        probe(&root).map_err(|source| match is_disk_full(&source) {
+            true => Error::DiskFull {
+                what: format!("the data directory {} has no room for {PROBE_LEN} bytes", root.display()),
+            },
+            false => not_writable(source),
+        })?;
         Ok(Self { root })
     }
 
@@ -88,14 +97,15 @@ impl DataDir {
     /// Holds the directory for `holder` until the answer is dropped; `name` is the lock file.
     pub fn lock(&self, name: &str, holder: &'static str) -> Result<DirLock, Error> {
         let path = self.root.join(name);
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(Error::file("open", &path))?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path).map_err(
+                |source| match fs::metadata(&path).map(|found| found.uid()) {
+                    Ok(owner) if source.kind() == io::ErrorKind::PermissionDenied && owner != own_id() => {
+                        Error::LockOfAnother { path: path.clone(), owner: user_name(owner) }
+                    }
+                    _ => Error::file("open", &path)(source),
+                },
+            )?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -111,6 +121,38 @@ impl DataDir {
             .map_err(Error::file("write", &path))?;
         Ok(DirLock { _file: file })
     }
+}
+
+/// Root would leave files in another user's directory that its owner cannot open, and a user would fail half-way. A place that
+/// all share, such as `/tmp` (root's, with the sticky bit), is no one user's.
+fn refuse_of_another(root: &Path) -> Result<(), Error> {
+    let Ok(found) = fs::metadata(root) else { return Ok(()) };
+    let shared = found.uid() == 0 && found.mode() & 0o1000 != 0;
+    if found.uid() == own_id() || shared {
+        return Ok(());
+    }
+    Err(Error::DataDirOfAnother { path: root.to_owned(), owner: user_name(found.uid()) })
+}
+
+/// Writes and removes a file: an empty one would fit on a disk that is full.
+fn probe(root: &Path) -> io::Result<()> {
+    let path = root.join(format!(".probe.{}", std::process::id()));
+    let written =
+        File::create(&path).and_then(|mut file| file.write_all(&[0; PROBE_LEN]).and_then(|()| file.sync_data()));
+    // What did not fit is not left behind either.
+    let removed = fs::remove_file(&path);
+    written.and(removed)
+}
+
+fn own_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// A user's name as `sudo -u` takes it: of `/etc/passwd`, else `#` and the number.
+fn user_name(id: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let line = users.lines().find(|line| line.split(':').nth(2) == Some(id.to_string().as_str()));
+    line.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{id}"), str::to_owned)
 }
 
 /// Takes others' access away from a directory that was there before. A place that all share, such as `/tmp` (its sticky bit
@@ -142,12 +184,13 @@ pub fn write_for_group(path: &Path, content: &[u8]) -> Result<(), Error> {
 
 fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
     let fresh = path.with_extension(format!("new.{}", std::process::id()));
-    let written = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(mode)
-        .open(&fresh)
+    // One that a killed process of the same number left; what is put there instead is not followed.
+    let removed = match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    let written = removed
+        .and_then(|()| OpenOptions::new().create_new(true).write(true).mode(mode).open(&fresh))
         .and_then(|mut file| {
             // The process's umask would take the group's right away again.
             file.set_permissions(fs::Permissions::from_mode(mode))?;
@@ -182,6 +225,31 @@ mod tests {
             DataDir::create(scratch.path()).unwrap();
             assert_eq!(fs::metadata(scratch.path()).unwrap().permissions().mode() & 0o7777, after, "{before:o}");
         }
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_left_as_it_is() {
+        if own_id() != 0 {
+            eprintln!("NOT RUN: a_directory_of_another_user_is_left_as_it_is: needs root");
+            return;
+        }
+        let scratch = Scratch::new();
+        let theirs = scratch.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(65_534), Some(65_534)).unwrap();
+        let error = DataDir::create(&theirs).unwrap_err().to_string();
+        assert!(error.contains("belongs to nobody") && error.contains("sudo -u nobody"), "{error}");
+        assert_eq!(fs::read_dir(&theirs).unwrap().count(), 0, "nothing of root's is in it");
+        assert_eq!(fs::metadata(&theirs).unwrap().mode() & 0o777, 0o755);
+    }
+
+    #[test]
+    fn the_units_make_the_folder_of_shared_memory_of_their_data_directory() {
+        let folders = include_str!("../../deploy/tmpfiles.d/streams.conf");
+        let run_dir = DataDir::at(Path::new("/var/lib/streams/data")).run_dir();
+        let line = folders.lines().find(|line| line.contains(run_dir.to_str().unwrap())).unwrap_or_default();
+        assert_eq!(line.split_whitespace().skip(2).collect::<Vec<_>>(), ["3770", "root", "streams"], "{run_dir:?}");
     }
 
     #[test]

@@ -107,12 +107,12 @@ impl Endpoints {
         ["stream", org, id]
     }
 
-    /// Where an encoder may push to an input. What no listener serves is null. With a key the URLs that carry it in their
-    /// query are whole.
-    pub fn ingest_urls(&self, id: &str, key: Option<&str>) -> Value {
+    /// Where an encoder may push to an input of a kind. What no listener serves, or the kind refuses, is null. With a key the
+    /// URLs that carry it in their query are whole.
+    pub fn ingest_urls(&self, id: &str, kind: &str, key: Option<&str>) -> Value {
         let query = key.map(|key| format!("?sk={key}")).unwrap_or_default();
         json!({
-            "rtmp": self.rtmp(),
+            "rtmp": matches!(kind, "rtmp" | "any").then(|| self.rtmp()),
             "rtmps": null,
             "srt": null,
             "whip": null,
@@ -147,7 +147,8 @@ mod tests {
         config.server.profile = Profile::Production;
         let endpoints = Endpoints::new(&config);
         assert_eq!(endpoints.playback_urls("lv_1", "T").watch, "https://[2001:db8::1]:8443/watch/lv_1?tok=T");
-        assert_eq!(endpoints.ingest_urls("lv_1", None)["rtmp"], "rtmp://[2001:db8::1]:1935/live");
+        assert_eq!(endpoints.ingest_urls("lv_1", "rtmp", None)["rtmp"], "rtmp://[2001:db8::1]:1935/live");
+        assert_eq!(endpoints.ingest_urls("lv_1", "srt", None)["rtmp"], Value::Null, "it would be refused");
         assert_eq!(endpoints.webtransport_policy_source(), "https://*:4433");
     }
 }

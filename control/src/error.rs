@@ -27,6 +27,37 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// No space, or none left for this user.
+    #[error("the disk is full: {what}; free some space on it, then try again")]
+    DiskFull {
+        /// What could not be done, and where.
+        what: String,
+    },
+    /// The data directory is another user's.
+    #[error(
+        "the data directory {} belongs to {owner}, and what is written there as another user would lock them out; run this as \
+         that user (sudo -u {owner} ...), or choose another with --data DIR",
+        path.display()
+    )]
+    DataDirOfAnother {
+        /// The directory.
+        path: PathBuf,
+        /// The owner's name, or `#` and the number.
+        owner: String,
+    },
+    /// A lock of the data directory that this user may not open.
+    #[error(
+        "the lock {} belongs to {owner}: something was started on this data directory as another user; stop it, then remove the \
+         file: sudo rm {}",
+        path.display(),
+        path.display()
+    )]
+    LockOfAnother {
+        /// The lock.
+        path: PathBuf,
+        /// The owner's name, or `#` and the number.
+        owner: String,
+    },
     /// The data directory cannot be written.
     #[error("the data directory {} is not writable ({source}); choose another with --data DIR, or change its owner", path.display())]
     DataDirNotWritable {
@@ -61,10 +92,15 @@ pub enum Error {
     },
     /// The database failed.
     #[error("the database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// The database cannot be brought to this build's tables.
-    #[error("the database cannot be brought up to date: {0}; is it of a newer build?")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("the database cannot be brought up to date: {0}")]
+    Migrate(sqlx::migrate::MigrateError),
+    /// The database has tables that this build does not know.
+    #[error(
+        "the database is not of this build: {0}; run the newer build that made it, or choose another directory with --data DIR"
+    )]
+    NewerDatabase(sqlx::migrate::MigrateError),
     /// Shared memory failed.
     #[error(transparent)]
     Rings(#[from] streams_rings::RingsError),
@@ -162,13 +198,33 @@ pub enum Error {
         /// Its log.
         log: PathBuf,
     },
-    /// Control ended while serving.
-    #[error("control stopped ({status}); {engine}. Run `streams up` again to attach to it; more in {}", log.display())]
+    /// Control ended too often while serving.
+    #[error(
+        "control stopped {deaths} times within a minute, the last time with {status}; the engine (pid {engine}) keeps serving. \
+         Its log says why: {}. Then run `streams up` again, which attaches to the engine",
+        log.display()
+    )]
     ControlGone {
-        /// How it ended.
+        /// How it ended the last time.
         status: String,
-        /// What the engine does meanwhile.
-        engine: String,
+        /// How often.
+        deaths: usize,
+        /// The engine's process id.
+        engine: u32,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// The engine ended too often while serving.
+    #[error(
+        "the engine stopped {deaths} times within a minute, the last time with {status}; its log says why: {}. Then run `streams \
+         up` again",
+        log.display()
+    )]
+    EngineGivenUp {
+        /// How it ended the last time.
+        status: String,
+        /// How often.
+        deaths: usize,
         /// Its log.
         log: PathBuf,
     },
@@ -221,6 +277,12 @@ pub enum Error {
         /// The file looked for.
         path: PathBuf,
     },
+    /// The server's certificate is not believed, and nothing was said about which one to believe.
+    #[error(
+        "cannot play: {0}. Is it an installation with a development certificate? On its machine name its data directory (--data \
+         DIR); elsewhere trust this one certificate: --cert-sha256 HEX, which `streams playback-url` prints there"
+    )]
+    Untrusted(streams_sdk::PlayError),
     /// Watching failed.
     #[error("cannot play: {0}")]
     Play(#[from] streams_sdk::PlayError),
@@ -267,7 +329,10 @@ impl Error {
     /// A closure for `map_err` on file operations.
     pub fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
-        move |source| Error::File { action, path, source }
+        move |source| match is_disk_full(&source) {
+            true => Error::DiskFull { what: format!("cannot {action} {}", path.display()) },
+            false => Error::File { action, path, source },
+        }
     }
 
     /// The exit code of the command: 1 failed, 2 bad usage, 3 not found, 4 refused (auth), 5 unreachable.
@@ -278,16 +343,48 @@ impl Error {
                 PlayErrorKind::Usage => 2,
                 PlayErrorKind::NotFound => 3,
                 PlayErrorKind::Auth => 4,
-                PlayErrorKind::Unreachable => 5,
+                PlayErrorKind::Unreachable | PlayErrorKind::Untrusted => 5,
                 PlayErrorKind::Failed => 1,
             },
             Error::Usage(_) | Error::Config(_) | Error::NoDataDir => 2,
             Error::Api { status: 404, .. } => 3,
             Error::Api { status: 401 | 403, .. } => 4,
             Error::Api { status: 400 | 422, .. } => 2,
-            Error::Unreachable { .. } | Error::NoCredentials { .. } | Error::NoEngine { .. } => 5,
+            Error::Untrusted(_) | Error::Unreachable { .. } | Error::NoCredentials { .. } | Error::NoEngine { .. } => 5,
             _ => 1,
         };
         ExitCode::from(code)
+    }
+}
+
+/// Whether the system had no space, or the user's quota is used up.
+pub fn is_disk_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        // https://www.sqlite.org/rescode.html: SQLITE_FULL, and SQLITE_IOERR_SHMSIZE for the index of the write-ahead log,
+        // which is grown and fails for want of space.
+        let full = |code: &str| ["13", "4874"].contains(&code);
+        if error.as_database_error().and_then(|error| error.code()).is_some_and(|code| full(&code)) {
+            return Error::DiskFull { what: "the database in the data directory cannot be written".to_owned() };
+        }
+        Error::Database(error)
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for Error {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError::{
+            Execute, ExecuteMigration, VersionMismatch, VersionMissing, VersionNotPresent, VersionTooNew,
+        };
+        match error {
+            Execute(error) | ExecuteMigration(error, _) => error.into(),
+            VersionMissing(_) | VersionMismatch(_) | VersionNotPresent(_) | VersionTooNew(..) => {
+                Error::NewerDatabase(error)
+            }
+            error => Error::Migrate(error),
+        }
     }
 }

@@ -15,6 +15,7 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
+mod connections;
 pub mod credentials;
 pub mod datadir;
 pub mod endpoints;

@@ -4,24 +4,25 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use streams_config::{Config, Profile};
-use streams_logs::redact;
+use streams_logs::{Seldom, redact};
 use streams_rings::schema::{Command, Event};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{App, RateLimit, router};
+use crate::connections::{Bounds, Limit};
 use crate::datadir::DataDir;
 use crate::endpoints::Endpoints;
 use crate::keys::Vault;
 use crate::metrics::Metrics;
 use crate::program::{Contents, Program, revoked_known_since_ms};
-use crate::servers::{self, Limit};
+use crate::servers::{self, Serving};
 use crate::settings::{Flags, Settings};
 use crate::store::{SqliteStore, Store};
 use crate::tls::Certificates;
@@ -115,10 +116,14 @@ async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>, te
     let tls = RustlsConfig::from_config(app.certificates.server_config()?);
     let handle = Handle::new();
     let mut tasks = JoinSet::new();
-    let limit = || Limit::new(app.metrics.connections_refused.clone());
-    tasks.spawn(servers::https(https, tls.clone(), router(app.clone(), false), handle.clone(), limit()));
+    let serving = || Serving {
+        limit: Limit::new(Bounds::new(&app.config.api), app.metrics.connections_refused.clone()),
+        head_timeout: Duration::from_millis(app.config.api.request_timeout_ms),
+        handle: handle.clone(),
+    };
+    tasks.spawn(servers::https(https, tls.clone(), router(app.clone(), false), serving()));
     if let Some(http) = http {
-        tasks.spawn(servers::http(http, router(app.clone(), true), handle.clone(), limit()));
+        tasks.spawn(servers::http(http, router(app.clone(), true), serving()));
     }
     tasks.spawn(look_after_program(app.clone(), terminal));
     tasks.spawn(look_after_certificate(app.clone(), tls));
@@ -194,6 +199,13 @@ fn log_event(event: &Event) {
         Event::SessionClosed { session, shard, reason } => tracing::info!(session, shard, reason, "session closed"),
         Event::IngestUp { input, shard, protocol, peer } => tracing::info!(input, shard, protocol, peer, "encoder up"),
         Event::IngestDown { input, shard, reason } => tracing::info!(input, shard, reason, "encoder down"),
+        // Strangers may come thousands of times a second.
+        Event::IngestRefused { input: None, shard, reason, peer } => {
+            static STRANGERS: Seldom = Seldom::new();
+            if let Some(left_out) = STRANGERS.pass(Instant::now()) {
+                tracing::warn!(shard, reason, peer, left_out, "encoder refused");
+            }
+        }
         Event::IngestRefused { input, shard, reason, peer } => {
             tracing::warn!(input, shard, reason, peer, "encoder refused");
         }

@@ -26,7 +26,7 @@ pub struct Flags {
     /// How shards wait: adaptive or busy
     #[arg(long, value_parser = parse_value::<Poll>)]
     pub poll: Option<Poll>,
-    /// Folder of the built player page [default: the nearest sdk/web/dist]
+    /// Folder of the built player page [default: from the program's folder, ../share/streams/web or ../../sdk/web/dist]
     #[arg(long, value_name = "DIR", env = "STREAMS_WEB_DIR")]
     pub web_dir: Option<PathBuf>,
 }

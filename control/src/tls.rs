@@ -162,6 +162,11 @@ impl Certificates {
         self.pinned().iter().map(|certificate| STANDARD.encode(ids::sha256(certificate))).collect()
     }
 
+    /// The same in hex, as a person hands them on.
+    pub fn hashes_hex(&self) -> Vec<String> {
+        self.pinned().iter().map(|certificate| ids::sha256_hex(certificate)).collect()
+    }
+
     /// The certificates a client of this machine may trust by identity: the served one, and the next.
     pub fn pinned(&self) -> Vec<CertificateDer<'static>> {
         [self.folder.clone(), self.folder.join("next")]

@@ -12,8 +12,9 @@ use serde_json::json;
 
 use crate::api::{App, Problem, not_found};
 
-/// Where the build is looked for, upward from the program and from the current folder.
-const BUILD: &str = "sdk/web/dist";
+/// Where the build is looked for, from the folder of the program: installed (`bin/` and `share/`), and in a checkout
+/// (`target/<profile>/`). Never from the folder that somebody happens to start it in: what lies there is not ours to serve.
+const BUILDS: [&str; 2] = ["../share/streams/web", "../../sdk/web/dist"];
 /// The page behind `/watch/<id>`.
 const WATCH_PAGE: &str = "watch.html";
 
@@ -24,11 +25,14 @@ pub struct WebRoot {
 }
 
 impl WebRoot {
-    /// `named` (flag or `STREAMS_WEB_DIR`), or the first `sdk/web/dist` upward from the program or the current folder.
+    /// `named` (flag or `STREAMS_WEB_DIR`), or the build that belongs to this program.
     pub fn find(named: Option<&Path>) -> Self {
-        let starts = [std::env::current_exe().ok(), std::env::current_dir().ok()];
+        Self::beside(std::env::current_exe().ok().as_deref().and_then(Path::parent), named)
+    }
+
+    fn beside(program: Option<&Path>, named: Option<&Path>) -> Self {
         let found = || {
-            let mut folders = starts.iter().flatten().flat_map(|start| start.ancestors().map(|up| up.join(BUILD)));
+            let mut folders = BUILDS.iter().filter_map(|build| Some(program?.join(build)));
             folders.find(|folder| folder.join(WATCH_PAGE).is_file())
         };
         Self { folder: named.map(Path::to_owned).or_else(found).and_then(|folder| folder.canonicalize().ok()) }
@@ -125,8 +129,39 @@ fn missing_page() -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Player not built</title>\
          <body style=\"font: 16px/1.5 system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem\">\
          <h1>The player page is not built</h1>\
-         <p>This server found no <code>{BUILD}/{WATCH_PAGE}</code>. Build it with \
+         <p>This server found no <code>{WATCH_PAGE}</code> in <code>{}</code>, seen from its program. Build it with \
          <code>npm ci &amp;&amp; npm run build</code> in <code>sdk/web</code>, or name the folder of a build with \
-         <code>--web-dir</code> or <code>STREAMS_WEB_DIR</code>, and start again.</p></body></html>"
+         <code>--web-dir</code> or <code>STREAMS_WEB_DIR</code>, and start again.</p></body></html>",
+        BUILDS.join("</code> or <code>")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn the_page_is_found_beside_the_program_and_not_upward_from_anywhere() {
+        let scratch = Scratch::new();
+        let root = scratch.path().canonicalize().unwrap();
+        let page = |folder: &str| {
+            fs::create_dir_all(root.join(folder)).unwrap();
+            fs::write(root.join(folder).join(WATCH_PAGE), "").unwrap();
+        };
+        let program = |folder: &str| {
+            let folder = root.join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            WebRoot::beside(Some(&folder), None).folder
+        };
+        page("sdk/web/dist");
+        page("usr/share/streams/web");
+        assert_eq!(program("target/debug"), Some(root.join("sdk/web/dist")));
+        assert_eq!(program("usr/bin"), Some(root.join("usr/share/streams/web")));
+        assert_eq!(program("elsewhere/a/b/c"), None, "a folder above may be anybody's");
+        let named = root.join("usr/share/streams/web");
+        assert_eq!(WebRoot::beside(None, Some(&named)).folder, Some(named));
+    }
 }

@@ -59,7 +59,12 @@ impl EngineKeys {
         }
         let new = path.with_extension("new");
         let write = || -> std::io::Result<()> {
-            let mut file: File = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            // Left by a start that was cut off; whatever else it is, it is not written through.
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&new, path)

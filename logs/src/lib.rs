@@ -4,11 +4,12 @@
 //! tracing ──▶ level filter ──▶ one line ──▶ redact: secrets out ──▶ LogFile, put aside when full (or standard error)
 //! ```
 //!
-//! Outsiders cause log lines, so that a log must not grow for ever; and what outsiders send may hold a secret, so that every
+//! Outsiders cause log lines, so that a log must not grow for ever ([`Seldom`] bounds those that come in floods); and what outsiders send may hold a secret, so that every
 //! line passes [`redact`].
 
 mod file;
 mod redact;
+mod seldom;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 pub use file::{LogFile, append, last_line};
 pub use redact::{API_KEY_PREFIX, Redacting, STREAM_KEY_PREFIX, redact};
+pub use seldom::{INTERVAL, Seldom};
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]

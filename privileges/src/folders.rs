@@ -75,7 +75,9 @@ pub(crate) fn adopt(run_dir: &Path, uid: Uid, gid: Gid) -> Result<(), Privileges
     let failed = |errno: Errno| PrivilegesError::file("take over", run_dir, errno);
     let Some(folder) = open(CWD, run_dir).map_err(failed)? else { return Ok(()) };
     let found = fstat(&folder).map_err(failed)?;
-    if FileType::from_raw_mode(found.st_mode) != FileType::Directory || found.st_uid != uid.as_raw() {
+    // Root's is one too that control and engine shared as two users of the group (deploy/): the engine writes there no more.
+    let shared = found.st_uid == 0 && found.st_gid == gid.as_raw() && found.st_mode & 0o020 != 0;
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory || (found.st_uid != uid.as_raw() && !shared) {
         return Ok(());
     }
     let group = rustix::fs::Gid::from_raw(gid.as_raw());
@@ -191,6 +193,12 @@ mod tests {
             let found = fs::metadata(&folder).expect("there");
             assert_eq!((found.uid(), found.gid()), after, "of {owner}");
         }
+        let _ = fs::remove_dir(&folder);
+        fs::create_dir(&folder).expect("made");
+        std::os::unix::fs::chown(&folder, Some(0), Some(65_534)).expect("root may");
+        fs::set_permissions(&folder, Permissions::from_mode(0o3770)).expect("shared");
+        adopt(&folder, nobody, group).expect("looked at");
+        assert_eq!(fs::metadata(&folder).expect("there").mode() & 0o7777, 0o2750, "the user writes there no more");
         let _ = fs::remove_dir(&folder);
         adopt(&folder, nobody, group).expect("a folder that is not there is made later");
     }

@@ -143,7 +143,7 @@ fn commands_and_events_cross_with_each_side_writing_its_own_workspace() {
     let mut out = Vec::new();
     // More than either link holds, so that the credits have to come back.
     for session in 0..3_000 {
-        let command = Command::KickSession { session };
+        let command = Command::KickSession { session, org: Some("org_1".into()) };
         let encoded = schema::encode(&command).expect("encoded");
         commands.try_publish(schema::MESSAGE_SIG, 0, &encoded).expect("credit");
         assert!(matches!(inbox.poll(&mut out), Polled::Message { sig: schema::MESSAGE_SIG, .. }));

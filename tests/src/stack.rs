@@ -44,6 +44,8 @@ pub struct Options {
     pub engine: String,
     /// Further lines of streams.toml.
     pub toml: String,
+    /// The data directory; a fresh one when there is none.
+    pub data: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             open: false,
             engine: String::new(),
             toml: String::new(),
+            data: None,
         }
     }
 }
@@ -135,7 +138,7 @@ impl Stack {
     pub fn start(options: &Options) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("streams-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let data = std::env::temp_dir().join(name);
+        let data = options.data.clone().unwrap_or_else(|| std::env::temp_dir().join(name));
         std::fs::create_dir_all(&data).expect("a data directory");
         let ports = Ports::free();
         let config = data.join("streams.toml");
@@ -279,6 +282,23 @@ impl Stack {
         eventually_some("the control process runs", || processes_named("streams-control", data).first().copied())
     }
 
+    /// Kills the control process and waits until `streams up` has started another one that serves.
+    pub fn kill_control(&self) {
+        let old = self.control_pid();
+        crate::kill(old, libc::SIGKILL);
+        eventually("streams up starts control again", || {
+            self.control_pid() != old && self.cli(&["live", "list"]).status.success()
+        });
+    }
+
+    /// Kills `streams up`, and control with it; the engine goes on alone.
+    pub fn kill_up(&mut self) {
+        self.up.signal(libc::SIGKILL);
+        self.up.wait();
+        let data = self.data.to_str().expect("a UTF-8 path");
+        eventually("control ends with streams up", || processes_named("streams-control", data).is_empty());
+    }
+
     /// One metric summed over its labels.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.http_get("/metrics");
@@ -289,12 +309,19 @@ impl Stack {
 
     /// GET on the dev port with the API key.
     pub fn http_get(&self, path: &str) -> String {
+        self.http_request("GET", path, "")
+    }
+
+    /// A request on the dev port with the API key; the whole answer.
+    pub fn http_request(&self, method: &str, path: &str, body: &str) -> String {
         let port = self.ports.http_dev;
         let mut socket =
             self.namespace.inside(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port))).expect("control listens");
         let key = self.credential("api_key");
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         socket.write_all(request.as_bytes()).expect("written");
         let mut answer = String::new();

@@ -112,8 +112,7 @@ fn the_monitor_needs_no_control_and_says_when_there_is_no_engine() {
     let engine = stack.engine_pid();
     let before = monitor(&stack);
     assert!(before["links"].as_array().is_some_and(|links| links.iter().any(|link| link["link"] == "cmd.0")));
-    kill(stack.control_pid(), libc::SIGKILL);
-    eventually("streams up ends without its control", || stack.up.ended().is_some());
+    stack.kill_up();
     assert_eq!(monitor(&stack)["engine"]["pid"], engine, "control is dead, the monitor goes on");
     let text = stack.cli(&["monitor", "--once"]);
     assert!(text.status.success() && String::from_utf8_lossy(&text.stdout).contains("out bit/s"));

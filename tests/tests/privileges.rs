@@ -113,10 +113,8 @@ fn an_unprivileged_engine_serves_reloads_and_comes_back() {
     let mut issued: serde_json::Value = serde_json::from_str(&issued).expect("JSON");
     issued["not_after_ms"] = 1.into();
     let before = fs::read(stack.data.join("tls/cert.pem")).expect("a certificate");
-    kill(stack.control_pid(), libc::SIGKILL);
-    eventually("streams up ends without its control", || stack.up.ended().is_some());
     fs::write(&note, issued.to_string()).expect("written");
-    stack.up_again();
+    stack.kill_control();
     assert_ne!(before, fs::read(stack.data.join("tls/cert.pem")).expect("a certificate"));
     assert_eq!(stack.engine_pid(), engine, "the engine is the same process");
     eventually("the engine serves the new certificate", || {
@@ -229,8 +227,7 @@ fn af_xdp_goes_on_without_rights_and_leaves_no_program_behind() {
     eventually("the packet program's counters are read", || stack.metric("streams_engine_xdp_redirected_total") > 0.0);
     assert!(stack.metric("streams_engine_xdp_received_total") > 0.0);
 
-    kill(stack.control_pid(), libc::SIGKILL);
-    eventually("streams up ends without its control", || stack.up.ended().is_some());
+    stack.kill_up();
     kill(engine, libc::SIGKILL);
     eventually("the program is gone with the engine", || !has_program(&testbed.pop));
 }

@@ -39,7 +39,7 @@ fn viewers_stay_while_a_killed_encoder_comes_back() {
 
 #[test]
 fn playback_goes_on_without_control_and_a_new_one_attaches() {
-    let mut stack = Stack::start(&Options::default());
+    let stack = Stack::start(&Options::default());
     let input = stack.live("no-control");
     let _encoder = Encoder::push(&input, Film::Gop2s);
     stack.wait_status(&input, "active");
@@ -50,9 +50,7 @@ fn playback_goes_on_without_control_and_a_new_one_attaches() {
         stack.command(&["play", &url, "-o", file.to_str().expect("UTF-8"), "--for", "12s"]).spawn().expect("it starts"),
     );
     eventually("the viewer plays", || file.metadata().is_ok_and(|meta| meta.len() > 200_000));
-    kill(stack.control_pid(), libc::SIGKILL);
-    eventually("streams up ends without its control", || stack.up.ended().is_some());
-    stack.up_again();
+    stack.kill_control();
     assert_eq!(stack.engine_pid(), engine, "the engine is the same process");
     stack.wait_status(&input, "active");
     assert!(viewer.wait().success(), "the viewer played through");
@@ -101,15 +99,13 @@ fn a_start_finds_an_engine_that_is_gone_or_just_ending() {
         let _viewer = streams_tests::Owned::new(stack.command(&["play", &url]).spawn().expect("it starts"));
         eventually("the viewer is there", || stack.metric("streams_engine_sessions_open") >= 1.0);
         let old = stack.engine_pid();
-        kill(stack.control_pid(), libc::SIGKILL);
-        eventually("streams up ends without its control", || stack.up.ended().is_some());
+        stack.kill_up();
         kill(old, signal);
         stack.up_again();
         assert_ne!(stack.engine_pid(), old, "{}", stack.printed());
     }
     let old = stack.engine_pid();
-    kill(stack.control_pid(), libc::SIGKILL);
-    eventually("streams up ends without its control", || stack.up.ended().is_some());
+    stack.kill_up();
     let config = stack.data.join("streams.toml").to_str().expect("UTF-8").to_owned();
     let busy = ["up", "--config", &config, "--shards", "3"];
     fails_with_one_line(&stack, &busy, &format!("kill {old}"));
@@ -176,4 +172,38 @@ fn a_second_start_is_refused_with_one_clear_line() {
     let words = String::from_utf8_lossy(&engine.stderr).into_owned();
     assert!(!engine.status.success() && words.contains("in use"), "{words}");
     fails_with_one_line(&stack, &["up", "--data", "/proc/streams"], "/proc/streams");
+}
+
+#[test]
+fn control_is_started_again_with_one_line_and_given_up_after_five_deaths_within_a_minute() {
+    let mut stack = Stack::start(&Options::default());
+    let engine = stack.engine_pid();
+    let input = stack.live("survivor");
+    for death in 1..=4 {
+        stack.kill_control();
+        assert_eq!(stack.engine_pid(), engine, "the engine is the same process");
+        let told = stack.printed().lines().filter(|line| line.contains("control stopped")).count();
+        assert_eq!(told, death, "{}", stack.printed());
+    }
+    assert_eq!(stack.status(&input), "idle", "it serves what it served before");
+    kill(stack.control_pid(), libc::SIGKILL);
+    assert_eq!(stack.up.wait().code(), Some(1));
+    let last = || stack.printed().lines().last().unwrap_or_default().to_owned();
+    eventually("it says why", || last().contains("5 times within a minute"));
+    assert!(last().contains(&format!("the engine (pid {engine}) keeps serving")), "{}", stack.printed());
+    stack.up_again();
+    assert_eq!(stack.engine_pid(), engine, "the next one attaches");
+}
+
+#[test]
+fn an_engine_that_keeps_dying_is_given_up_with_words() {
+    let mut stack = Stack::start(&Options::default());
+    for _ in 0..4 {
+        let old = stack.engine_pid();
+        kill(old, libc::SIGKILL);
+        eventually("another engine runs", || stack.engine_pid() != old);
+    }
+    kill(stack.engine_pid(), libc::SIGKILL);
+    assert_eq!(stack.up.wait().code(), Some(1));
+    eventually("it says why", || stack.printed().contains("the engine stopped 5 times within a minute"));
 }

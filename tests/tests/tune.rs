@@ -110,7 +110,7 @@ fn fewer_sessions_are_let_in_once_that_is_tuned() {
 
 #[test]
 fn settings_outlive_control_and_engine_and_sizes_wait_for_a_restart() {
-    let mut stack = Stack::start(&Options::default());
+    let stack = Stack::start(&Options::default());
     set(&stack, &["recv_batch=4"]);
     set(&stack, &["recv_batch=2", "--shard", "1"]);
     set(&stack, &["rx_depth=8192"]);
@@ -119,9 +119,7 @@ fn settings_outlive_control_and_engine_and_sizes_wait_for_a_restart() {
     assert_eq!(effective(&stack, "rx_depth"), json!([4096, 4096]), "not before a restart");
 
     let engine = stack.engine_pid();
-    kill(stack.control_pid(), libc::SIGKILL);
-    eventually("streams up ends without its control", || stack.up.ended().is_some());
-    stack.up_again();
+    stack.kill_control();
     assert_eq!(stack.engine_pid(), engine);
     assert_eq!(tunable(&stack, "recv_batch")["set_by_shard"], json!({ "1": 2 }), "control has kept them");
     assert_eq!(effective(&stack, "recv_batch"), json!([4, 2]), "the engine never lost them");

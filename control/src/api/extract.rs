@@ -1,7 +1,7 @@
 //! What handlers take: the caller, a strict body, a page of a list.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::QueryRejection;
@@ -87,9 +87,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Strict<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let limit = app.config.api.body_bytes_max;
-        let bytes = to_bytes(request.into_body(), limit)
+        let (limit, timeout_ms) = (app.config.api.body_bytes_max, app.config.api.request_timeout_ms);
+        let bytes = tokio::time::timeout(Duration::from_millis(timeout_ms), to_bytes(request.into_body(), limit))
             .await
+            .map_err(|_| Problem::too_slow(format!("the body did not arrive within {timeout_ms} ms")))?
             .map_err(|_| Problem::too_large(format!("the body is cut off or longer than {limit} bytes")))?;
         let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
         let value = serde_json::from_slice(text).map_err(|error| Problem::invalid(format!("the body: {error}")))?;

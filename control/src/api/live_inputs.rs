@@ -16,7 +16,9 @@ use crate::store::{LiveInput, StreamKey};
 use crate::{Error, clock};
 
 /// Kinds of ingest an input can be made for.
-const INGEST_KINDS: [&str; 5] = ["rtmp", "srt", "whip", "fmp4", "any"];
+const INGEST_KINDS: [&str; 2] = ["rtmp", "any"];
+/// Kinds of the contract that nothing listens for yet: an input of one could be pushed to by nobody.
+const INGEST_KINDS_TO_COME: [&str; 3] = ["srt", "whip", "fmp4"];
 /// Longest name, in characters.
 const NAME_LEN_MAX: usize = 200;
 /// Longest `meta`, in bytes of JSON.
@@ -57,6 +59,11 @@ fn checked_name(name: &str) -> Result<String, Problem> {
 }
 
 fn checked_ingest(kind: &str) -> Result<String, Problem> {
+    if INGEST_KINDS_TO_COME.contains(&kind) {
+        let detail =
+            format!("ingest `{kind}` is not there yet: this build takes RTMP (`rtmp`), or whatever it can (`any`)");
+        return Err(Problem::not_implemented(detail));
+    }
     if !INGEST_KINDS.contains(&kind) {
         let kinds = INGEST_KINDS.join(", ");
         return Err(Problem::invalid(format!("ingest is `{kind}`; it must be one of {kinds}")));
@@ -337,7 +344,7 @@ fn show(app: &App, input: &LiveInput, secret: Option<&str>) -> Value {
         "ladder": [],
         "dvr_window_s": 0,
         "meta": serde_json::from_str::<Value>(&input.meta).unwrap_or_default(),
-        "urls": app.endpoints.ingest_urls(&input.id, secret),
+        "urls": app.endpoints.ingest_urls(&input.id, &input.ingest, secret),
         "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| !protocol.is_empty()),
         "tracks": runtime.as_ref().map(|runtime| &runtime.tracks),
         "last_error": last_error,

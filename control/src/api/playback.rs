@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
+use streams_config::Profile;
 
 use super::extract::{Id, Strict, data};
 use super::{App, Caller, Problem, live_inputs};
@@ -42,6 +43,11 @@ pub async fn create(
     let token = mint(&key.id, alg, &private, &claims)?;
     let urls = app.endpoints.playback_urls(&id, &token);
     let expires_at = clock::rfc3339(i64::try_from(claims.exp).unwrap_or(i64::MAX).saturating_mul(1000));
+    // An operator's certificate is known by who issued it.
+    let certificates = match app.config.server.profile {
+        Profile::Dev => app.certificates.hashes_hex(),
+        Profile::Production => Vec::new(),
+    };
     Ok(data(
         200,
         &json!({
@@ -53,6 +59,7 @@ pub async fn create(
             "namespace": app.endpoints.namespace(&input.org, &input.id),
             "token": token,
             "expires_at": expires_at,
+            "certificate_sha256": certificates,
         }),
     ))
 }

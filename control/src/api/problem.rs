@@ -1,7 +1,10 @@
 //! Refusals: RFC 9457 problem documents.
 
+use std::time::Instant;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use streams_logs::Seldom;
 
 use crate::Error;
 
@@ -45,6 +48,11 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", detail)
     }
 
+    /// 408: the request did not arrive in time.
+    pub fn too_slow(detail: String) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request took too long", detail)
+    }
+
     /// 409: the state of the resource forbids it.
     pub fn conflict(detail: String) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "The request cannot be carried out now", detail)
@@ -73,6 +81,16 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..problem }
     }
 
+    /// 501: a part of the contract that this build has not.
+    pub fn not_implemented(detail: String) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", "Not there yet", detail)
+    }
+
+    /// 507 (RFC 4918 §11.5): no space to keep the change.
+    pub fn insufficient_storage(detail: String) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", "The disk is full", detail)
+    }
+
     /// 503.
     pub fn unavailable(detail: String) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now", detail)
@@ -84,13 +102,27 @@ impl From<Error> for Problem {
         match error {
             Error::PublicKey { .. } => Self::invalid(error.to_string()),
             Error::TableFull { .. } => Self::limit_reached(error.to_string()),
+            Error::DiskFull { .. } => {
+                log_failure(&error);
+                let detail = "the server's disk is full: nothing was changed, and broadcasts go on; its operator has to free \
+                              space";
+                Self::insufficient_storage(detail.to_owned())
+            }
             // What failed inside is for the operator: the caller is told that it is not the request's fault.
             error => {
-                tracing::error!(%error, "a request failed");
+                log_failure(&error);
                 let detail = "the request failed inside the server; its log says why".to_owned();
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
             }
         }
+    }
+}
+
+/// A machine that is out of something fails every request: its log has room for one line in a while.
+fn log_failure(error: &Error) {
+    static FAILED: Seldom = Seldom::new();
+    if let Some(left_out) = FAILED.pass(Instant::now()) {
+        tracing::error!(%error, left_out, "a request failed");
     }
 }
 

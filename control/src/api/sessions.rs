@@ -12,8 +12,8 @@ use super::{App, Caller, Problem};
 /// The number of the shard stands in the highest byte of a session's.
 const SHARD_SHIFT: u32 = 56;
 
-/// Answers once every shard has the command. Whether there was such a session is for the log to tell: sessions come and go
-/// without asking control.
+/// Answers once every shard has the command. Whether there was such a session of the caller's organisation is for the log to
+/// tell: sessions come and go without asking control, and the shard knows whose they are.
 pub async fn kick(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -27,7 +27,7 @@ pub async fn kick(
             "there is no session {session}; their numbers are in the logs of control and engine (`session opened`)"
         )));
     };
-    app.program.send(&Command::KickSession { session: number })?;
+    app.program.send(&Command::KickSession { session: number, org: Some(caller.org) })?;
     // As text, for it may be beyond what JSON readers take for a whole number.
     Ok(data(202, &serde_json::json!({ "session": session, "shard": number >> SHARD_SHIFT })))
 }

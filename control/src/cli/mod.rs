@@ -73,7 +73,8 @@ enum Command {
     /// Start control and engine, and watch them until Ctrl-C
     ///
     /// SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal was closed; `nohup` keeps it away) let sessions leave and then stop
-    /// both; a second one stops them at once. When control dies the engine keeps serving, and the next `streams up` attaches.
+    /// both; a second one stops them at once. Whichever of the two dies is started again, until it died five times within a
+    /// minute; an engine that still serves then goes on, and the next `streams up` attaches to it.
     Up(UpArgs),
     /// Live inputs: what encoders push to
     #[command(subcommand)]

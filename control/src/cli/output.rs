@@ -46,6 +46,7 @@ impl Output {
                 PlayErrorKind::NotFound => "not_found",
                 PlayErrorKind::Auth => "auth_failed",
                 PlayErrorKind::Unreachable => "unreachable",
+                PlayErrorKind::Untrusted => "untrusted",
                 PlayErrorKind::Failed => "failed",
             },
             Error::Usage(_) | Error::Config(_) | Error::NoDataDir => "usage",

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use streams_sdk::{OpenPart, PlayEvent, PlayOptions, PlaySummary, Trust, play};
+use streams_sdk::{OpenPart, PlayError, PlayErrorKind, PlayEvent, PlayOptions, PlaySummary, Trust, play};
 use url::Url;
 
 use super::output::{Output, pairs};
@@ -30,6 +30,9 @@ pub struct PlayArgs {
     /// Watch for so long, counted from the first object [default: to the end]. Ctrl-C ends it earlier and finishes the file
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     for_duration: Option<Duration>,
+    /// Trust the server whose certificate has this SHA-256, whoever issued it: 64 hex digits, as `streams playback-url` prints them
+    #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
+    cert_sha256: Option<[u8; 32]>,
     /// Print figures once a second
     #[arg(long)]
     stats: bool,
@@ -37,7 +40,13 @@ pub struct PlayArgs {
 
 pub async fn run(dir: &DataDir, args: PlayArgs, output: &Output) -> Result<(), Error> {
     let to_stdout = args.output.as_deref() == Some(Path::new("-"));
-    let mut options = PlayOptions::new(&args.url, trust(dir, &args.url)?);
+    let trust = args.cert_sha256.map_or_else(|| trust(dir, &args.url), |hash| Ok(Trust::CertSha256(hash)))?;
+    let advise = matches!(trust, Trust::System);
+    let failed = |error: PlayError| match error.kind {
+        PlayErrorKind::Untrusted if advise => Error::Untrusted(error),
+        _ => Error::Play(error),
+    };
+    let mut options = PlayOptions::new(&args.url, trust);
     options.rendition = args.rendition;
     options.for_duration = args.for_duration;
     options.stats = args.stats;
@@ -48,13 +57,13 @@ pub async fn run(dir: &DataDir, args: PlayArgs, output: &Output) -> Result<(), E
     let noted = *output;
     let mut playing = pin!(play(options, move |event| note(&noted, &event)));
     let summary = tokio::select! {
-        summary = &mut playing => summary?,
+        summary = &mut playing => summary.map_err(failed)?,
         () = signals.next() => {
             output.note("stopping (again to stop at once)");
             // It is gone only when the playing has ended in the same moment.
             let _ = stop.send(());
             tokio::select! {
-                summary = &mut playing => summary?,
+                summary = &mut playing => summary.map_err(failed)?,
                 () = signals.next() => return Err(Error::Interrupted),
             }
         }
@@ -95,6 +104,16 @@ fn part_path(output: &Path, part: u32) -> PathBuf {
         name.push(extension);
     }
     output.with_file_name(name)
+}
+
+/// 64 hex digits, with colons between them or without.
+fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
+    let digits: Option<Vec<u8>> = text.chars().filter(|c| *c != ':').map(|c| Some(c.to_digit(16)? as u8)).collect();
+    let wrong = || "it must be the SHA-256 of a certificate: 64 hex digits".to_owned();
+    let bytes: Vec<u8> =
+        digits.ok_or_else(wrong)?.chunks(2).map(|pair| pair.iter().fold(0, |all, d| all << 4 | d)).collect();
+    let len = text.chars().filter(|c| *c != ':').count();
+    bytes.try_into().ok().filter(|_| len == 64).ok_or_else(wrong)
 }
 
 /// This installation's own certificate by identity for its own names, the system's authorities for all others.
@@ -183,6 +202,18 @@ fn written_text(summary: &PlaySummary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hash_is_read_as_openssl_and_sha256sum_print_it() {
+        let digits = "00ff".repeat(16);
+        let mut expected = [0; 32];
+        expected.iter_mut().skip(1).step_by(2).for_each(|byte| *byte = 0xff);
+        assert_eq!(parse_sha256(&digits), Ok(expected));
+        assert_eq!(parse_sha256(&"00:FF:".repeat(16)), Ok(expected));
+        for wrong in ["", "00", &digits[1..], &format!("{digits}0"), &digits.replace('f', "g")] {
+            assert!(parse_sha256(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn parts_are_numbered_before_the_extension() {

@@ -1,11 +1,12 @@
-//! The control process as the launcher's child.
+//! The control process as the launcher's child; started again when it dies.
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
+use super::restarts::{DEATHS_MAX, Restarts};
 use super::watched::Watched;
 use super::{CONTROL_STOP, Launch};
 use crate::Error;
@@ -27,9 +28,48 @@ pub async fn wait_for_the_one_before(dir: &DataDir) -> Result<(), Error> {
     }
 }
 
-/// Starts it. It is outside of the terminal's process group: Ctrl-C reaches the launcher alone, which stops things in
-/// order.
-pub fn start(launch: &Launch<'_>) -> Result<Watched, Error> {
+/// The control process.
+pub struct Control {
+    process: Watched,
+    restarts: Restarts,
+    log: PathBuf,
+}
+
+impl Control {
+    /// Starts it.
+    pub fn start(launch: &Launch<'_>) -> Result<Self, Error> {
+        let process = spawn(launch)?;
+        Ok(Self { process, restarts: Restarts::new(Instant::now()), log: launch.dir.log("control.log") })
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Watched {
+        &mut self.process
+    }
+
+    /// The error for a control process that ended before it was ready.
+    pub fn failed(&self, status: String) -> Error {
+        Error::ControlFailed { status, log: self.log.clone() }
+    }
+
+    /// Starts it again, at once or after a wait that grows while it keeps dying early; it joins the shared memory that the one
+    /// before left, and the engine never misses it. An error when it died too often.
+    pub async fn restart(&mut self, launch: &Launch<'_>, status: String, engine: u32) -> Result<(), Error> {
+        let Some(wait) = self.restarts.death(Instant::now()) else {
+            return Err(Error::ControlGone { status, deaths: DEATHS_MAX, engine, log: self.log.clone() });
+        };
+        launch
+            .output
+            .note(&format!("control stopped ({status}); starting it again, the engine (pid {engine}) keeps serving"));
+        tokio::time::sleep(wait).await;
+        self.process = spawn(launch)?;
+        self.restarts.started(Instant::now());
+        Ok(())
+    }
+}
+
+/// It is outside of the terminal's process group: Ctrl-C reaches the launcher alone, which stops things in order.
+fn spawn(launch: &Launch<'_>) -> Result<Watched, Error> {
     let program = beside("streams-control")?;
     let mut command = Command::new(&program);
     command.arg("--data").arg(launch.dir.root()).arg("--log-file").arg(launch.dir.log("control.log"));

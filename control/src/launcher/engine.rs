@@ -9,17 +9,11 @@ use tokio::time::timeout;
 
 use super::Launch;
 use super::control::{beside, shared_flags};
+use super::restarts::{DEATHS_MAX, Restarts};
 use super::watched::Watched;
 use crate::Error;
 use crate::datadir::write_private;
 use crate::program::peek;
-
-/// An engine that lived so long did not die of how it was started: the next one starts at once.
-const LIVED: Duration = Duration::from_secs(10);
-/// The first wait before an engine that died early is started again; it doubles each time.
-const BACKOFF_MIN: Duration = Duration::from_millis(250);
-/// The longest wait.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A shard shows within a housekeeping interval (50 ms) that it was asked to stop; the rest is for a busy machine.
 const STOP_SHOWS: Duration = Duration::from_millis(250);
@@ -33,8 +27,7 @@ const SAYS_WHY: &str = "streams-engine: ";
 pub struct Engine {
     process: Watched,
     attached: bool,
-    started_at: Instant,
-    backoff: Duration,
+    restarts: Restarts,
     log: PathBuf,
 }
 
@@ -75,7 +68,7 @@ impl Engine {
 
     fn new(launch: &Launch<'_>, process: Watched, attached: bool) -> Self {
         let log = launch.dir.log("engine.log");
-        Self { process, attached, started_at: Instant::now(), backoff: BACKOFF_MIN, log }
+        Self { process, attached, restarts: Restarts::new(Instant::now()), log }
     }
 
     /// The process.
@@ -102,18 +95,20 @@ impl Engine {
         Error::EngineFailed { reason, log: self.log.clone() }
     }
 
-    /// Starts it again, at once or after a wait that grows while it keeps dying early.
+    /// Starts it again, at once or after a wait that grows while it keeps dying early. An error when it died too often.
     pub async fn restart(&mut self, launch: &Launch<'_>, status: &str) -> Result<(), Error> {
-        let wait = if self.started_at.elapsed() >= LIVED { Duration::ZERO } else { self.backoff };
-        self.backoff = if wait.is_zero() { BACKOFF_MIN } else { (self.backoff * 2).min(BACKOFF_MAX) };
         // A killed engine said nothing of its end: the last line is of its life then.
         let said = streams_logs::last_line(&self.log).filter(|line| line.starts_with(SAYS_WHY));
         let why = said.map(|line| format!(": {line}")).unwrap_or_default();
-        launch.output.note(&format!("the engine stopped ({}){why}; starting it again", explained(status)));
+        let status = format!("{}{why}", explained(status));
+        let Some(wait) = self.restarts.death(Instant::now()) else {
+            return Err(Error::EngineGivenUp { status, deaths: DEATHS_MAX, log: self.log.clone() });
+        };
+        launch.output.note(&format!("the engine stopped ({status}); starting it again"));
         tokio::time::sleep(wait).await;
         self.process = spawn(launch)?;
         self.attached = false;
-        self.started_at = Instant::now();
+        self.restarts.started(Instant::now());
         Ok(())
     }
 }

@@ -5,21 +5,23 @@
 //!             └─ streams-engine    a session of its own; outlives the launcher and control
 //! ```
 //!
-//! The engine that already serves this data directory is attached to instead of started. A dead engine is started again;
-//! when control dies the launcher ends with one line, for the engine keeps serving and the next `streams up` attaches.
+//! The engine that already serves this data directory is attached to instead of started. Whichever of the two dies is started
+//! again, with one line each time, until it died five times within a minute ([`restarts`]). When that is control, the engine
+//! keeps serving and the next `streams up` attaches to it.
 
 mod control;
 mod engine;
 pub(crate) mod ports;
 mod ready;
+mod restarts;
 mod watched;
 
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use self::control::Control;
 use self::engine::Engine;
-use self::watched::Watched;
 use crate::cli::{Client, Output};
 use crate::datadir::DataDir;
 use crate::endpoints::Endpoints;
@@ -82,7 +84,7 @@ pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<
     streams_privileges::adopt_run_dir(&settings.config.engine.user, &dir.run_dir())?;
     // Until here nothing was started: a signal may end this process at once.
     let mut stop = StopSignals::new()?;
-    let mut control = control::start(&launch)?;
+    let mut control = Control::start(&launch)?;
     let served = tokio::select! {
         served = serve(&launch, &endpoints, &mut control, &mut engine) => served,
         () = stop.next() => {
@@ -97,7 +99,7 @@ pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<
     if let (Err(Error::EngineFailed { .. } | Error::ControlFailed { .. }), Some(engine)) = (&served, &mut engine) {
         engine.give_up(ENGINE_STOP).await?;
     }
-    control.stop(CONTROL_STOP).await?;
+    control.process().stop(CONTROL_STOP).await?;
     if served.is_ok() {
         // Both have ended: nobody needs the shared memory any more.
         remove_run_dir(&dir)?;
@@ -132,14 +134,13 @@ struct Launch<'a> {
 async fn serve(
     launch: &Launch<'_>,
     endpoints: &Endpoints,
-    control: &mut Watched,
+    control: &mut Control,
     engine: &mut Option<Engine>,
 ) -> Result<(), Error> {
-    let control_log = launch.dir.log("control.log");
     // Certificate and tables first: an engine that starts finds them, not what an earlier start left behind.
     tokio::select! {
         up = ready::wait(launch.dir, endpoints, "/healthz") => up?,
-        status = control.ended() => return Err(Error::ControlFailed { status, log: control_log }),
+        status = control.process().ended() => return Err(control.failed(status)),
     }
     let engine = match engine {
         Some(engine) => engine,
@@ -149,7 +150,7 @@ async fn serve(
         let pid = engine.process().pid();
         tokio::select! {
             ready = ready::wait_for_engine(launch.dir, endpoints, pid) => break ready?,
-            status = control.ended() => return Err(Error::ControlFailed { status, log: control_log }),
+            status = control.process().ended() => return Err(control.failed(status)),
             status = engine.process().ended() => match engine.attached() {
                 // It was there before: that it ends says nothing about one that is started now.
                 true => engine.restart(launch, &status).await?,
@@ -160,10 +161,7 @@ async fn serve(
     ready::tell(launch, endpoints, engine.attached())?;
     loop {
         tokio::select! {
-            status = control.ended() => {
-                let engine = format!("the engine (pid {}) keeps serving", engine.process().pid());
-                return Err(Error::ControlGone { status, engine, log: control_log });
-            }
+            status = control.process().ended() => control.restart(launch, status, engine.process().pid()).await?,
             status = engine.process().ended() => engine.restart(launch, &status).await?,
         }
     }

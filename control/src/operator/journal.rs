@@ -8,20 +8,19 @@
 //! A note is on the disk before its change is made, so a process killed anywhere leaves nothing that `fini` does not know.
 //! A note without a value after is such a change: begun, and perhaps made.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::knob::Knob;
+use super::root_folder::RootFolder;
 use super::system::System;
 use crate::Error;
-use crate::datadir::write_private;
 
-/// Where the notes lie when no other file is named.
-pub const DEFAULT_PATH: &str = "/var/lib/streams/configure.json";
+/// Where the notes lie when no other file is named: a folder of root's, for `fini` does as root what they say. The user of the
+/// engine has `/var/lib/streams/data` to itself, and nothing that root believes may lie there.
+pub const DEFAULT_PATH: &str = "/var/lib/streams-configure/configure.json";
 
 /// Version of the file's shape.
 const VERSION: u32 = 1;
@@ -53,6 +52,8 @@ struct Document {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
+    folder: RootFolder,
+    name: String,
     notes: Vec<Note>,
     boot: String,
     network: String,
@@ -60,23 +61,17 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes the file of notes. A file that this build cannot read is an error: it must not be overwritten.
+    /// Opens or makes the file of notes, in a folder where only root can have put it. A file that this build cannot read is an
+    /// error: it must not be overwritten.
     pub fn open(system: &System, path: &Path) -> Result<Self, Error> {
-        if let Some(folder) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(Error::file("create", folder))?;
-        }
-        let lock = lock(&path.with_extension("lock"))?;
-        let notes = match fs::read(path) {
-            Ok(text) => {
-                trusted(path)?;
-                parse(path, &text)?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(Error::file("read", path)(source)),
-        };
+        let unusable = |reason: &str| Error::StateFile { path: path.to_owned(), reason: reason.to_owned() };
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| unusable("it is no file's name"))?;
+        let folder = RootFolder::open_or_make(path.parent().filter(|folder| *folder != "").unwrap_or(Path::new(".")))?;
+        let lock = lock(&folder, path)?;
+        let notes = folder.read(name)?.map_or(Ok(Vec::new()), |text| parse(path, &text))?;
         let boot = system.text("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let network = system.link_name("/proc/self/ns/net").unwrap_or_default();
-        Ok(Self { path: path.to_owned(), notes, boot, network, _lock: lock })
+        Ok(Self { path: path.to_owned(), folder, name: name.to_owned(), notes, boot, network, _lock: lock })
     }
 
     /// Notes that a change is about to be made. The value before the first change of a knob stays.
@@ -125,10 +120,7 @@ impl Journal {
         if !self.notes.is_empty() {
             return self.save();
         }
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", &self.path)(error)),
-            _ => Ok(()),
-        }
+        self.folder.remove(&self.name)
     }
 
     /// The note of a knob that still counts.
@@ -141,7 +133,7 @@ impl Journal {
     fn save(&self) -> Result<(), Error> {
         let document = Document { version: VERSION, notes: self.notes.clone() };
         let text = serde_json::to_vec_pretty(&document).map_err(|error| self.unusable(error.to_string()))?;
-        write_private(&self.path, &text)
+        self.folder.write(&self.name, &text)
     }
 
     fn unusable(&self, reason: String) -> Error {
@@ -155,17 +147,6 @@ impl Note {
     }
 }
 
-/// `fini` writes what the file says, as root: nobody else may have written it.
-fn trusted(path: &Path) -> Result<(), Error> {
-    let found = fs::metadata(path).map_err(Error::file("read", path))?;
-    let own = rustix::process::geteuid().as_raw();
-    if found.mode() & 0o022 == 0 && (found.uid() == 0 || found.uid() == own) {
-        return Ok(());
-    }
-    let reason = "others than root may have written it; remove it, or make it root's with mode 0600".to_owned();
-    Err(Error::StateFile { path: path.to_owned(), reason })
-}
-
 fn parse(path: &Path, text: &[u8]) -> Result<Vec<Note>, Error> {
     let unusable = |reason: String| Error::StateFile { path: path.to_owned(), reason };
     let document: Document = serde_json::from_slice(text).map_err(|error| unusable(error.to_string()))?;
@@ -175,13 +156,15 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<Note>, Error> {
     }
 }
 
-fn lock(path: &Path) -> Result<File, Error> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
-    let file = file.map_err(Error::file("open", path))?;
+/// `configure.lock` beside `configure.json`.
+fn lock(folder: &RootFolder, notes: &Path) -> Result<File, Error> {
+    let path = notes.with_extension("lock");
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("configure.lock");
+    let file = folder.lock_file(name)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::StateFile { path: path.to_owned(), reason: "another `streams configure` holds it".to_owned() })
+            Err(Error::StateFile { path, reason: "another `streams configure` holds it".to_owned() })
         }
         Err(TryLockError::Error(source)) => Err(Error::file("lock", path)(source)),
     }
@@ -189,7 +172,8 @@ fn lock(path: &Path) -> Result<File, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
     use crate::operator::testing::Machine;
@@ -239,11 +223,23 @@ mod tests {
     #[test]
     fn a_file_that_others_may_write_is_not_believed() {
         let machine = Machine::new();
-        machine.file("/var/lib/streams/configure.json", r#"{"version":1,"notes":[]}"#);
+        machine.file("/var/lib/streams-configure/configure.json", r#"{"version":1,"notes":[]}"#);
         for (mode, believed) in [(0o666, false), (0o620, false), (0o600, true)] {
             fs::set_permissions(machine.state(), fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(Journal::open(&machine.system(), &machine.state()).is_ok(), believed, "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_is_not_followed() {
+        let machine = Machine::new();
+        let precious = machine.root().join("precious");
+        let lock = machine.state().with_extension("lock");
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        symlink(&precious, &lock).unwrap();
+        let error = Journal::open(&machine.system(), &machine.state()).unwrap_err().to_string();
+        assert!(error.contains("configure.lock") && error.contains("link"), "{error}");
+        assert!(!precious.exists(), "root made nothing behind it");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One thing of the machine that can be read, set, and put back: what `init` changes and `fini` restores.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -275,8 +275,10 @@ fn write_config(path: &Path, text: &str) -> io::Result<()> {
         fs::create_dir_all(folder)?;
     }
     let fresh = path.with_extension(format!("new.{}", std::process::id()));
-    fs::write(&fresh, text)?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o644))?;
+    absent_is_none(fs::remove_file(&fresh))?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
     fs::rename(&fresh, path)
 }
 

@@ -18,6 +18,7 @@ pub mod knob;
 mod netlink;
 pub mod nic;
 pub mod plan;
+mod root_folder;
 pub mod stage;
 pub mod stages;
 pub mod system;

@@ -56,7 +56,7 @@ impl Machine {
 
     /// The file of notes.
     pub fn state(&self) -> PathBuf {
-        self.root().join("var/lib/streams/configure.json")
+        self.root().join("var/lib/streams-configure/configure.json")
     }
 
     pub fn config(&self, shards: usize) -> Config {
@@ -177,13 +177,13 @@ impl Host for Machine {
         fs::write(path, if present { text + &own } else { text.replace(&own, "") })
     }
 
-    /// First in the file, so that what the user of the test owns is this user's.
+    /// A user of another number than that of the test, who is root here.
     fn set_user(&self, name: &str, present: bool) -> io::Result<()> {
         let path = self.root().join("etc/passwd");
         let text = fs::read_to_string(&path)?;
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let (uid, gid) = (rustix::process::geteuid().as_raw() + 1, rustix::process::getegid().as_raw());
         let own = format!("{name}:x:{uid}:{gid}:::/usr/sbin/nologin\n");
-        fs::write(path, if present { own + &text } else { text.replace(&own, "") })
+        fs::write(path, if present { text + &own } else { text.replace(&own, "") })
     }
 
     fn mount_hugetlbfs(&self, folder: &Path, mode: u32, group: u32) -> io::Result<()> {

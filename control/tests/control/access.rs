@@ -98,3 +98,66 @@ async fn the_plain_port_answers_to_loopback_names_alone() {
         assert_eq!(server.send(request).await.problem(), "forbidden", "{path}");
     }
 }
+
+/// A GET of the metrics from this machine, without the key of the installation.
+fn metrics(more: &[(&str, &str)]) -> hyper::Request<Body> {
+    let request = hyper::Request::get("/metrics").header("host", "localhost");
+    more.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(Body::empty()).unwrap()
+}
+
+async fn with_metrics(access: streams_config::MetricsAccess) -> Server {
+    let mut config = Config::default();
+    config.api.metrics = access;
+    Server::with(Scratch::new(), config, None).await
+}
+
+#[tokio::test]
+async fn the_metrics_are_for_this_machine_and_for_keys_unless_they_are_opened() {
+    use streams_config::MetricsAccess;
+    let passed_on = [("x-forwarded-for", "192.0.2.1")];
+    let local = with_metrics(MetricsAccess::Local).await;
+    assert_eq!(local.send(metrics(&[])).await.status, 200);
+    for header in [passed_on[0], ("forwarded", "for=192.0.2.1")] {
+        let refused = local.send(metrics(&[header])).await;
+        assert_eq!((refused.status, refused.problem().as_str()), (401, "unauthorized"), "{header:?}");
+    }
+    let key = format!("Bearer {}", local.api_key);
+    assert_eq!(local.send(metrics(&[passed_on[0], ("authorization", &key)])).await.status, 200);
+
+    let closed = with_metrics(MetricsAccess::Key).await;
+    assert_eq!(closed.send(metrics(&[])).await.status, 401);
+    assert_eq!(closed.get("/metrics").await.status, 200);
+    let mut reader = closed;
+    let org = reader.app.store.first_org().await.unwrap().unwrap();
+    for (scopes, status) in [("metrics:read", 200), ("live:read", 403)] {
+        let secret = ids::new_secret(ids::API_KEY_PREFIX).unwrap();
+        let sha256 = ids::sha256_hex(secret.as_bytes());
+        let (id, org) = (ids::new_id("apikey"), org.clone());
+        let key = ApiKey { id, org, sha256, scopes: scopes.to_owned(), created_at: clock::unix_ms() };
+        reader.app.store.add_api_key(&key).await.unwrap();
+        reader.api_key = secret;
+        assert_eq!(reader.get("/metrics").await.status, status, "{scopes}");
+    }
+
+    let open = with_metrics(MetricsAccess::Open).await;
+    assert_eq!(open.send(metrics(&passed_on)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_is_given_up() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut config = Config::default();
+    config.api.request_timeout_ms = 200;
+    let server = Server::with(Scratch::new(), config, None).await;
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let head = format!(
+        "POST /v1/live-inputs HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-length: 1000\r\n\r\n{{",
+        server.api_key
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let len = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..len]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("application/problem+json"), "{answer}");
+    assert_eq!(server.get("/v1/live-inputs").await.status, 200, "others are served");
+}

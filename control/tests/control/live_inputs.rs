@@ -63,9 +63,10 @@ async fn a_change_touches_the_named_fields_alone() {
     let changed = server.send(patch(json!({ "name": "new name" }))).await.data();
     assert_eq!((&changed["name"], &changed["meta"]["a"]), (&json!("new name"), &json!(1)));
     assert_eq!(server.get(&path).await.data()["reconnect_window_s"], 5);
-    let changed = server.send(patch(json!({ "ingest": "srt" }))).await.data();
-    assert_eq!((&changed["ingest"], &changed["name"]), (&json!("srt"), &json!("new name")));
-    assert_eq!(server.get(&path).await.data()["ingest"], "srt");
+    let changed = server.send(patch(json!({ "ingest": "any" }))).await.data();
+    assert_eq!((&changed["ingest"], &changed["name"]), (&json!("any"), &json!("new name")));
+    assert_eq!(server.get(&path).await.data()["ingest"], "any");
+    assert_eq!(server.send(patch(json!({ "ingest": "srt" }))).await.problem(), "not_implemented");
     let wrongs = [
         json!({ "id": "x" }),
         json!({ "name": "" }),
@@ -167,4 +168,19 @@ async fn rotation_gives_a_new_key_and_limits_the_old_ones() {
     server.post(&path, json!({ "grace_seconds": 60 })).await.data();
     assert_eq!(server.post(&path, json!({ "grace_seconds": 10_000_000 })).await.problem(), "invalid_request");
     assert_eq!(server.post(&path, json!({ "grace": 1 })).await.problem(), "invalid_request");
+}
+
+#[tokio::test]
+async fn an_input_of_a_kind_that_nothing_listens_for_is_not_made() {
+    let server = Server::start().await;
+    for kind in ["srt", "whip", "fmp4"] {
+        let answer = server.post("/v1/live-inputs", json!({ "name": "show", "ingest": kind })).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (501, "not_implemented"));
+        assert!(answer.text.contains(kind) && answer.text.contains("rtmp"), "{}", answer.text);
+    }
+    assert_eq!(server.get("/v1/live-inputs").await.data(), json!([]));
+    for kind in ["rtmp", "any"] {
+        let made = server.post("/v1/live-inputs", json!({ "name": "show", "ingest": kind })).await.data();
+        assert!(made["urls"]["rtmp"].as_str().unwrap().starts_with("rtmp://"), "{made}");
+    }
 }

@@ -94,6 +94,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = router(app.clone(), true);
+        let routes = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
         let api_key = Credentials::read(&scratch.dir).unwrap().unwrap().api_key;
         Self { app, address, api_key, serving, scratch }

@@ -1,18 +1,16 @@
 //! The door of a listener: [`Places`] with the sockets behind them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use streams_logs::Seldom;
 use tracing::warn;
 
 use super::admission::{Arrival, Full, PlaceId, PlaceLimits, Places};
 use crate::host::Hosted;
-
-/// A line about what outsiders cause comes at most so often.
-const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What one listener's connections share. It lives on its shard's thread.
 pub(crate) struct Door {
@@ -27,7 +25,7 @@ impl Door {
         Rc::new(Self {
             places: RefCell::new(Places::new(limits)),
             sockets: RefCell::default(),
-            turned_away: Seldom::default(),
+            turned_away: Seldom::new(),
         })
     }
 
@@ -71,9 +69,9 @@ impl Door {
 
     fn tell(&self, now: Instant, turned_away: &mut u64) {
         *turned_away += 1;
-        if let Some(count) = self.turned_away.due(now) {
+        if let Some(left_out) = self.turned_away.pass(now) {
             warn!(
-                count,
+                left_out,
                 "encoders that had not published were closed for newer ones: more connect than [ingest] unpublished_max or \
                  unpublished_address_max allow"
             );
@@ -106,39 +104,5 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.door.places.borrow_mut().leave(self.id);
         self.door.sockets.borrow_mut().remove(&self.id);
-    }
-}
-
-/// Something that outsiders cause as often as they like and that is told seldom.
-#[derive(Default)]
-pub(crate) struct Seldom {
-    told: Cell<Option<Instant>>,
-    count: Cell<u64>,
-}
-
-impl Seldom {
-    /// It happened. How often it did since it was told last, if it is to be told now.
-    pub(crate) fn due(&self, now: Instant) -> Option<u64> {
-        self.count.set(self.count.get() + 1);
-        if self.told.get().is_some_and(|told| now.saturating_duration_since(told) < TELL_INTERVAL) {
-            return None;
-        }
-        self.told.set(Some(now));
-        Some(self.count.take())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_happens_all_the_time_is_told_once_an_interval_with_its_count() {
-        let (seldom, start) = (Seldom::default(), Instant::now());
-        assert_eq!(seldom.due(start), Some(1));
-        for _ in 0..99 {
-            assert_eq!(seldom.due(start + TELL_INTERVAL / 2), None);
-        }
-        assert_eq!(seldom.due(start + TELL_INTERVAL), Some(100));
     }
 }

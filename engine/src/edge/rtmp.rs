@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future;
 use streams_ingest::{IngestError, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_logs::Seldom;
 use streams_rings::schema::Event;
 use tracing::{debug, info, warn};
 
 use super::admission::PlaceLimits;
-use super::door::{Door, Place, Seldom};
+use super::door::{Door, Place};
 use crate::host::{Hosted, Reactor, Spawner, host_stream};
 use crate::shard::{Admission, EncoderHandOver, Kick, Publication, Shard};
 
@@ -68,14 +69,14 @@ pub(crate) struct RtmpEdge {
 
 /// Accepts encoders until the shard ends.
 pub(crate) async fn listen(edge: RtmpEdge, listener: Hosted<TcpListener>) {
-    let failures = Seldom::default();
+    static FAILED: Seldom = Seldom::new();
     loop {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 let now = Instant::now();
-                if let Some(count) = failures.due(now) {
-                    warn!(%error, count, "RTMP connections could not be accepted");
+                if let Some(left_out) = FAILED.pass(now) {
+                    warn!(%error, left_out, "an RTMP connection could not be accepted");
                 }
                 edge.reactor.sleep_until(now + ACCEPT_PAUSE).await;
                 continue;
@@ -106,7 +107,13 @@ pub(crate) fn take_over(edge: &RtmpEdge, encoder: EncoderHandOver) {
     let EncoderHandOver { socket, session, key, rest, peer } = encoder;
     let socket = match host_stream(&edge.reactor, socket) {
         Ok(socket) => Rc::new(socket),
-        Err(error) => return warn!(%peer, %error, "an encoder could not be taken over; it has to connect again"),
+        Err(error) => {
+            static FAILED: Seldom = Seldom::new();
+            if let Some(left_out) = FAILED.pass(Instant::now()) {
+                warn!(%peer, %error, left_out, "an encoder could not be taken over; it has to connect again");
+            }
+            return;
+        }
     };
     edge.door.vouch(peer.ip());
     let place = edge.door.enter(peer.ip(), &socket, &mut edge.shard.borrow_mut().ingest_stats().refused);

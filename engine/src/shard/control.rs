@@ -35,6 +35,7 @@ pub struct ControlSide {
     wishes: Wishes,
     commands: ReliableReader,
     control_cnc: Cnc,
+    complete: bool,
     events: ReliableWriter,
     own_cnc: Cnc,
     counters: Counters,
@@ -56,6 +57,7 @@ impl ControlSide {
             wishes: Wishes::join(&control, shard)?,
             commands: control.reliable_reader(&names::cmd(shard), shards.fseq(&names::cmd(shard))?)?,
             control_cnc: control.cnc(names::CONTROL_CNC)?,
+            complete: false,
             events: shards.reliable_writer(&names::events(shard), &[control.fseq(&names::events(shard))?])?,
             own_cnc: shards.cnc(&names::shard(shard))?,
             counters: shards.counters(&names::shard(shard))?,
@@ -83,7 +85,16 @@ impl ControlSide {
 
     /// Reads tables that changed.
     pub fn refresh(&mut self) -> Changes {
-        self.tables.refresh(&mut self.stats.tables)
+        // Control says that it runs once it has written every entry: looked at before they are read.
+        let complete = self.control_cnc.signal() == Signal::Run;
+        let changes = self.tables.refresh(&mut self.stats.tables);
+        self.complete = complete;
+        changes
+    }
+
+    /// Whether the mirror held every entry at the last refresh: what it does not hold then does not exist.
+    pub fn tables_complete(&self) -> bool {
+        self.complete
     }
 
     /// What is tuned for all shards and for this one, when that may have changed.

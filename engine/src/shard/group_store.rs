@@ -4,11 +4,15 @@
 //! the clock is set back. A file holds a bound that is ahead of every id used, so that it need not be written for each group, and
 //! it is written by a thread of its own: a disk that stalls must not stop packets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
+
+use streams_logs::Seldom;
 
 /// How far a written bound is ahead of the id that it was written for. Ids are milliseconds and keep up with the clock, so after
 /// a crash they are ahead of it by so much for a moment.
@@ -26,8 +30,17 @@ pub struct GroupStore {
 }
 
 struct Writer {
-    queue: SyncSender<(PathBuf, u64)>,
+    queue: SyncSender<Task>,
     thread: JoinHandle<()>,
+}
+
+enum Task {
+    /// A bound and its file.
+    Save(PathBuf, u64),
+    /// The file of an input that was deleted.
+    Forget(PathBuf),
+    /// All files but those of these inputs.
+    Retain(HashSet<String>),
 }
 
 impl GroupStore {
@@ -51,8 +64,27 @@ impl GroupStore {
         let Some(path) = self.path(input) else { return };
         let bound = last.saturating_add(AHEAD);
         let Some(writer) = self.writer() else { return };
-        if writer.queue.try_send((path, bound)).is_ok() {
+        if writer.queue.try_send(Task::Save(path, bound)).is_ok() {
             self.bounds.insert(input.to_owned(), bound);
+        }
+    }
+
+    /// Has the file of a deleted input removed; its id is never given again. What finds no room in the queue goes at the next start.
+    pub(super) fn forget(&mut self, input: &str) {
+        self.bounds.remove(input);
+        self.give(self.path(input).map(Task::Forget));
+    }
+
+    /// Has the files of all inputs but these removed: of those that were deleted while no engine ran.
+    pub(super) fn retain(&mut self, inputs: HashSet<String>) {
+        // Nothing was ever saved: no thread for that.
+        let task = self.folder.exists().then_some(Task::Retain(inputs));
+        self.give(task);
+    }
+
+    fn give(&mut self, task: Option<Task>) {
+        if let (Some(task), Some(writer)) = (task, self.writer()) {
+            let _ = writer.queue.try_send(task);
         }
     }
 
@@ -81,16 +113,46 @@ impl Writer {
     }
 }
 
-fn write_all(folder: &Path, waiting: &Receiver<(PathBuf, u64)>) {
-    for (path, bound) in waiting {
-        let fresh = path.with_extension("new");
-        let written = fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&fresh, format!("{bound}\n")))
-            .and_then(|()| fs::rename(&fresh, &path));
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "the last group id could not be saved");
+fn write_all(folder: &Path, waiting: &Receiver<Task>) {
+    for task in waiting {
+        let (done, what) = match task {
+            Task::Save(path, bound) => (save(folder, &path, bound), "the last group id of an input could not be saved"),
+            Task::Forget(path) => (remove(&path), "the last group id of a deleted input could not be removed"),
+            Task::Retain(inputs) => (retain(folder, &inputs), "the group ids of deleted inputs could not be removed"),
+        };
+        static FAILED: Seldom = Seldom::new();
+        if let Err(error) = done
+            && let Some(left_out) = FAILED.pass(Instant::now())
+        {
+            tracing::warn!(folder = %folder.display(), %error, left_out, "{what}");
         }
     }
+}
+
+fn save(folder: &Path, path: &Path, bound: u64) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&fresh, format!("{bound}\n")))
+        .and_then(|()| fs::rename(&fresh, path))
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn retain(folder: &Path, inputs: &HashSet<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // A `.new` that a killed engine left goes with its input.
+        let input = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        if !inputs.contains(input) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for GroupStore {
@@ -124,6 +186,33 @@ mod tests {
         let loaded = GroupStore::new(&data).load("lv_1");
         assert!(loaded.is_some_and(|bound| bound >= first + 9_900 + LEFT_MIN), "{loaded:?}");
         assert_eq!(fs::read_dir(data.join("engine/groups")).map(Iterator::count).ok(), Some(1));
+        let _ = fs::remove_dir_all(&data);
+    }
+    #[test]
+    fn the_file_of_a_deleted_input_goes_and_those_of_others_stay() {
+        let data = std::env::temp_dir().join(format!("streams-groups-deleted-{}", std::process::id()));
+        let groups = data.join("engine/groups");
+        let names = || {
+            let mut names: Vec<_> = fs::read_dir(&groups).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let mut store = GroupStore::new(&data);
+        store.retain(HashSet::new());
+        assert!(!groups.exists(), "nothing was ever saved");
+        for input in ["lv_1", "lv_2", "lv_3"] {
+            store.save(input, Some(1_800_000_000_000));
+        }
+        store.forget("lv_2");
+        store.forget("../keys");
+        drop(store);
+        assert_eq!(names(), ["lv_1", "lv_3"]);
+        fs::write(groups.join("lv_1.new"), "").unwrap();
+        // Deleted while no engine ran.
+        let mut store = GroupStore::new(&data);
+        store.retain(HashSet::from(["lv_3".to_owned()]));
+        drop(store);
+        assert_eq!(names(), ["lv_3"]);
         let _ = fs::remove_dir_all(&data);
     }
 }

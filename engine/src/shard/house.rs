@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use streams_relay_core::relay::{RelayEvent, Role, SessionId};
+use streams_relay_core::relay::{Directory, RelayEvent, Role, SessionId};
 use streams_rings::Signal;
 use streams_rings::schema::{Command, Counter, Event};
 use tracing::{info, warn};
@@ -38,12 +38,16 @@ impl Shard {
                     Role::Publish => "publish",
                     Role::Open => "open",
                 };
+                if self.sessions.contains_key(&session) {
+                    self.resources.insert(session, resource.clone());
+                }
                 self.event(&Event::SessionOpened { session: session.0, shard, kind: kind.into(), resource, peer });
             }
             RelayEvent::SessionClose { session, code, reason } => {
                 self.auth_failed += u64::from(reason.starts_with("auth_failed"));
                 // Told here with its reason; the end of its connection is no second event.
                 self.sessions.remove(&session);
+                self.resources.remove(&session);
                 info!(shard, session = session.0, code, reason, "session closed");
                 self.event(&Event::SessionClosed { session: session.0, shard, reason });
             }
@@ -58,6 +62,7 @@ impl Shard {
     pub(super) fn tell_left(&mut self) {
         for session in std::mem::take(&mut self.sessions_left) {
             let shard = self.parts.shard;
+            self.resources.remove(&session);
             info!(shard, session = session.0, "session left");
             self.event(&Event::SessionClosed { session: session.0, shard, reason: "the peer left".into() });
         }
@@ -75,6 +80,10 @@ impl Shard {
 
     pub(super) fn apply_table_changes(&mut self) {
         let changes = self.parts.control.refresh();
+        if !self.leftovers_removed && self.parts.shard == 0 && self.parts.control.tables_complete() {
+            self.leftovers_removed = true;
+            self.parts.inputs.forget_unknown(self.parts.control.tables());
+        }
         for kid in &changes.keys_off {
             self.relay.revoke_key(self.now, kid);
         }
@@ -93,6 +102,18 @@ impl Shard {
         }
     }
 
+    /// Closes a session, unless it is about a resource of another organisation than that of the operator who asks.
+    fn kick(&mut self, session: SessionId, asks: Option<&str>) {
+        let resource = self.resources.get(&session).and_then(|id| self.parts.control.tables().resource(id));
+        if let (Some(asks), Some(owner)) = (asks, resource.map(|resource| resource.org))
+            && asks != owner
+        {
+            return info!(session = session.0, asks, owner, "a session of another organisation is not closed");
+        }
+        // 0x0: NO_ERROR, for the operator did not say that the session was wrong.
+        self.relay.kick(self.now, session, 0, "closed by the operator");
+    }
+
     fn recheck_publishers(&mut self) {
         self.publishers_checked = self.now;
         self.relay.recheck_publishers(self.now, self.unix_ms, self.parts.control.tables());
@@ -106,10 +127,7 @@ impl Shard {
                 self.relay.disconnect_publishers(self.now, &input, &reason);
             }
             Command::RevokeKey { kid } => self.relay.revoke_key(self.now, &kid),
-            // 0x0: NO_ERROR, for the operator did not say that the session was wrong.
-            Command::KickSession { session } => {
-                self.relay.kick(self.now, SessionId(session), 0, "closed by the operator")
-            }
+            Command::KickSession { session, org } => self.kick(SessionId(session), org.as_deref()),
             Command::ReloadCertificate => match self.parts.endpoint.reload_certificate(&self.parts.tls) {
                 Ok(()) => info!(shard, "certificate reloaded"),
                 Err(error) => warn!(shard, %error, "the certificate was not reloaded; the old one stays"),

@@ -355,10 +355,11 @@ impl Inputs {
     /// Control changed entries: disabled and deleted inputs end, encoders on a key that no longer counts are cut.
     pub fn entries_changed(&mut self, context: &mut InputContext<'_>, tables: &Tables, changed: &[String]) {
         for id in changed {
-            if !self.live.contains_key(id) {
-                continue;
-            }
-            match tables.input(id) {
+            let (owner, live) = (tables.input(id), self.live.contains_key(id));
+            match owner {
+                // Some other shard's, if anybody's; one of them does the house work.
+                None if !live && self.shard == 0 => self.groups.forget(id),
+                _ if !live => {}
                 Some(owner) if owner.entry.enabled => {
                     if let Some(input) = self.live.get(id) {
                         input.check_key(&owner, context.unix_ms);
@@ -371,9 +372,15 @@ impl Inputs {
                 None => {
                     self.disconnect(id, "this live input was deleted");
                     self.end(context, id);
+                    self.groups.forget(id);
                 }
             }
         }
+    }
+
+    /// Has what is saved of inputs that are in no table removed. The tables must be complete.
+    pub fn forget_unknown(&mut self, tables: &Tables) {
+        self.groups.retain(tables.input_ids());
     }
 
     /// Housekeeping: windows that are over, keys whose grace has ended, group ids to disk.

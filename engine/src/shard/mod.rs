@@ -30,6 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use streams_logs::Seldom;
 use streams_relay_core::relay::{Relay, RelayConfig, SessionId};
 use streams_rings::Signal;
 use streams_rings::schema::{Event, Tunable, TunableValues};
@@ -135,6 +136,8 @@ pub struct Shard {
     ingest: IngestStats,
     /// Sessions now, and where their peers are.
     sessions: HashMap<SessionId, SocketAddr>,
+    /// What each session is about, from when it was let in.
+    resources: HashMap<SessionId, String>,
     /// Sessions whose peer left in this turn.
     sessions_left: Vec<SessionId>,
     sessions_opened: u64,
@@ -152,6 +155,8 @@ pub struct Shard {
     tuned: TunableValues,
     /// When the keys of MoQT publishers were checked last.
     publishers_checked: Instant,
+    /// What was saved of inputs that do not exist any more has been removed.
+    leftovers_removed: bool,
     /// Nobody new is let in.
     draining: bool,
     /// Set when the engine stops: when the shard is done at the latest.
@@ -176,6 +181,7 @@ impl Shard {
             arrived: Vec::new(),
             ingest: IngestStats::default(),
             sessions: HashMap::new(),
+            resources: HashMap::new(),
             sessions_left: Vec::new(),
             sessions_opened: 0,
             auth_failed: 0,
@@ -188,6 +194,7 @@ impl Shard {
             sleeps: 0,
             turn_worked: Duration::ZERO,
             publishers_checked: now,
+            leftovers_removed: false,
             draining: false,
             stopping: None,
             closed_all: false,
@@ -322,7 +329,7 @@ impl Shard {
             let received = match self.parts.rx.fill(self.parts.backend.as_mut()) {
                 Ok(received) => received,
                 Err(error) => {
-                    warn!(shard = self.parts.shard, %error, "receiving failed");
+                    self.warn_seldom("receiving failed", &error);
                     return any;
                 }
             };
@@ -344,6 +351,14 @@ impl Shard {
         }
         self.parts.tosses.flush();
         any
+    }
+
+    /// A machine that is out of something may fail at every turn.
+    fn warn_seldom(&self, what: &str, error: &std::io::Error) {
+        static FAILED: Seldom = Seldom::new();
+        if let Some(left_out) = FAILED.pass(self.now) {
+            warn!(shard = self.parts.shard, %error, left_out, "{what}");
+        }
     }
 
     /// Learns which namespaces came and went on other shards. A shard withdraws a namespace after it has said how its tracks
@@ -396,11 +411,11 @@ impl Shard {
             any = true;
             let mut sink = sink!(self);
             if let Err(error) = self.parts.endpoint.flush(self.now, self.parts.backend.as_mut(), &mut sink) {
-                warn!(shard = self.parts.shard, %error, "sending failed");
+                self.warn_seldom("sending failed", &error);
             }
         }
         if let Err(error) = self.parts.backend.kick() {
-            warn!(shard = self.parts.shard, %error, "sending failed");
+            self.warn_seldom("sending failed", &error);
         }
         any
     }

@@ -3,7 +3,7 @@
 //! Table entries are JSON documents in shared memory. Looking one up there for every SUBSCRIBE would parse it every time, so a
 //! shard keeps maps of its own and reads an entry again only when that entry's version moved.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ring::digest;
 use streams_relay_core::relay::{Directory, Resource, SigningAlgorithm, SigningKey};
@@ -98,6 +98,11 @@ impl Tables {
     pub fn input(&self, id: &str) -> Option<KeyOwner> {
         let index = *self.input_by_id.get(id)?;
         Some(KeyOwner { index, entry: self.inputs.get(index)?.clone() })
+    }
+
+    /// Ids of all inputs.
+    pub fn input_ids(&self) -> HashSet<String> {
+        self.input_by_id.keys().cloned().collect()
     }
 
     /// The input that `key` belongs to, whether enabled or not. The key is compared by its hash: the table holds no key,

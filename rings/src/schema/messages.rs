@@ -26,6 +26,9 @@ pub enum Command {
     KickSession {
         /// Session id as in `SessionOpened`.
         session: u64,
+        /// The organisation that asks: a session of another one stays. Absent: whoever's it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        org: Option<String>,
     },
     /// Read certificate and key again.
     ReloadCertificate,

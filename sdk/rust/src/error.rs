@@ -11,8 +11,10 @@ pub enum PlayErrorKind {
     Auth,
     /// There is no such broadcast or rendition.
     NotFound,
-    /// No connection, or a certificate that is not trusted.
+    /// No connection.
     Unreachable,
+    /// The server's certificate is not trusted.
+    Untrusted,
     /// The URL or an option makes no sense.
     Usage,
     /// Everything else.
@@ -63,6 +65,10 @@ pub(crate) fn close_reason(error: &quinn::ConnectionError) -> PlayError {
             let reason = String::from_utf8_lossy(&close.reason).into_owned();
             session_closed(SessionError::from_u64(close.error_code.into_inner()), reason)
         }
+        C::TransportError(error) if is_about_certificate(error.code) => PlayError::new(
+            PlayErrorKind::Untrusted,
+            format!("the server's certificate is not trusted: {}", error.reason),
+        ),
         C::TransportError(error) => PlayError::unreachable(format!("no connection: {error}")),
         C::ConnectionClosed(close) => PlayError::unreachable(format!("no connection: the server said {close}")),
         C::TimedOut => PlayError::unreachable("no answer: the connection timed out"),
@@ -70,6 +76,18 @@ pub(crate) fn close_reason(error: &quinn::ConnectionError) -> PlayError {
         other => PlayError::failed(other),
     }
 }
+
+/// Whether TLS ended the handshake over the server's certificate: RFC 8446 §6.2, bad_certificate (42) to unknown_ca (48) but for
+/// illegal_parameter (47).
+fn is_about_certificate(code: quinn::TransportErrorCode) -> bool {
+    const FIRST: u64 = 42;
+    const LAST: u64 = 48;
+    let alert = u64::from(code).checked_sub(CRYPTO_ERROR);
+    alert.is_some_and(|alert| (FIRST..=LAST).contains(&alert) && alert != 47)
+}
+
+/// RFC 9001 §4.8: a TLS alert is this plus its number.
+const CRYPTO_ERROR: u64 = 0x100;
 
 /// What a session code means to somebody who watches.
 pub(crate) fn session_closed(code: SessionError, reason: String) -> PlayError {
@@ -84,6 +102,9 @@ pub(crate) fn session_closed(code: SessionError, reason: String) -> PlayError {
     }
 }
 
+/// What is asked for first: the catalog, which is there as long as somebody broadcasts.
+pub(crate) const BROADCAST: &str = "the broadcast";
+
 /// What a refused request means to somebody who watches.
 pub(crate) fn request_refused(what: &str, code: RequestErrorCode, reason: &str) -> PlayError {
     let said = if reason.is_empty() { code.to_string() } else { reason.to_owned() };
@@ -92,6 +113,10 @@ pub(crate) fn request_refused(what: &str, code: RequestErrorCode, reason: &str) 
             PlayError::auth(said)
         }
         _ if said.starts_with("auth_failed") => PlayError::auth(said),
+        // MoQT-18 §10.6: nobody publishes the track. The relay knows no more, and the token was good, so this is not a lost link.
+        RequestErrorCode::DoesNotExist if what == BROADCAST => {
+            PlayError::not_found("nobody is broadcasting here: start the encoder, then play again")
+        }
         RequestErrorCode::DoesNotExist => PlayError::not_found(format!("{what}: {said}")),
         _ => PlayError::failed(format!("{what} was refused ({code}): {said}")),
     }

@@ -15,6 +15,9 @@ pub enum Trust {
     /// Exactly the certificates in this PEM: the server's own certificate must be one of them, byte for byte. Names and dates
     /// do not count; the server still has to prove that it holds the key.
     PinnedCertPem(Vec<u8>),
+    /// The certificate whose DER has this SHA-256, whatever name and dates are in it; the server still has to prove that it
+    /// holds the key.
+    CertSha256([u8; 32]),
     /// Certificates that lead to the roots in this PEM and name the host.
     CaPem(Vec<u8>),
 }

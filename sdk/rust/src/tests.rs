@@ -179,8 +179,26 @@ async fn only_the_pinned_certificate_is_believed() {
     for wrong in [pinned(&other), Trust::CaPem(other.certificate_pem.clone().into_bytes())] {
         let client = Client::new(&wrong).unwrap();
         let refused = Viewer::connect(&client, &url, Delivery::InOrder).await.map(drop).unwrap_err();
-        assert_eq!(refused.kind, PlayErrorKind::Unreachable, "{refused}");
+        assert_eq!(refused.kind, PlayErrorKind::Untrusted, "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_is_believed_by_its_hash_and_no_other_one() {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let folder = Folder::new("hash");
+    let service = service(&folder);
+    let server = start(&service);
+    let url = PlaybackUrl::parse(&service.url(server.address, 600)).unwrap();
+    let der = CertificateDer::from_pem_slice(service.certificate_pem.as_bytes()).unwrap();
+    let mut hash = [0; 32];
+    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der).as_ref());
+    let client = Client::new(&Trust::CertSha256(hash)).unwrap();
+    assert!(Viewer::connect(&client, &url, Delivery::InOrder).await.is_ok());
+    hash[31] ^= 1;
+    let client = Client::new(&Trust::CertSha256(hash)).unwrap();
+    let refused = Viewer::connect(&client, &url, Delivery::InOrder).await.map(drop).unwrap_err();
+    assert_eq!(refused.kind, PlayErrorKind::Untrusted, "{refused}");
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -13,7 +14,7 @@ use crate::{PlayError, Trust};
 
 /// A TLS configuration that offers every draft we speak and believes what `trust` says.
 pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, PlayError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| PlayError::failed(format!("TLS 1.3 cannot be set up: {error}")))?;
@@ -22,6 +23,10 @@ pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, PlayError> {
         Trust::CaPem(pem) => builder.with_root_certificates(roots(certificates(pem)?)?).with_no_client_auth(),
         Trust::PinnedCertPem(pem) => {
             let verifier = PinnedVerifier::new(certificates(pem)?, None, provider);
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+        }
+        Trust::CertSha256(hash) => {
+            let verifier = PinnedVerifier::of_sha256(*hash, provider);
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
         }
     };
@@ -63,18 +68,24 @@ fn system_roots() -> Result<RootCertStore, PlayError> {
 #[derive(Debug)]
 pub struct PinnedVerifier {
     pinned: Vec<CertificateDer<'static>>,
+    sha256: Option<[u8; 32]>,
     otherwise: Option<Arc<dyn ServerCertVerifier>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl PinnedVerifier {
+    /// Believes the certificate whose DER has this SHA-256.
+    pub fn of_sha256(hash: [u8; 32], provider: Arc<CryptoProvider>) -> Self {
+        Self { pinned: Vec::new(), sha256: Some(hash), otherwise: None, provider }
+    }
+
     /// Believes `pinned`, and what `otherwise` believes.
     pub fn new(
         pinned: Vec<CertificateDer<'static>>,
         otherwise: Option<Arc<dyn ServerCertVerifier>>,
         provider: Arc<CryptoProvider>,
     ) -> Self {
-        Self { pinned, otherwise, provider }
+        Self { pinned, sha256: None, otherwise, provider }
     }
 }
 
@@ -87,7 +98,8 @@ impl ServerCertVerifier for PinnedVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.pinned.iter().any(|pinned| pinned == certificate) {
+        let has_hash = |hash: &[u8; 32]| digest(&SHA256, certificate).as_ref() == hash;
+        if self.pinned.iter().any(|pinned| pinned == certificate) || self.sha256.as_ref().is_some_and(has_hash) {
             return Ok(ServerCertVerified::assertion());
         }
         match &self.otherwise {

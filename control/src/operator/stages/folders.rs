@@ -12,6 +12,10 @@ use crate::operator::system::{System, USER_FLAGS};
 /// The group of control and engine; an engine that has dropped its rights runs as the user of the same name.
 pub const GROUP: &str = "streams";
 
+/// Of the folder of shared memory, whose files control and engine make as two users of one group: each its own, and neither can
+/// take away or exchange the other's.
+const SHARED_MODE: &str = "3770";
+
 /// See the module.
 pub struct Folders;
 
@@ -46,16 +50,18 @@ fn run_folder(system: &System, plan: &Plan, path: &str) -> Item {
     let (mode, owner) = match knob.read(system) {
         Ok(Some(found)) => {
             let owner = found.split([' ', ':']).nth(1).unwrap_or_default().to_owned();
-            // An engine that root started has its folder hand the group on.
-            let mode = if found.starts_with("2750 ") { "2750" } else { "0750" };
             if !is_trusted(system, plan, &owner) {
                 let action = format!("everybody may write in /dev/shm: stop `{owner}`'s program, then rm -r {path}");
-                return Item::plain(path, State::Wrong, found, format!("0750 root:{GROUP}"), action);
+                return Item::plain(path, State::Wrong, found, format!("{SHARED_MODE} root:{GROUP}"), action);
             }
-            (mode, owner)
+            match owner.as_str() {
+                // An engine that root started has its folder hand the group on, and writes in it no more.
+                "root" if found.starts_with("2750 ") => ("2750", owner),
+                "root" | GROUP => (SHARED_MODE, "root".to_owned()),
+                _ => ("0750", owner),
+            }
         }
-        // There when its turn comes: the user is made first.
-        Ok(None) => ("0750", GROUP.to_owned()),
+        Ok(None) => (SHARED_MODE, "root".to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
             return Item::plain(path, State::Wrong, "no folder", "a folder", format!("remove what is at {path}"));
         }

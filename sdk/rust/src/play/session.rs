@@ -8,7 +8,7 @@ use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval_at, slee
 
 use super::Player;
 use super::tracks::{Chosen, choose};
-use crate::error::request_refused;
+use crate::error::{BROADCAST, request_refused};
 use crate::mp4::TrackRole;
 use crate::{Client, Delivery, PlayError, PlayEvent, PlaybackUrl, TrackId, Viewer, ViewerEvent};
 
@@ -122,7 +122,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
                 self.totals.skipped_groups = self.totals.skipped_groups.saturating_add(1);
             }
             ViewerEvent::Refused { track, code, reason } => {
-                let what = if session.catalog == Some(track) { "the broadcast" } else { "a track of the broadcast" };
+                let what = if session.catalog == Some(track) { BROADCAST } else { "a track of the broadcast" };
                 return Err(SessionEnd::Lost(request_refused(what, code, &reason)));
             }
             ViewerEvent::TrackEnded { track, code } => return session.track_ended(track, code),
