@@ -23,7 +23,7 @@ const IN_TIME_QUANTILE = 0.99;
 /** A place to jump to has to leave this much before the end of what is buffered, seconds. */
 const SEEK_MARGIN_S = 0.02;
 /**
- * A stall adds this to the target at once, the next one twice as much as there is, and each as much as the picture stood
+ * A stall adds this to the target at once, the next one as much again as there is, and each as much as the picture stood
  * still: a machine that is too slow for its target is so all the time. What was added fades by the rate a second.
  */
 const STALL_PENALTY_S = 0.1;
@@ -124,7 +124,10 @@ export class LiveEdge {
     if (this.#stall !== undefined) {
       const { at, before } = this.#stall;
       this.#stall = undefined;
-      this.#punish(now, Math.max(this.#penaltyNow(now), before + now - at));
+      const lasted = now - at;
+      // What no delay could have covered is an outage and teaches nothing about the path.
+      const learned = lasted <= this.#limits.targetMax ? lasted : 0;
+      this.#punish(now, Math.max(this.#penaltyNow(now), before + learned));
     }
   }
 

@@ -29,7 +29,9 @@ export function noticeFor(state: ViewerState, error: ViewerError | undefined, pl
       return {
         tone: "calm",
         title: "Waiting for a key frame",
-        text: "The broadcast is on, but nobody can join it before its next key frame. This page starts playing by itself as soon as one comes.",
+        text: played
+          ? "A part of the broadcast was lost. This page plays on by itself as soon as the next key frame comes."
+          : "The broadcast is on, but nobody can join it before its next key frame. This page starts playing by itself as soon as one comes.",
       };
     case "stalled":
       return { tone: "busy", title: "", text: "" };

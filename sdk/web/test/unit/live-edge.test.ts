@@ -68,7 +68,7 @@ test("a stall widens the delay at once, and it comes back slowly", () => {
   assert.ok(edge.target(30) < before + 1e-6);
 });
 
-test("the second stall doubles what the first one added, and a long one counts with its length", () => {
+test("the second stall doubles what the first one added, a longer one counts with its length, an outage does not", () => {
   const edge = new LiveEdge({ video: 0.02, audio: 0.13 });
   feed(edge, 0, 4, 0.1, () => 0);
   const before = edge.target(4);
@@ -83,6 +83,12 @@ test("the second stall doubles what the first one added, and a long one counts w
   long.stalled(4);
   long.resumed(4.35);
   assert.ok(Math.abs(long.target(4.35) - before - 0.35) < 1e-6);
+
+  const outage = new LiveEdge({ video: 0.02, audio: 0.13 });
+  feed(outage, 0, 4, 0.1, () => 0);
+  outage.stalled(4);
+  outage.resumed(8);
+  assert.ok(outage.target(8) < before + 0.1 + 1e-6, "no delay could have covered it");
 });
 
 test("no jitter drives the delay over its bound", () => {
