@@ -201,7 +201,8 @@ fn has_idr(mut picture: &[u8], length_size: usize) -> bool {
     false
 }
 
-/// The named film, or the sample with a key frame every two seconds, which is made on the first call on a machine.
+/// The named film, or the sample with a key frame every two seconds. That is made by the first who asks, while others wait, and
+/// lies beside this program, so that it goes with the build.
 ///
 /// # Errors
 /// [`BenchError::Command`] when ffmpeg fails.
@@ -209,12 +210,24 @@ pub fn file(named: Option<&Path>) -> Result<PathBuf, BenchError> {
     if let Some(path) = named {
         return path.canonicalize().map_err(BenchError::file("find", path));
     }
-    let folder = std::env::temp_dir().join("streams-bench-films");
-    std::fs::create_dir_all(&folder).map_err(BenchError::file("make", &folder))?;
-    let path = folder.join("sample-2s-gop.mp4");
+    let program = std::env::current_exe().map_err(BenchError::file("find", Path::new("streams-bench")))?;
+    sample_in(&program.with_file_name("bench-films"))
+}
+
+fn sample_in(folder: &Path) -> Result<PathBuf, BenchError> {
+    std::fs::create_dir_all(folder).map_err(BenchError::file("make", folder))?;
+    let source = std::fs::read(SAMPLE).map_err(BenchError::file("read", Path::new(SAMPLE)))?;
+    let mut hasher = DefaultHasher::new();
+    (source, RECIPE).hash(&mut hasher);
+    let name = format!("sample-2s-gop-{:016x}", hasher.finish());
+    let path = folder.join(format!("{name}.mp4"));
+    let lock = folder.join(format!("{name}.lock"));
+    // Held until the end of this function, against threads and processes alike.
+    let turn = std::fs::File::create(&lock).map_err(BenchError::file("make", &lock))?;
+    turn.lock().map_err(BenchError::file("lock", &lock))?;
     if !path.exists() {
-        // Made under another name, so that nobody ever sees half a film.
-        let fresh = folder.join(format!("sample-2s-gop.{}.mp4", std::process::id()));
+        // Made under another name, so that nobody ever takes half a film for one.
+        let fresh = folder.join(format!("{name}.part.mp4"));
         let recipe: Vec<&str> = RECIPE.split(' ').collect();
         ffmpeg(&["-y".as_ref(), "-i".as_ref(), SAMPLE.as_ref()], &[recipe, vec![&fresh.to_string_lossy()]].concat())?;
         std::fs::rename(&fresh, &path).map_err(BenchError::file("make", &path))?;
@@ -261,6 +274,19 @@ mod tests {
         let times: Vec<u64> = film.tags.iter().map(|tag| tag.dts_ms).collect();
         assert_eq!(times, [0, 0, 40, 80, 120]);
         assert_ne!(film.frames[1].picture, film.frames[2].picture);
+    }
+
+    #[test]
+    fn all_who_want_the_sample_first_get_the_same_whole_file() {
+        let folder = std::env::temp_dir().join(format!("streams-bench-films-{}", std::process::id()));
+        let films: Vec<PathBuf> = std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..3).map(|_| scope.spawn(|| sample_in(&folder).unwrap())).collect();
+            asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        let whole = Film::read(&films[0]);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(films.iter().all(|film| *film == films[0]));
+        assert_eq!(whole.unwrap().group_lens()[0], 50);
     }
 
     #[test]

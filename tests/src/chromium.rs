@@ -1,15 +1,32 @@
 //! A real Chromium that watches the player page.
 
+use std::fs::File;
 use std::process::Output;
 
 use serde_json::Value;
 
+use crate::film::kept;
 use crate::{Namespace, repo};
 
-/// Runs `sdk/web/test/browser.mjs`, whose head says what it takes, and waits for its end.
-pub fn chromium(namespace: &Namespace, arguments: &[&str]) -> Output {
-    let script = repo().join("sdk/web/test/browser.mjs");
-    namespace.command("node").arg(script).args(arguments).output().expect("node is installed")
+/// The turn of one test to run browsers. All others, in this process or another, wait for it: a browser without a graphics card
+/// takes a core, and two of them beside a stack tell more about the machine than about the player.
+pub struct Chromium {
+    _turn: File,
+}
+
+impl Chromium {
+    /// Waits for the turn, which lasts until this is dropped. Take it before the stack is started, so that nothing waits meanwhile.
+    pub fn turn() -> Self {
+        let turn = File::create(kept().join("chromium.lock")).expect("a lock for browsers");
+        turn.lock().expect("a file can be locked");
+        Self { _turn: turn }
+    }
+
+    /// Runs `sdk/web/test/browser.mjs`, whose head says what it takes, and waits for its end.
+    pub fn run(&self, namespace: &Namespace, arguments: &[&str]) -> Output {
+        let script = repo().join("sdk/web/test/browser.mjs");
+        namespace.command("node").arg(script).args(arguments).output().expect("node is installed")
+    }
 }
 
 /// What the script reports.

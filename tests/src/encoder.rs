@@ -1,6 +1,6 @@
 //! ffmpeg as an encoder.
 
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::{Film, Input, Namespace, Owned, film};
 
@@ -13,6 +13,16 @@ impl Encoder {
         Self::push_to(&input.rtmp_with_key(), what)
     }
 
+    /// Starts pushing a test pattern of 640x360 with sound that libx264 encodes on the way, with these parameters of its.
+    pub fn push_pattern(input: &Input, x264_params: &str) -> Self {
+        let mut command = Namespace::here().command("ffmpeg");
+        command.args(["-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"]);
+        command.args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]);
+        command.args(["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-b:v", "1M"]);
+        command.args(["-x264-params", x264_params, "-c:a", "aac", "-f", "flv", &input.rtmp_with_key()]);
+        Self::spawn(command)
+    }
+
     /// Starts pushing to any URL.
     pub fn push_to(url: &str, what: Film) -> Self {
         Self::push_from(&Namespace::here(), url, what)
@@ -20,17 +30,15 @@ impl Encoder {
 
     /// Starts pushing to any URL out of a namespace.
     pub fn push_from(namespace: &Namespace, url: &str, what: Film) -> Self {
-        let child = namespace
-            .command("ffmpeg")
-            .args(["-v", "error", "-re", "-stream_loop", "-1", "-i"])
-            .arg(film(what))
-            .args(["-c", "copy", "-f", "flv", url])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("ffmpeg is installed");
-        Self(Owned::new(child))
+        let mut command = namespace.command("ffmpeg");
+        command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]).arg(film(what));
+        command.args(["-c", "copy", "-f", "flv", url]);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Self(Owned::new(command.spawn().expect("ffmpeg is installed")))
     }
 
     /// The power cut: no goodbye on the connection.

@@ -1,9 +1,11 @@
 //! Test films, made once from the sample film.
 
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::repo;
+use crate::{binary_folder, repo};
 
 /// What a test pushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,19 +52,38 @@ impl Film {
     }
 }
 
-/// The file of a film; encoded on the first call of all tests on this machine.
+/// Names the folder of the films; without it they lie below the target folder, and go with the checkout.
+const FOLDER: &str = "STREAMS_TEST_FILMS";
+
+/// What the tests of this checkout keep from one run to the next, or share between their processes.
+pub(crate) fn kept() -> PathBuf {
+    let folder = std::env::var_os(FOLDER).map(PathBuf::from).unwrap_or_else(|| binary_folder().join("test-films"));
+    std::fs::create_dir_all(&folder).expect("a folder for films");
+    folder
+}
+
+/// The file of a film; encoded by the first who asks, while all others wait.
 pub fn film(film: Film) -> PathBuf {
+    film_in(&kept(), film)
+}
+
+fn film_in(folder: &Path, film: Film) -> PathBuf {
     let source = repo().join("assets/bigbuckbunny-720p25-h264-aac.mp4");
     let (name, recipe) = film.recipe();
-    let folder = std::env::temp_dir().join("streams-test-films");
-    std::fs::create_dir_all(&folder).expect("a folder for films");
+    let mut hasher = DefaultHasher::new();
+    (std::fs::read(&source).expect("the sample film"), &recipe).hash(&mut hasher);
+    let name = format!("{name}-{:016x}", hasher.finish());
     let path = folder.join(format!("{name}.mp4"));
+    // Held until the end of this function, against threads and processes alike.
+    let turn = File::create(folder.join(format!("{name}.lock"))).expect("a lock beside the film");
+    turn.lock().expect("a file can be locked");
     if path.exists() {
         return path;
     }
-    let fresh = folder.join(format!("{name}.{}.mp4", std::process::id()));
+    // Under another name, so that a film that was cut short is never taken for one.
+    let fresh = folder.join(format!("{name}.part.mp4"));
     let status = Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-i"])
+        .args(["-v", "error", "-nostdin", "-y", "-i"])
         .arg(&source)
         .args(recipe)
         .arg(&fresh)
@@ -94,4 +115,51 @@ pub fn probe(file: &Path) -> serde_json::Value {
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(complaints.is_empty(), "ffprobe of {} says: {complaints}", file.display());
     serde_json::from_slice(&output.stdout).expect("ffprobe prints JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("streams-films-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn all_who_want_a_film_first_get_the_same_whole_file() {
+        let folder = Folder::new("first");
+        let start = std::sync::Barrier::new(8);
+        let films: Vec<PathBuf> = std::thread::scope(|scope| {
+            let ask = || {
+                start.wait();
+                film_in(&folder.0, Film::Original)
+            };
+            let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        assert!(films.iter().all(|film| *film == films[0]));
+        assert_eq!(decode_errors(&films[0]), "");
+    }
+
+    #[test]
+    fn a_film_whose_encoder_was_killed_half_way_is_made_again() {
+        let folder = Folder::new("again");
+        let whole = film_in(&folder.0, Film::Original);
+        let half = whole.with_extension("part.mp4");
+        std::fs::rename(&whole, &half).unwrap();
+        std::fs::OpenOptions::new().write(true).open(&half).unwrap().set_len(10_000).unwrap();
+        assert_eq!(decode_errors(&film_in(&folder.0, Film::Original)), "");
+    }
 }

@@ -21,7 +21,7 @@ mod testbed;
 mod wait;
 mod watcher;
 
-pub use chromium::{chromium, report};
+pub use chromium::{Chromium, report};
 pub use encoder::Encoder;
 pub use film::{Film, decode_errors, film, probe};
 pub use impair::{Counters, Fate, Impairment, Lane, REORDER_HOLD};
@@ -31,6 +31,7 @@ pub use namespace::Namespace;
 pub use port::{FRAME_LEN_MAX, Port, interface_is_gone};
 pub use process::{Owned, kill, processes_named};
 pub use recording::played_well;
+use stack::binary_folder;
 pub use stack::{Input, Options, Stack, Urls, binary, repo};
 pub use testbed::{Forwarder, Testbed};
 pub use wait::{eventually, eventually_some};

@@ -18,11 +18,15 @@ pub fn repo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the checkout").to_owned()
 }
 
+/// Where the binaries are that were built beside this test.
+pub(crate) fn binary_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("this test is a file");
+    test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned()
+}
+
 /// A binary that was built beside this test.
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("this test is a file");
-    let folder = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
-    let path = folder.join(name);
+    let path = binary_folder().join(name);
     assert!(path.exists(), "{} is not built; run `cargo build --workspace` first", path.display());
     path
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use streams_tests::{Encoder, Film, Forwarder, Input, Options, Stack, Testbed, chromium, played_well, report};
+use streams_tests::{Chromium, Encoder, Film, Forwarder, Input, Options, Stack, Testbed, played_well, report};
 
 /// The engine's packet backends.
 const IO_MODES: &[&str] = &["udp", "xdp:pop0"];
@@ -18,17 +18,19 @@ struct Broadcast<'t> {
     encoder: Encoder,
     /// The player page at the clients' own loopback.
     _page: Forwarder,
+    chromium: Chromium,
 }
 
 impl<'t> Broadcast<'t> {
     fn start(testbed: &'t Testbed, io: &str, shards: usize, host: IpAddr) -> Self {
+        let chromium = Chromium::turn();
         let options = Options { namespace: testbed.pop.clone(), host, io: io.to_owned(), shards, ..Options::default() };
         let stack = Stack::start(&options);
         let page = testbed.forward_loopback(stack.ports.http_dev);
         let input = stack.live("testbed");
         let encoder = Encoder::push_from(&testbed.net, &input.rtmp_with_key(), Film::Gop2s);
         stack.wait_status(&input, "active");
-        Self { testbed, stack, input, encoder, _page: page }
+        Self { testbed, stack, input, encoder, _page: page, chromium }
     }
 
     /// Native viewers and a Chromium watch at the same time; all of them have to play well.
@@ -36,7 +38,8 @@ impl<'t> Broadcast<'t> {
         let urls = self.stack.urls(&self.input.id);
         std::thread::scope(|scope| {
             let browser = scope.spawn(|| {
-                let output = chromium(&self.testbed.net, &["--url", &urls.watch, "--seconds", &seconds.to_string()]);
+                let arguments = ["--url", &urls.watch, "--seconds", &seconds.to_string()];
+                let output = self.chromium.run(&self.testbed.net, &arguments);
                 let report = report(&output);
                 println!("{report}");
                 assert!(output.status.success() && report["ok"] == true, "{report}");

@@ -36,6 +36,9 @@ pub struct PlayArgs {
     /// Print figures once a second
     #[arg(long)]
     stats: bool,
+    /// Exit with 1 when media is missing between the first frame and the last
+    #[arg(long)]
+    strict: bool,
 }
 
 pub async fn run(dir: &DataDir, args: PlayArgs, output: &Output) -> Result<(), Error> {
@@ -72,9 +75,19 @@ pub async fn run(dir: &DataDir, args: PlayArgs, output: &Output) -> Result<(), E
     // Standard output is the film's: what is said about it goes beside.
     if to_stdout {
         output.note(&if output.is_json() { value.to_string() } else { summary_text(&summary) });
+    } else {
+        output.show(&value, || summary_text(&summary))?;
+    }
+    if args.strict { whole(&summary) } else { Ok(()) }
+}
+
+/// What `--strict` asks for.
+fn whole(summary: &PlaySummary) -> Result<(), Error> {
+    if summary.holes == 0 {
         return Ok(());
     }
-    output.show(&value, || summary_text(&summary))
+    let reason = format!("media is missing: {}", missing_text(summary));
+    Err(PlayError { kind: PlayErrorKind::Failed, reason }.into())
 }
 
 /// Opens the parts of a recording: `FILE`, then `FILE-2` and so on, with the number before the extension.
@@ -142,15 +155,20 @@ fn note(output: &Output, event: &PlayEvent) {
         PlayEvent::Reconnecting { attempt, after, reason } => {
             format!("connection lost ({reason}); attempt {attempt} in {} ms", after.as_millis())
         }
+        PlayEvent::NoKeyFrame { waited } => format!(
+            "no key frame yet: viewers cannot join for {:.0} s now; the broadcaster should use a closed GOP",
+            waited.as_secs_f64()
+        ),
         PlayEvent::NextPart(part) => format!("the codec settings changed; the recording goes on in part {part}"),
         PlayEvent::Stats(summary) if output.is_json() => summary_json(summary).to_string(),
         PlayEvent::Stats(summary) => format!(
-            "{:>5.1} s  {} objects  {} kbit/s  {} groups  {} stalls",
+            "{:>5.1} s  {} objects  {} kbit/s  {} groups  {} stalls  {} ms missing",
             summary.watched.as_secs_f64(),
             summary.objects,
             bitrate_kbit_s(summary),
             summary.groups,
-            summary.stalls
+            summary.stalls,
+            summary.missing.as_millis()
         ),
     };
     output.note(&line);
@@ -176,6 +194,8 @@ fn summary_json(summary: &PlaySummary) -> Value {
         "groups": summary.groups,
         "dropped_objects": summary.dropped_objects,
         "skipped_groups": summary.skipped_groups,
+        "holes": summary.holes,
+        "missing_ms": ms(summary.missing),
         "stalls": summary.stalls,
         "reconnects": summary.reconnects,
     })
@@ -190,8 +210,14 @@ fn summary_text(summary: &PlaySummary) -> String {
         ("media written", written_text(summary)),
         ("objects", format!("{} in {} groups, {} kbit/s", summary.objects, summary.groups, bitrate_kbit_s(summary))),
         ("left out", format!("{} objects, {} groups", summary.dropped_objects, summary.skipped_groups)),
+        ("missing", missing_text(summary)),
         ("stalls", format!("{}, {} reconnects", summary.stalls, summary.reconnects)),
     ])
+}
+
+fn missing_text(summary: &PlaySummary) -> String {
+    let holes = if summary.holes == 1 { "hole" } else { "holes" };
+    format!("{:.1} s in {} {holes}", summary.missing.as_secs_f64(), summary.holes)
 }
 
 fn written_text(summary: &PlaySummary) -> String {
@@ -213,6 +239,17 @@ mod tests {
         for wrong in ["", "00", &digits[1..], &format!("{digits}0"), &digits.replace('f', "g")] {
             assert!(parse_sha256(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn strict_is_content_with_a_whole_recording_only_and_says_what_is_missing() {
+        let whole_one = PlaySummary { reconnects: 1, skipped_groups: 1, ..PlaySummary::default() };
+        assert!(whole(&whole_one).is_ok());
+        let holed = PlaySummary { holes: 1, missing: Duration::from_millis(8_700), ..PlaySummary::default() };
+        let error = whole(&holed).unwrap_err();
+        assert_eq!(error.to_string(), "media is missing: 8.7 s in 1 hole");
+        assert_eq!(error.exit_code(), std::process::ExitCode::from(1));
+        assert_eq!(summary_json(&holed)["missing_ms"], 8_700);
     }
 
     #[test]

@@ -101,6 +101,11 @@ pub enum PlayEvent {
         /// Since `play` was called.
         join_time: Duration,
     },
+    /// Pictures come, and none of them is a key frame that a decoder could start with. Told once until one comes.
+    NoKeyFrame {
+        /// How long it has been like this.
+        waited: Duration,
+    },
     /// The session is gone and another attempt follows.
     Reconnecting {
         /// 1 for the first attempt after a session.
@@ -143,6 +148,11 @@ pub struct PlaySummary {
     pub dropped_objects: u64,
     /// Groups that were left before their end because a newer one was there.
     pub skipped_groups: u64,
+    /// Times that media went on after a hole: after groups that were left, after a reconnect, after a pause of the broadcaster.
+    /// Of the video track (or of audio when there is no video).
+    pub holes: u64,
+    /// Media time in these holes.
+    pub missing: Duration,
     /// Times that no picture (sound, without video) arrived for longer than half a second.
     pub stalls: u64,
     /// Sessions after the first.

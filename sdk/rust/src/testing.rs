@@ -16,7 +16,7 @@ use streams_relay_core::wire::{Draft, FullTrackName, Namespace, PublishDoneCode}
 use streams_relay_core::{Directory, Resource, SigningAlgorithm, SigningKey};
 use tokio::task::JoinHandle;
 
-use crate::mp4::chunk::Chunk;
+use crate::mp4::chunk::{Chunk, SampleDefaults};
 use crate::mp4::init::TrackInit;
 use crate::mp4::source::Source;
 use crate::viewer::io::{Input, Streams};
@@ -37,6 +37,8 @@ pub(crate) struct Service {
     tokens_public_pem: String,
     video: Source,
     audio: Source,
+    /// The number of the first object that there is of a video group: the head of a longer group may be gone.
+    pub first_object: u64,
 }
 
 impl Service {
@@ -51,6 +53,7 @@ impl Service {
             tokens_public_pem: tokens.public_key_pem(),
             video,
             audio,
+            first_object: 0,
         }
     }
 
@@ -204,7 +207,7 @@ impl Film {
                     relay.group_end(now, self.video, group);
                     relay.group_end(now, self.audio, group);
                 }
-                (group, object, sounds) = (unix_now_ms(), 0, 0);
+                (group, object, sounds) = (unix_now_ms(), self.service.first_object, 0);
             }
             let picture = moved(&video.chunks[at as usize], round * film_s * video_scale);
             relay.object(now, self.video, group, object, picture, false);
@@ -220,7 +223,7 @@ impl Film {
 }
 
 fn moved(chunk: &Bytes, ticks: u64) -> Bytes {
-    Chunk::parse(chunk, 0).unwrap().rewrite(1, &mut 0, |time| time + ticks).unwrap()
+    Chunk::parse(chunk, SampleDefaults::default()).unwrap().rewrite(1, &mut 0, |time| time + ticks).unwrap()
 }
 
 async fn accept(endpoint: Endpoint, service: Arc<Service>, relay: Arc<Mutex<Relay>>) {

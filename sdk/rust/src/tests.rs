@@ -84,6 +84,8 @@ async fn a_restarted_server_is_found_again_and_the_file_stays_whole() {
     server.stop().await;
 
     assert!(summary.reconnects >= 1, "{summary:?}");
+    // The film goes on with another round of itself, and its clock from the start.
+    assert!(summary.holes >= 1 && summary.missing > Duration::ZERO, "{summary:?}");
     assert_eq!(decode_complaints(&path), "");
     let frames: u64 = probe(&path, "v:0", "stream=nb_read_frames")[0].parse().unwrap();
     assert!(frames > 3 * FRAME_RATE, "{frames}");
@@ -121,8 +123,28 @@ async fn playing_is_stopped_while_there_is_nobody_to_play_from() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut options = PlayOptions::new(service.url(silent.local_addr().unwrap(), 600), pinned(&service));
     options.stop = Some(Box::pin(sleep(Duration::from_millis(50))));
-    let summary = timeout(Duration::from_secs(5), play(options, |_| {})).await.unwrap().unwrap();
-    assert_eq!((summary.objects, summary.join_time), (0, None));
+    let error = timeout(Duration::from_secs(5), play(options, |_| {})).await.unwrap().unwrap_err();
+    assert_eq!(error.kind, PlayErrorKind::Failed);
+    assert_eq!(error.reason, "nothing was played: it was stopped before any media came");
+}
+
+#[tokio::test]
+async fn a_broadcast_that_nobody_can_join_is_told_of_and_ends_in_an_error() {
+    let folder = Folder::new("no-key-frame");
+    let mut service = Service::new(video(&folder, 60_000), audio(&folder, 60_000));
+    service.first_object = 1;
+    let service = Arc::new(service);
+    let server = start(&service);
+    let mut options = PlayOptions::new(service.url(server.address, 600), pinned(&service));
+    options.for_duration = Some(Duration::from_secs(4));
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&events);
+    let playing = play(options, move |event| noted.lock().unwrap().push(event));
+    let error = timeout(STORY_MAX, playing).await.unwrap().unwrap_err();
+    assert_eq!(error.kind, PlayErrorKind::Failed);
+    assert!(error.reason.starts_with("nothing was played: no key frame for "), "{error}");
+    let told = |event: &&PlayEvent| matches!(event, PlayEvent::NoKeyFrame { .. });
+    assert_eq!(events.lock().unwrap().iter().filter(told).count(), 1);
 }
 
 #[tokio::test]

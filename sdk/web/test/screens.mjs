@@ -45,6 +45,8 @@ const STATES = {
   waiting: { state: "waiting" },
   playing: { state: "playing", picture: true },
   stalled: { state: "stalled", picture: true },
+  "no-key-frame": { state: "no_key_frame" },
+  "no-key-frame-after-a-loss": { state: "no_key_frame", picture: true },
   reconnecting: { state: "reconnecting", picture: true },
   paused: { state: "playing", picture: true, paused: true },
   ended: { state: "ended", picture: true },

@@ -145,6 +145,28 @@ async function end(page) {
   return page.evaluate(() => ({ error: window.__streams.error }));
 }
 
+/** Pictures come, and none can be started with: the page says so, and starts with the next group. */
+async function keyLost(page) {
+  await until(page, "no_key_frame", 5000);
+  const notice = await page.evaluate(() => document.querySelector('[data-ref="noticeTitle"]').textContent);
+  assert.equal(notice, "Waiting for a key frame");
+  await until(page, "playing", 5000);
+  await progress(page);
+  const stats = await page.evaluate(() => window.__streams.stats());
+  assert.equal(stats.reconnects, 0);
+  return stats;
+}
+
+/** The joining fetch brings many seconds: playing begins at the live edge all the same. */
+async function longGroup(page) {
+  await until(page, "playing", 10_000);
+  const first = await page.evaluate(() => window.__streams.stats());
+  assert.ok(first.join_ms < 3000, `first picture after ${first.join_ms} ms`);
+  assert.ok(first.latency_ms < 800, `${first.latency_ms} ms behind at the first picture`);
+  await progress(page);
+  return { first_latency_ms: first.latency_ms, ...(await page.evaluate(() => window.__streams.stats())) };
+}
+
 const CASES = {
   "video only": [{ headStartS: 3.5, withAudio: false, jitterMs: 0 }, steady],
   "with audio": [{ headStartS: 3.5, withAudio: true, jitterMs: 0 }, steady],
@@ -153,6 +175,8 @@ const CASES = {
   "a group that is cut": [{ headStartS: 3, withAudio: true, jitterMs: 0 }, cutGroup],
   "a broadcaster that falls silent": [{ headStartS: 3, withAudio: true, jitterMs: 0 }, silence],
   "a broadcast that begins later": [{ headStartS: 0, withAudio: true, jitterMs: 0, offAir: true }, lateStart],
+  "a group that nobody can start with": [{ headStartS: 0.3, withAudio: true, jitterMs: 0, keyLost: true }, keyLost],
+  "a join 16 s into a long group": [{ headStartS: 16, withAudio: true, jitterMs: 0, oneGroup: true }, longGroup],
   "a broadcast that ends": [{ headStartS: 3, withAudio: true, jitterMs: 0 }, end],
 };
 

@@ -8,16 +8,47 @@ use super::boxes::{BoxAt, children, first, put_u32, put_u64, u32_at, u64_at};
 const TFHD_BASE_DATA_OFFSET: u32 = 0x01;
 const TFHD_SAMPLE_DESCRIPTION: u32 = 0x02;
 const TFHD_DEFAULT_DURATION: u32 = 0x08;
+const TFHD_DEFAULT_SIZE: u32 = 0x10;
+const TFHD_DEFAULT_FLAGS: u32 = 0x20;
 const TRUN_DATA_OFFSET: u32 = 0x001;
 const TRUN_FIRST_FLAGS: u32 = 0x004;
 const TRUN_DURATION: u32 = 0x100;
-const TRUN_OPTIONAL_FIELDS: [u32; 4] = [TRUN_DURATION, 0x200, 0x400, 0x800];
+const TRUN_SIZE: u32 = 0x200;
+const TRUN_FLAGS: u32 = 0x400;
+const TRUN_OPTIONAL_FIELDS: [u32; 4] = [TRUN_DURATION, TRUN_SIZE, TRUN_FLAGS, 0x800];
+
+/// What a sample has that its fragment does not describe (`trex`, ISO/IEC 14496-12 §8.8.3).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SampleDefaults {
+    /// Duration, ticks.
+    pub duration: u32,
+    /// See [`SampleFlags`].
+    pub flags: u32,
+}
+
+/// Sample flags (ISO/IEC 14496-12 §8.8.3.1), as far as they say where a decoder can start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SampleFlags(u32);
+
+impl SampleFlags {
+    /// A decoder can start with the sample.
+    pub fn sync(self) -> bool {
+        self.0 & 0x0001_0000 == 0
+    }
+
+    /// The sample is shown before the sync sample that it follows, and needs what was decoded before that one (`is_leading` 1).
+    pub fn leading(self) -> bool {
+        self.0 >> 26 & 0b11 == 1
+    }
+}
 
 /// An object's payload and the times in it, in ticks of its track.
 #[derive(Debug, Clone)]
 pub(crate) struct Chunk {
     data: Bytes,
     fragments: Vec<Fragment>,
+    /// Of the first sample.
+    pub flags: SampleFlags,
     /// When the first sample decodes.
     pub decode_time: u64,
     /// When the last sample decodes.
@@ -38,15 +69,21 @@ struct Fragment {
 }
 
 impl Chunk {
-    /// Reads an object of a CMAF track. `default_duration` is that of the track's init segment.
-    pub fn parse(payload: &Bytes, default_duration: u32) -> Result<Self, Mp4Error> {
-        let mut chunk =
-            Self { data: payload.clone(), fragments: Vec::new(), decode_time: 0, last_decode_time: 0, end_time: 0 };
+    /// Reads an object of a CMAF track. `defaults` are those of the track's init segment.
+    pub fn parse(payload: &Bytes, defaults: SampleDefaults) -> Result<Self, Mp4Error> {
+        let mut chunk = Self {
+            data: payload.clone(),
+            fragments: Vec::new(),
+            flags: SampleFlags(defaults.flags),
+            decode_time: 0,
+            last_decode_time: 0,
+            end_time: 0,
+        };
         let mut samples_follow = true;
         for found in children(payload, 0, payload.len())? {
             match &found.kind {
                 b"moof" => {
-                    chunk.add_fragment(found, default_duration)?;
+                    chunk.add_fragment(found, defaults)?;
                     samples_follow = false;
                 }
                 b"mdat" => samples_follow = true,
@@ -60,7 +97,7 @@ impl Chunk {
         Ok(chunk)
     }
 
-    fn add_fragment(&mut self, moof: BoxAt, default_duration: u32) -> Result<(), Mp4Error> {
+    fn add_fragment(&mut self, moof: BoxAt, defaults: SampleDefaults) -> Result<(), Mp4Error> {
         let data = self.data.clone();
         let in_moof = children(&data, moof.body, moof.end)?;
         let mfhd = first(&in_moof, b"mfhd").ok_or(Mp4Error::Missing("mfhd"))?;
@@ -69,7 +106,7 @@ impl Chunk {
         let in_traf = children(&data, traf.body, traf.end)?;
         let tfhd = first(&in_traf, b"tfhd").ok_or(Mp4Error::Missing("tfhd"))?;
         let tfdt = first(&in_traf, b"tfdt").ok_or(Mp4Error::Missing("tfdt"))?;
-        let duration = tfhd_duration(&data, tfhd)?.unwrap_or(default_duration);
+        let defaults = fragment_defaults(&data, tfhd, defaults)?;
 
         let decode_time_at = tfdt.body.saturating_add(4);
         let wide = data.get(tfdt.body).is_some_and(|&version| version == 1);
@@ -77,8 +114,11 @@ impl Chunk {
             if wide { u64_at(&data, decode_time_at) } else { u32_at(&data, decode_time_at).map(u64::from) };
         let decode_time = decode_time.ok_or(Mp4Error::Malformed("a tfdt is cut off"))?;
         let mut time = decode_time;
+        if let (true, Some(trun)) = (self.fragments.is_empty(), first(&in_traf, b"trun")) {
+            self.flags = SampleFlags(first_flags(&data, trun)?.unwrap_or(defaults.flags));
+        }
         for trun in in_traf.iter().filter(|found| &found.kind == b"trun") {
-            for sample in sample_durations(&data, *trun, duration)? {
+            for sample in sample_durations(&data, *trun, defaults.duration)? {
                 self.last_decode_time = time;
                 time = time.saturating_add(u64::from(sample));
             }
@@ -110,18 +150,43 @@ impl Chunk {
     }
 }
 
-/// The default duration that a `tfhd` sets for its fragment.
-fn tfhd_duration(data: &[u8], tfhd: BoxAt) -> Result<Option<u32>, Mp4Error> {
+/// What the samples of a fragment have by default: what its `tfhd` says, else what the track's `defaults` do.
+fn fragment_defaults(data: &[u8], tfhd: BoxAt, defaults: SampleDefaults) -> Result<SampleDefaults, Mp4Error> {
     const CUT: Mp4Error = Mp4Error::Malformed("a tfhd is cut off");
     let flags = u32_at(data, tfhd.body).ok_or(CUT)?;
     if flags & TFHD_BASE_DATA_OFFSET != 0 {
         return Err(Mp4Error::Malformed("a fragment with absolute offsets cannot be moved"));
     }
-    if flags & TFHD_DEFAULT_DURATION == 0 {
-        return Ok(None);
-    }
-    let skipped = if flags & TFHD_SAMPLE_DESCRIPTION != 0 { 12 } else { 8 };
-    u32_at(data, tfhd.body.saturating_add(skipped)).ok_or(CUT).map(Some)
+    let mut at = tfhd.body.saturating_add(8);
+    let mut field = |flag: u32| {
+        if flags & flag == 0 {
+            return Ok(None);
+        }
+        let value = u32_at(data, at).ok_or(CUT)?;
+        at = at.saturating_add(4);
+        Ok(Some(value))
+    };
+    field(TFHD_SAMPLE_DESCRIPTION)?;
+    let duration = field(TFHD_DEFAULT_DURATION)?.unwrap_or(defaults.duration);
+    field(TFHD_DEFAULT_SIZE)?;
+    let flags = field(TFHD_DEFAULT_FLAGS)?.unwrap_or(defaults.flags);
+    Ok(SampleDefaults { duration, flags })
+}
+
+/// The flags that a `trun` itself gives its first sample.
+fn first_flags(data: &[u8], trun: BoxAt) -> Result<Option<u32>, Mp4Error> {
+    const CUT: Mp4Error = Mp4Error::Malformed("a trun is cut off");
+    let flags = u32_at(data, trun.body).ok_or(CUT)?;
+    let set = |flag: u32| usize::from(flags & flag != 0);
+    let skipped = match flags {
+        _ if flags & TRUN_FIRST_FLAGS != 0 => set(TRUN_DATA_OFFSET),
+        _ if flags & TRUN_FLAGS != 0 && u32_at(data, trun.body.saturating_add(4)) != Some(0) => {
+            set(TRUN_DATA_OFFSET) + set(TRUN_DURATION) + set(TRUN_SIZE)
+        }
+        _ => return Ok(None),
+    };
+    let at = trun.body.saturating_add(8 + 4 * skipped);
+    u32_at(data, at).filter(|_| at.saturating_add(4) <= trun.end).ok_or(CUT).map(Some)
 }
 
 /// The duration of every sample of a `trun`, ticks.

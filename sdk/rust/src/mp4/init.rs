@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Mp4Error;
 use super::boxes::{children, descend, first, put_u32, u32_at};
+use super::chunk::SampleDefaults;
 
 /// The parts of a single track's init segment that the merged file needs.
 #[derive(Debug, Clone)]
@@ -18,8 +19,8 @@ pub(crate) struct TrackInit {
     stsd: Bytes,
     /// Ticks a second of the track's media time; at least 1.
     pub timescale: u32,
-    /// Duration of a sample that names none, ticks.
-    pub default_sample_duration: u32,
+    /// What a sample has that its fragment does not describe.
+    pub defaults: SampleDefaults,
 }
 
 impl TrackInit {
@@ -38,15 +39,16 @@ impl TrackInit {
         let version = segment.get(mdhd.body).copied().ok_or(Mp4Error::Missing("mdhd"))?;
         let timescale_at = mdhd.body.saturating_add(if version == 0 { 12 } else { 20 });
         let timescale = u32_at(segment, timescale_at).filter(|&timescale| timescale > 0);
-        // trex: version and flags, track, description index, then the default duration.
-        let default_sample_duration = u32_at(segment, trex.body.saturating_add(12));
+        // trex: version and flags, track, description index, then the default duration, size and flags.
+        let default = |at: usize| u32_at(segment, trex.body.saturating_add(at)).unwrap_or(0);
+        let defaults = SampleDefaults { duration: default(12), flags: default(20) };
         Ok(Self {
             trak: segment.slice(trak.start..trak.end),
             trex: segment.slice(trex.start..trex.end),
             mvhd: segment.slice(mvhd.start..mvhd.end),
             stsd: segment.slice(stsd.start..stsd.end),
             timescale: timescale.ok_or(Mp4Error::Malformed("a track without a timescale"))?,
-            default_sample_duration: default_sample_duration.unwrap_or(0),
+            defaults,
         })
     }
 }

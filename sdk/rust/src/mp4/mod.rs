@@ -5,6 +5,8 @@
 
 mod boxes;
 pub(crate) mod chunk;
+#[cfg(test)]
+pub(crate) mod handmade;
 pub(crate) mod init;
 #[cfg(test)]
 pub(crate) mod source;
@@ -13,7 +15,7 @@ mod tests;
 mod writer;
 
 pub(crate) use init::same_decoder;
-pub(crate) use writer::{Mp4Writer, TrackRole};
+pub(crate) use writer::{Mp4Writer, TrackRole, media_time};
 
 /// Why media cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

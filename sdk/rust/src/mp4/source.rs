@@ -6,7 +6,7 @@ use std::process::Command;
 use bytes::Bytes;
 
 use super::boxes::children;
-use super::chunk::Chunk;
+use super::chunk::{Chunk, SampleDefaults};
 use super::init::TrackInit;
 
 /// A folder of its own for one test, removed at its end.
@@ -56,7 +56,7 @@ impl Source {
     pub(crate) fn later(self, seconds: u64) -> Self {
         let timescale = u64::from(TrackInit::parse(&self.init).unwrap().timescale);
         let moved = |chunk: &Bytes| {
-            let chunk = Chunk::parse(chunk, 0).unwrap();
+            let chunk = Chunk::parse(chunk, SampleDefaults::default()).unwrap();
             chunk.rewrite(1, &mut 0, |time| time + seconds * timescale).unwrap()
         };
         Self { chunks: self.chunks.iter().map(moved).collect(), ..self }

@@ -212,3 +212,24 @@ fn damaged_media_is_an_error_and_brings_nothing_down() {
         assert!(Mp4Writer::new(vec![(TrackRole::Video, video.init.slice(..len))]).is_err(), "{len}");
     }
 }
+
+#[test]
+fn a_sample_has_the_flags_of_the_nearest_box_that_says_some() {
+    use super::chunk::{Chunk, SampleDefaults};
+    use super::handmade::{Flags, LEADING, NON_SYNC, chunk, init};
+    let defaults = super::init::TrackInit::parse(&init(1000, NON_SYNC)).unwrap().defaults;
+    let parsed = |flags, defaults| {
+        let chunk = Chunk::parse(&chunk(7, 40, flags), defaults).unwrap();
+        assert_eq!((chunk.decode_time, chunk.end_time), (7, 47));
+        (chunk.flags.sync(), chunk.flags.leading())
+    };
+    assert_eq!(parsed(Flags::Unsaid, defaults), (false, false));
+    assert_eq!(parsed(Flags::Unsaid, SampleDefaults::default()), (true, false));
+    for said in [Flags::Sample, Flags::First, Flags::Fragment] {
+        assert_eq!(parsed(said(0), defaults), (true, false), "{:?}", said(0));
+        assert_eq!(parsed(said(NON_SYNC | LEADING), defaults), (false, true), "{:?}", said(0));
+        // Values 2 and 3: no leading picture, and one that can be decoded.
+        assert_eq!(parsed(said(2 * LEADING), defaults), (true, false));
+        assert_eq!(parsed(said(3 * LEADING), defaults), (true, false));
+    }
+}

@@ -58,6 +58,11 @@ impl Time {
     }
 }
 
+/// `ticks` of a track as a time, rounded down to microseconds.
+pub(crate) fn media_time(ticks: u64, timescale: u32) -> Duration {
+    Time { ticks, timescale }.duration()
+}
+
 /// One track of the file.
 #[derive(Debug)]
 struct Track {
@@ -136,7 +141,7 @@ impl Mp4Writer {
     /// Adds an object's payload, the next of its track; appends what can be written now.
     pub fn push(&mut self, role: TrackRole, payload: &Bytes, out: &mut Vec<Bytes>) -> Result<(), Mp4Error> {
         let Some(track) = self.tracks.iter_mut().find(|track| track.role == role) else { return Ok(()) };
-        track.queue.push_back(Chunk::parse(payload, track.init.default_sample_duration)?);
+        track.queue.push_back(Chunk::parse(payload, track.init.defaults)?);
         self.write_ready(out)
     }
 

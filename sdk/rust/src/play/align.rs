@@ -1,65 +1,17 @@
 //! Where tracks begin, so that picture and sound begin together, and what a new session brings a second time.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use streams_relay_core::wire::Location;
 
+use super::lane::{Lane, Unit};
+use super::tracks::Chosen;
 use crate::mp4::TrackRole;
+use crate::mp4::init::TrackInit;
 
 /// How long the first track waits for the other to begin at the same group.
 pub(super) const ALIGN_TIMEOUT: Duration = Duration::from_secs(3);
-/// Most payload that one track holds while it waits, bytes: three seconds of 100 Mb/s.
-const WAITING_BYTES_MAX: usize = 40 * 1024 * 1024;
-
-/// One track while it is watched; outlives sessions. Objects come in the order of the track.
-#[derive(Debug)]
-pub(super) struct Lane {
-    pub role: TrackRole,
-    /// Objects that wait for the common beginning.
-    waiting: VecDeque<(Location, Bytes)>,
-    waiting_bytes: usize,
-    /// The newest object that was played.
-    place: Option<Location>,
-    /// Objects that came a second time, or do not follow what was played.
-    pub dropped: u64,
-}
-
-impl Lane {
-    pub fn new(role: TrackRole) -> Self {
-        Self { role, waiting: VecDeque::new(), waiting_bytes: 0, place: None, dropped: 0 }
-    }
-
-    /// The first group of which the beginning waits.
-    fn start(&self) -> Option<u64> {
-        self.waiting.iter().find(|(location, _)| location.object == 0).map(|(location, _)| location.group)
-    }
-
-    fn push(&mut self, location: Location, payload: Bytes) {
-        self.waiting_bytes = self.waiting_bytes.saturating_add(payload.len());
-        self.waiting.push_back((location, payload));
-        while self.waiting_bytes > WAITING_BYTES_MAX {
-            self.pop();
-            self.dropped = self.dropped.saturating_add(1);
-        }
-    }
-
-    fn pop(&mut self) -> Option<(Location, Bytes)> {
-        let (location, payload) = self.waiting.pop_front()?;
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(payload.len());
-        Some((location, payload))
-    }
-
-    /// A decoder can go on with an object that begins a group or follows the one before. Without its beginning a group is of no
-    /// use.
-    fn follows(&self, location: Location) -> bool {
-        let next = self.place.and_then(|place| Some(Location { object: place.object.checked_add(1)?, ..place }));
-        let newer = self.place.is_none_or(|place| location > place);
-        newer && (location.object == 0 || next == Some(location))
-    }
-}
-
 /// All tracks of a player.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -86,41 +38,62 @@ impl Lanes {
         self.lanes.iter().map(|lane| lane.dropped).sum()
     }
 
+    /// Holes in the first track, and the media time in them.
+    pub fn missing(&self) -> (u64, Duration) {
+        self.lanes.first().map_or((0, Duration::ZERO), |lane| (lane.holes, lane.missing))
+    }
+
+    /// Since when pictures come without one that a decoder could start with.
+    pub fn starving_since(&self) -> Option<Instant> {
+        self.lanes.iter().find_map(Lane::starving_since)
+    }
+
+    /// The init segments of the objects that come. One that cannot be read is the recording's to complain about.
+    pub fn set_inits(&mut self, tracks: &[Chosen]) {
+        for lane in &mut self.lanes {
+            let init = tracks.iter().find(|track| track.role == lane.role).map(|track| TrackInit::parse(&track.init));
+            if let Some(Ok(init)) = init {
+                lane.set_init(init);
+            }
+        }
+    }
+
+    /// A group of a track does not come whole.
+    pub fn lose(&mut self, index: usize) {
+        if let Some(lane) = self.lanes.get_mut(index) {
+            lane.lose();
+        }
+    }
+
+    /// A new session begins.
+    pub fn lose_all(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::lose);
+    }
+
     /// An object of a track, the next in its order.
     pub fn push(&mut self, now: Instant, index: usize, location: Location, payload: Bytes) {
         self.first_arrival.get_or_insert(now);
         if let Some(lane) = self.lanes.get_mut(index) {
-            lane.push(location, payload);
+            lane.push(now, location, payload);
         }
     }
 
-    /// When waiting for the slower track ends.
+    /// When waiting for the slower track ends. Pictures that come are waited for until a decoder can start with one: sound alone
+    /// would tell nobody what is wrong.
     pub fn next_timeout(&self) -> Option<Instant> {
-        match self.start {
-            Some(_) => None,
-            None => self.first_arrival?.checked_add(ALIGN_TIMEOUT),
+        if self.start.is_some() || self.starving_since().is_some() {
+            return None;
         }
+        self.first_arrival?.checked_add(ALIGN_TIMEOUT)
     }
 
     /// The next object to play, with its track's number.
-    pub fn pop(&mut self, now: Instant) -> Option<(usize, Location, Bytes)> {
+    pub fn pop(&mut self, now: Instant) -> Option<(usize, Unit)> {
         let start = match self.start {
             Some(start) => start,
             None => *self.start.insert(self.common_start(now)?),
         };
-        for (index, lane) in self.lanes.iter_mut().enumerate() {
-            while let Some((location, payload)) = lane.pop() {
-                if location.group < start {
-                    continue;
-                }
-                if lane.follows(location) {
-                    lane.place = Some(location);
-                    return Some((index, location, payload));
-                }
-                lane.dropped = lane.dropped.saturating_add(1);
-            }
-        }
-        None
+        self.lanes.iter_mut().enumerate().find_map(|(index, lane)| Some((index, lane.pop(now, start)?)))
     }
 
     fn common_start(&self, now: Instant) -> Option<u64> {
@@ -150,7 +123,9 @@ mod tests {
     }
 
     fn played(lanes: &mut Lanes, now: Instant) -> Vec<(usize, u64, u64)> {
-        std::iter::from_fn(|| lanes.pop(now)).map(|(index, at, _)| (index, at.group, at.object)).collect()
+        std::iter::from_fn(|| lanes.pop(now))
+            .map(|(index, unit)| (index, unit.location.group, unit.location.object))
+            .collect()
     }
 
     #[test]
@@ -170,6 +145,20 @@ mod tests {
         assert_eq!(lanes.next_timeout(), Some(now + ALIGN_TIMEOUT));
         assert_eq!(played(&mut lanes, now + ALIGN_TIMEOUT), [(0, 10, 0)]);
         assert_eq!(lanes.next_timeout(), None);
+    }
+
+    #[test]
+    fn sound_waits_for_a_key_frame_as_long_as_pictures_come() {
+        let (mut lanes, now) = (lanes(), Instant::now());
+        push(&mut lanes, now, 0, &[(10, 3)]);
+        push(&mut lanes, now, 1, &[(10, 0), (20, 0)]);
+        assert_eq!(lanes.next_timeout(), None);
+        assert_eq!(lanes.starving_since(), Some(now));
+        let later = now + 4 * ALIGN_TIMEOUT;
+        assert_eq!(played(&mut lanes, later), []);
+        push(&mut lanes, later, 0, &[(20, 0)]);
+        assert_eq!(played(&mut lanes, later), [(0, 20, 0), (1, 20, 0)]);
+        assert_eq!(lanes.starving_since(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Watching one broadcast from beginning to end, over as many sessions as it takes.
 
 mod align;
+mod lane;
 mod recording;
 mod session;
 mod tracks;
@@ -15,6 +16,7 @@ use crate::mp4::TrackRole;
 use crate::{Client, PlayError, PlayErrorKind, PlayEvent, PlayOptions, PlaySummary, PlaybackUrl, Stop};
 
 use align::Lanes;
+use lane::Unit;
 use recording::Recording;
 use session::SessionEnd;
 
@@ -26,6 +28,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// No picture for longer than this is a stall.
 const STALL: Duration = Duration::from_millis(500);
+/// Pictures that come without a key frame for longer than this are told of.
+const KEY_FRAME_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a closed session may take to tell the server.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -34,7 +38,8 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 /// `on_event` is called from the playing task, in order; it must not block.
 ///
 /// # Errors
-/// See [`PlayErrorKind`]. What was written until then is a whole file.
+/// See [`PlayErrorKind`]; also when nothing could be played until the end, whatever ended it. What was written until then is a
+/// whole file.
 pub async fn play(options: PlayOptions, on_event: impl FnMut(PlayEvent)) -> Result<PlaySummary, PlayError> {
     let url = PlaybackUrl::parse(&options.url)?;
     let client = Client::new(&options.trust)?;
@@ -46,7 +51,7 @@ pub async fn play(options: PlayOptions, on_event: impl FnMut(PlayEvent)) -> Resu
     };
     // The server also notices by itself that we are gone.
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, client.wait_idle()).await;
-    watched.and(finished).map(|()| player.summary())
+    watched.and(finished).and_then(|()| player.outcome())
 }
 
 /// Everything that outlives a session.
@@ -60,6 +65,10 @@ struct Player<F> {
     recording: Option<Recording>,
     lanes: Lanes,
     totals: PlaySummary,
+    /// Something was played.
+    played: bool,
+    /// Missing a key frame was told of.
+    starving_told: bool,
     called: Instant,
     first_media: Option<Instant>,
     /// The newest object of the track that stalls are measured by.
@@ -78,6 +87,8 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             recording: options.output.map(Recording::new).transpose()?,
             lanes: Lanes::default(),
             totals: PlaySummary::default(),
+            played: false,
+            starving_told: false,
             called: Instant::now(),
             first_media: None,
             last_media: None,
@@ -110,6 +121,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
                 return Ok(());
             }
             self.totals.reconnects = self.totals.reconnects.saturating_add(1);
+            self.lanes.lose_all();
             if let Some(recording) = &mut self.recording {
                 recording.discontinuity()?;
             }
@@ -153,7 +165,8 @@ impl<F: FnMut(PlayEvent)> Player<F> {
 
     /// Plays every object whose turn it is.
     async fn advance(&mut self, now: Instant) -> Result<(), PlayError> {
-        while let Some((index, Location { group, object }, payload)) = self.lanes.pop(now) {
+        while let Some((index, Unit { location: Location { group, object }, payload, .. })) = self.lanes.pop(now) {
+            self.played = true;
             if index == 0 && object == 0 {
                 tracing::debug!(group, "group begins");
                 self.totals.groups = self.totals.groups.saturating_add(1);
@@ -164,19 +177,51 @@ impl<F: FnMut(PlayEvent)> Player<F> {
                 (self.on_event)(PlayEvent::NextPart(recording.part()));
             }
         }
+        self.tell_starving(now);
         match &mut self.recording {
             Some(recording) => recording.write().await,
             None => Ok(()),
         }
     }
 
+    /// Once each time that pictures come and none can be played.
+    fn tell_starving(&mut self, now: Instant) {
+        let Some(since) = self.lanes.starving_since() else {
+            self.starving_told = false;
+            return;
+        };
+        let waited = now.saturating_duration_since(since);
+        if waited >= KEY_FRAME_PATIENCE && !std::mem::replace(&mut self.starving_told, true) {
+            (self.on_event)(PlayEvent::NoKeyFrame { waited });
+        }
+    }
+
+    /// The summary of a playing that ended in good order; an error when there is nothing to sum up.
+    fn outcome(&self) -> Result<PlaySummary, PlayError> {
+        if self.played {
+            return Ok(self.summary());
+        }
+        Err(PlayError::failed(match self.lanes.starving_since() {
+            Some(since) => format!(
+                "nothing was played: no key frame for {:.0} s, so viewers cannot join; the broadcaster should use a closed GOP, \
+                 with a key frame every few seconds",
+                since.elapsed().as_secs_f64()
+            ),
+            None if self.stopping.stopped => "nothing was played: it was stopped before any media came".to_owned(),
+            None => "nothing was played: the broadcast ended before any media came".to_owned(),
+        }))
+    }
+
     fn summary(&self) -> PlaySummary {
+        let (holes, missing) = self.lanes.missing();
         let left_out = self.recording.as_ref().map_or(0, Recording::dropped);
         PlaySummary {
             watched: self.first_media.map(|first| first.elapsed()).unwrap_or_default(),
             media_duration: self.recording.as_ref().map(Recording::duration).unwrap_or_default(),
             written_bytes: self.recording.as_ref().map_or(0, Recording::written_bytes),
             parts: self.recording.as_ref().map_or(0, Recording::part),
+            holes,
+            missing,
             dropped_objects: self.lanes.dropped().saturating_add(left_out),
             ..self.totals.clone()
         }

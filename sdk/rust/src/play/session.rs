@@ -118,8 +118,11 @@ impl<F: FnMut(PlayEvent)> Player<F> {
                 self.count(role, payload.len(), arrival);
                 self.lanes.push(arrival, index, location, payload);
             }
-            ViewerEvent::GroupEnd { track, complete: false, .. } if session.index_of(track).is_some() => {
-                self.totals.skipped_groups = self.totals.skipped_groups.saturating_add(1);
+            ViewerEvent::GroupEnd { track, complete: false, .. } => {
+                if let Some(index) = session.index_of(track) {
+                    self.totals.skipped_groups = self.totals.skipped_groups.saturating_add(1);
+                    self.lanes.lose(index);
+                }
             }
             ViewerEvent::Refused { track, code, reason } => {
                 let what = if session.catalog == Some(track) { BROADCAST } else { "a track of the broadcast" };
@@ -143,6 +146,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
         if let Some(recording) = &mut self.recording {
             recording.tracks(&chosen).map_err(SessionEnd::Fatal)?;
         }
+        self.lanes.set_inits(&chosen);
         if !session.media.is_empty() {
             return Ok(());
         }
@@ -154,6 +158,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             let id = session.viewer.subscribe(name);
             session.media.push((id, index));
         }
+        self.lanes.set_inits(&chosen);
         Ok(())
     }
 

@@ -19,7 +19,12 @@ export const ASSEMBLER_LIMITS: AssemblerLimits = {
 export interface Delivery extends StreamObject {
   /** First object of its group. */
   readonly first: boolean;
+  /** Nothing before this group was delivered, or not all of what was: its decoder starts here. */
+  readonly fresh: boolean;
 }
+
+/** Whether a decoder can start with a group that begins with this object. */
+export type IsStart = (payload: Uint8Array) => boolean;
 
 interface Group {
   readonly id: number;
@@ -34,6 +39,10 @@ interface Group {
   openStreams: number;
   /** When its first object was there. */
   readySince: number | undefined;
+  /** A decoder can start with its first object. */
+  start: boolean;
+  /** It follows a group that was delivered whole, so it needs no start. */
+  follows: boolean;
 }
 
 /**
@@ -47,15 +56,23 @@ export class GroupAssembler {
   /** Groups before this one were left, or given up: nothing of them is taken any more. */
   #from = 0;
   #fetching: boolean;
+  readonly #isStart: IsStart;
+  #startless = false;
   /** Objects that came twice. */
   duplicates = 0;
   /** Groups of which something was not delivered. */
   groupsDropped = 0;
 
   /** `fetching`: a joining fetch is under way, and brings the first group. */
-  constructor(fetching: boolean, limits: AssemblerLimits = ASSEMBLER_LIMITS) {
+  constructor(fetching: boolean, isStart: IsStart = () => true, limits: AssemblerLimits = ASSEMBLER_LIMITS) {
     this.#fetching = fetching;
+    this.#isStart = isStart;
     this.#limits = limits;
+  }
+
+  /** Objects come, and there is no group among them that a decoder could start with. */
+  get startless(): boolean {
+    return this.#startless;
   }
 
   object(now: number, { group, object, payload }: StreamObject): void {
@@ -71,6 +88,7 @@ export class GroupAssembler {
     into.heldBytes += payload.length;
     if (object === 0) {
       into.readySince = now;
+      into.start = this.#isStart(payload);
     }
     this.#enforceLimits();
   }
@@ -102,15 +120,18 @@ export class GroupAssembler {
     for (;;) {
       const group = this.#currentGroup();
       if (group === undefined) {
-        return out;
+        break;
       }
       this.#drain(group, out);
       const next = this.#successor(now, group);
       if (next === undefined) {
-        return out;
+        this.#startless ||= this.#isStuck(group);
+        break;
       }
       this.#leaveFor(group, next);
     }
+    this.#startless &&= out.length === 0;
+    return out;
   }
 
   #group(id: number): Group | undefined {
@@ -119,7 +140,17 @@ export class GroupAssembler {
     }
     let group = this.#groups.get(id);
     if (group === undefined) {
-      group = { id, held: new Map(), heldBytes: 0, next: 0, complete: false, openStreams: 0, readySince: undefined };
+      group = {
+        id,
+        held: new Map(),
+        heldBytes: 0,
+        next: 0,
+        complete: false,
+        openStreams: 0,
+        readySince: undefined,
+        start: false,
+        follows: false,
+      };
       this.#groups.set(id, group);
     }
     return group;
@@ -131,8 +162,11 @@ export class GroupAssembler {
   }
 
   #drain(group: Group, out: Delivery[]): void {
+    if (group.next === 0 && !group.start && !group.follows) {
+      return;
+    }
     for (let payload = group.held.get(group.next); payload !== undefined; payload = group.held.get(group.next)) {
-      out.push({ group: group.id, object: group.next, payload, first: group.next === 0 });
+      out.push({ group: group.id, object: group.next, payload, first: group.next === 0, fresh: !group.follows });
       group.held.delete(group.next);
       group.heldBytes -= payload.length;
       group.next += 1;
@@ -146,19 +180,26 @@ export class GroupAssembler {
       .filter(({ id, readySince }) => id > group.id && readySince !== undefined)
       .sort((a, b) => a.id - b.id);
     const following = ready[0];
-    const newest = ready.at(-1);
-    if (following === undefined || newest === undefined) {
-      return undefined;
-    }
-    if (this.#isFinished(group)) {
+    if (following !== undefined && this.#isFinished(group)) {
       return following;
+    }
+    const starts = ready.filter(({ start }) => start);
+    const [first, newest] = [starts[0], starts.at(-1)];
+    if (first === undefined || newest === undefined) {
+      return undefined;
     }
     // Behind: what is missing did not come in time, and playing goes on at the newest place there is.
     const hopeless = group.next === 0 && !this.#fetching;
     // With no stream open the group most likely ended at the joining fetch; its next stream has this long to show up.
     const patienceMs = group.openStreams > 0 || this.#fetching ? this.#limits.patienceMs : this.#limits.patienceMs / 5;
-    const waited = now - (following.readySince ?? now) >= patienceMs;
+    const waited = now - (first.readySince ?? now) >= patienceMs;
     return hopeless || waited ? newest : undefined;
+  }
+
+  /** Whether objects wait that nothing but a start will let go. The joining fetch may still bring one. */
+  #isStuck(group: Group): boolean {
+    const held = [...this.#groups.values()].some(({ held }) => held.size > 0);
+    return held && !this.#fetching && (group.next === 0 || this.#groups.size > 1);
   }
 
   #isFinished(group: Group): boolean {
@@ -166,7 +207,8 @@ export class GroupAssembler {
   }
 
   #leaveFor(group: Group, next: Group): void {
-    if (!this.#isFinished(group)) {
+    next.follows = this.#isFinished(group);
+    if (!next.follows) {
       this.groupsDropped += 1;
     }
     for (const id of [...this.#groups.keys()]) {

@@ -22,8 +22,11 @@ const SAMPLES_MAX = 2048;
 const IN_TIME_QUANTILE = 0.99;
 /** A place to jump to has to leave this much before the end of what is buffered, seconds. */
 const SEEK_MARGIN_S = 0.02;
-/** A stall adds this to the target at once, and it fades by the rate a second. */
-const STALL_PENALTY_S = 0.05;
+/**
+ * A stall adds this to the target at once, the next one as much again as there is, and each as much as the picture stood
+ * still: a machine that is too slow for its target is so all the time. What was added fades by the rate a second.
+ */
+const STALL_PENALTY_S = 0.1;
 const STALL_PENALTY_MAX_S = 0.5;
 const STALL_FADE_PER_S = 0.005;
 /** Nudging begins over the first distance from the target and ends under the second. */
@@ -88,6 +91,8 @@ export class LiveEdge {
   readonly #lines = new Map<string, ArrivalLine>();
   #penalty = 0;
   #penaltyAt = 0;
+  /** The stall that lasts, and what was added to the target before it. */
+  #stall: { readonly at: number; readonly before: number } | undefined;
   #nudging = false;
   #soughtAt = -Infinity;
 
@@ -107,9 +112,27 @@ export class LiveEdge {
     line.add({ at: now, lag: now - mediaEnd, counts: !fetched }, duration);
   }
 
-  /** The picture stood still for want of media. */
+  /** The picture stands still for want of media. */
   stalled(now: number): void {
-    this.#penalty = Math.min(STALL_PENALTY_MAX_S, this.#penaltyNow(now) + STALL_PENALTY_S);
+    const before = this.#penaltyNow(now);
+    this.#punish(now, before + Math.max(before, STALL_PENALTY_S));
+    this.#stall = { at: now, before };
+  }
+
+  /** The picture moves again after a stall. */
+  resumed(now: number): void {
+    if (this.#stall !== undefined) {
+      const { at, before } = this.#stall;
+      this.#stall = undefined;
+      const lasted = now - at;
+      // What no delay could have covered is an outage and teaches nothing about the path.
+      const learned = lasted <= this.#limits.targetMax ? lasted : 0;
+      this.#punish(now, Math.max(this.#penaltyNow(now), before + learned));
+    }
+  }
+
+  #punish(now: number, penalty: number): void {
+    this.#penalty = Math.min(STALL_PENALTY_MAX_S, penalty);
     this.#penaltyAt = now;
   }
 

@@ -26,9 +26,13 @@ const REMOVE_EVERY_MS = 2000;
 const RANGE_SLACK_S = 0.05;
 /** With less than this before a hole, playing will not reach its end: the browser wants some media ahead, seconds. */
 const HOLE_LEAVE_S = 0.04;
-/** Playing begins when what is buffered ends this close to the live edge (seconds), or after this long. */
+/**
+ * Playing begins when what is buffered ends this close to the live edge (seconds), or when the browser has all that came
+ * for this long, or after the longest wait: a join into a long group brings many seconds of it.
+ */
 const CAUGHT_UP_S = 0.15;
-const CATCH_UP_MS_MAX = 200;
+const CATCH_UP_MS = 200;
+const CATCH_UP_MS_MAX = 2000;
 /**
  * Media that a track's renderer wants ahead of it, seconds. Measured in Chromium: with less than about 100 ms of sound
  * ahead it stops when the rate changes, and then wants far more before it goes on. A picture is taken when it is due.
@@ -104,10 +108,10 @@ export class Playback {
     const buffer = this.#tracks.get(kind);
     return {
       init: (segment) => buffer?.init(segment),
-      chunk: (payload, timing, first, counts) => {
+      chunk: (payload, timing, starts, counts) => {
         if (timing !== undefined) {
           this.#edge.arrived(kind, nowS(), timing.start + timing.duration, timing.duration, !counts);
-          if (first) {
+          if (starts) {
             buffer?.groupStarts(timing.start);
           }
         }
@@ -172,6 +176,7 @@ export class Playback {
   #onPlaying(): void {
     if (this.#stalled) {
       this.#stalled = false;
+      this.#edge.resumed(nowS());
       this.#events.resumed();
     }
     if (!this.#started && !this.#tracks.has("video")) {
@@ -219,7 +224,8 @@ export class Playback {
   #caughtUp(range: Range): boolean {
     this.#firstMediaAt ??= performance.now();
     const edge = this.#edge.edge(nowS()) ?? range.end;
-    return range.end > edge - CAUGHT_UP_S || performance.now() - this.#firstMediaAt > CATCH_UP_MS_MAX;
+    const waited = performance.now() - this.#firstMediaAt;
+    return range.end > edge - CAUGHT_UP_S || (waited > CATCH_UP_MS && this.#idle) || waited > CATCH_UP_MS_MAX;
   }
 
   #follow(): void {
@@ -271,11 +277,15 @@ export class Playback {
   }
 
   #endIfDone(): void {
-    const idle = [...this.#tracks.values()].every((track) => track.idle);
-    if (this.#ending && idle && this.#source.readyState === "open") {
+    if (this.#ending && this.#idle && this.#source.readyState === "open") {
       this.#video.playbackRate = 1;
       this.#source.endOfStream();
     }
+  }
+
+  /** Whether the browser has everything that was given. */
+  get #idle(): boolean {
+    return [...this.#tracks.values()].every((track) => track.idle);
   }
 
   /** Stretches that every track has. */

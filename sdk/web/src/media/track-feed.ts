@@ -8,12 +8,18 @@ import { type InitSegment, InitStore } from "./init-store.ts";
 /** Where a feed's media goes. */
 export interface FeedSink {
   init(segment: InitSegment): void;
-  /** A chunk in order. `counts`: it came live, so its arrival tells about the path. */
-  chunk(payload: Uint8Array, timing: ChunkTiming | undefined, first: boolean, counts: boolean): void;
+  /**
+   * A chunk in order. `starts`: a group begins with it, and a decoder can. `counts`: it came live, so its arrival tells
+   * about the path.
+   */
+  chunk(payload: Uint8Array, timing: ChunkTiming | undefined, starts: boolean, counts: boolean): void;
 }
 
 /** Bytes of the open group kept for a late init segment; a longer group is not repeated. */
 const REPEAT_LEN_MAX = 8 * 1024 * 1024;
+
+/** For a chunk whose init segment is not there yet. */
+const NO_DEFAULTS: TrackTiming = { timescale: 1, defaultSampleDuration: 0, defaultSampleFlags: 0 };
 
 /** One rendition on its way from streams to the media buffer: objects in order, each group after its init segment. */
 export class TrackFeed {
@@ -22,17 +28,20 @@ export class TrackFeed {
   readonly #inits = new InitStore();
   #mime: string;
   #appended: InitSegment | undefined;
+  /** Of the init segment that was appended, and of the first one that came. */
   #timing: TrackTiming | undefined;
+  #firstTiming: TrackTiming | undefined;
   /** The open group, from its first object: to be repeated, or waiting for its init segment. */
   #open: Delivery[] = [];
   #openBytes = 0;
   #fetching: boolean;
+  #startlessSince: number | undefined;
 
   constructor(track: CatalogTrack, fetching: boolean, sink: FeedSink) {
     this.#sink = sink;
     this.#mime = mimeType(track);
     this.#fetching = fetching;
-    this.#assembler = new GroupAssembler(fetching);
+    this.#assembler = new GroupAssembler(fetching, (payload) => track.kind !== "video" || this.#isSync(payload));
     this.describe(track);
   }
 
@@ -43,6 +52,11 @@ export class TrackFeed {
 
   get groupsDropped(): number {
     return this.#assembler.groupsDropped;
+  }
+
+  /** Since when (`now` of the calls) objects come without one that a decoder could start with. */
+  get startlessSince(): number | undefined {
+    return this.#startlessSince;
   }
 
   /** Takes the track's entry of a newer catalog. */
@@ -58,6 +72,7 @@ export class TrackFeed {
     if (!this.#inits.add({ group, mime: this.#mime, bytes })) {
       return;
     }
+    this.#firstTiming ??= parseInit(bytes);
     const open = this.#open[0];
     if (open !== undefined && this.#inits.select(open.group) !== this.#appended) {
       this.#startGroup(open.group);
@@ -100,6 +115,7 @@ export class TrackFeed {
         this.#append(delivery);
       }
     }
+    this.#startlessSince = this.#assembler.startless ? (this.#startlessSince ?? now) : undefined;
   }
 
   #startGroup(group: number): void {
@@ -121,8 +137,22 @@ export class TrackFeed {
     }
   }
 
-  #append({ payload, first }: Delivery): void {
-    const timing = this.#timing === undefined ? undefined : parseChunk(payload, this.#timing);
-    this.#sink.chunk(payload, timing, first, !this.#fetching);
+  #append({ payload, first, fresh }: Delivery): void {
+    const timing = this.#read(payload);
+    if (fresh && timing?.leading === true) {
+      return;
+    }
+    this.#sink.chunk(payload, timing, first && timing?.sync !== false, !this.#fetching);
+  }
+
+  /** Before an init segment is there, only flags that the chunk has itself count. */
+  #isSync(payload: Uint8Array): boolean {
+    const timing = parseChunk(payload, this.#timing ?? this.#firstTiming ?? NO_DEFAULTS);
+    return timing?.sync !== false;
+  }
+
+  /** Timing of a chunk; undefined without an init segment that tells its units. */
+  #read(payload: Uint8Array): ChunkTiming | undefined {
+    return this.#timing === undefined ? undefined : parseChunk(payload, this.#timing);
   }
 }

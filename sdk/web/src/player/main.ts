@@ -3,13 +3,17 @@ import type { BroadcastViewer } from "../viewer/viewer.ts";
 import { TOKEN_MISSING } from "./notices.ts";
 import { PlayerView } from "./player-view.ts";
 import { runPlayer } from "./player.ts";
-import { loadWatchConfig, playbackUrl, readAddress } from "./watch-config.ts";
+import { loadWatchConfig, playbackUrl, takeAddress } from "./watch-config.ts";
 
+const { id, token } = takeAddress(
+  location.href,
+  () => sessionStorage,
+  (address) => history.replaceState(history.state, "", address),
+);
 let viewer: BroadcastViewer | undefined;
 const view = new PlayerView(document, { again: () => void (viewer === undefined ? open() : viewer.start()) });
 
 async function open(): Promise<void> {
-  const { id, token } = readAddress(location.href);
   if (token === undefined) {
     fail({ kind: "auth", message: TOKEN_MISSING });
     return;

@@ -25,6 +25,14 @@ export function noticeFor(state: ViewerState, error: ViewerError | undefined, pl
           ? "The broadcast was interrupted. This page goes on playing by itself as soon as it is back."
           : "The broadcast has not started yet. This page starts playing by itself as soon as it does.",
       };
+    case "no_key_frame":
+      return {
+        tone: "calm",
+        title: "Waiting for a key frame",
+        text: played
+          ? "A part of the broadcast was lost. This page plays on by itself as soon as the next key frame comes."
+          : "The broadcast is on, but nobody can join it before its next key frame. This page starts playing by itself as soon as one comes.",
+      };
     case "stalled":
       return { tone: "busy", title: "", text: "" };
     case "reconnecting":

@@ -33,14 +33,34 @@ export async function loadWatchConfig(page: string): Promise<WatchConfig> {
   };
 }
 
-/** Broadcast id and token of the page's own address, `…/watch/<id>?tok=<jwt>`. */
-export function readAddress(page: string): { readonly id: string; readonly token: string | undefined } {
-  const { pathname, searchParams } = new URL(page);
-  const token = searchParams.get("tok");
-  return {
-    id: decodeURIComponent(pathname.split("/").at(-1) ?? ""),
-    token: token === null || token === "" ? undefined : token,
-  };
+/** What a page can keep for its own reload: `sessionStorage`, which throws where it is not allowed. */
+export type Storage = Pick<globalThis.Storage, "getItem" | "setItem">;
+
+/**
+ * Broadcast id and token of the page's own address, `…/watch/<id>?tok=<jwt>`. The token is a secret: it goes from the
+ * address bar, its history and what is copied from there into the tab's `storage`, and comes from there on a reload.
+ * `replace` gives the page another address. Without a storage the address stays, since a reload needs the token.
+ */
+export function takeAddress(
+  page: string,
+  storage: () => Storage,
+  replace: (address: string) => void,
+): { readonly id: string; readonly token: string | undefined } {
+  const address = new URL(page);
+  const id = decodeURIComponent(address.pathname.split("/").at(-1) ?? "");
+  const key = `streams.token.${id}`;
+  const token = address.searchParams.get("tok") ?? "";
+  try {
+    if (token === "") {
+      return { id, token: storage().getItem(key) ?? undefined };
+    }
+    storage().setItem(key, token);
+  } catch {
+    return { id, token: token === "" ? undefined : token };
+  }
+  address.searchParams.delete("tok");
+  replace(address.href);
+  return { id, token };
 }
 
 /** Where the session of broadcast `id` is opened. */

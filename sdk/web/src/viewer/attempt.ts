@@ -30,6 +30,9 @@ const WATCH_EVERY_MS = 300;
 /** What is on its way when a broadcast ends is waited for until nothing came for so long: a lost packet's repair. */
 const REST_SILENCE_MS = 1500;
 
+/** Pictures that come without a key frame to start with are told of after this time. */
+const KEY_FRAME_MS = 1000;
+
 /** Lower goes first (MoQT-18 §7): nothing plays without catalog and init, and a hole in sound is the worse one. */
 const PRIORITY = { catalog: 0, init: 0, audio: 16, video: 32 } as const;
 
@@ -40,6 +43,8 @@ export interface AttemptEvents extends PlaybackEvents {
   waiting(): void;
   /** The catalog is there, media is on its way. */
   joining(selection: Selection): void;
+  /** Pictures come, and whether one of them is a key frame to start with. */
+  keyFrameMissing(missing: boolean): void;
   /** The server wants to be left; until it closes the session, or that is lost, media goes on coming. */
   goingAway(message: string): void;
   /** Over for good. */
@@ -72,6 +77,7 @@ export class Attempt {
   #ending: string | undefined;
   #heard = { bytes: 0, at: performance.now() };
   #probing = false;
+  #keyFrameMissing = false;
 
   constructor(
     transport: Transport,
@@ -125,8 +131,16 @@ export class Attempt {
 
   /** What only time brings: groups given up waiting for. */
   poll(): void {
+    const now = performance.now();
     for (const feed of this.#feeds.values()) {
-      feed.poll(performance.now());
+      feed.poll(now);
+    }
+    const since = this.#feeds.get("video")?.startlessSince;
+    const missing = since !== undefined && now - since >= KEY_FRAME_MS;
+    if (missing !== this.#keyFrameMissing && !this.#over) {
+      this.#keyFrameMissing = missing;
+      debug("key frame", missing ? "missing" : "there");
+      this.#events.keyFrameMissing(missing);
     }
   }
 

@@ -6,9 +6,20 @@ import type { Transport } from "../session/transport.ts";
  *     idle -> connecting -> waiting (nobody broadcasts yet) -> buffering -> playing <-> stalled
  *                  ^                                                          |
  *                  +------------------- reconnecting <-----------------------+--> ended | failed
+ *
+ * `buffering` and `stalled` become `no_key_frame` while pictures come and none of them is a key frame to start with.
  */
 export type ViewerState =
-  "idle" | "connecting" | "waiting" | "buffering" | "playing" | "stalled" | "reconnecting" | "ended" | "failed";
+  | "idle"
+  | "connecting"
+  | "waiting"
+  | "buffering"
+  | "playing"
+  | "stalled"
+  | "no_key_frame"
+  | "reconnecting"
+  | "ended"
+  | "failed";
 
 /** What went wrong, by what can be done about it. */
 export interface ViewerError {
@@ -16,10 +27,11 @@ export interface ViewerError {
    * - `auth`: the token is bad, expired or revoked; trying again is of no use (the viewer stops)
    * - `ended`: the broadcast is over (the viewer stops)
    * - `no_stream`: nobody broadcasts yet; the viewer keeps looking
+   * - `no_key_frame`: the broadcast is on, and nobody can join it before its next key frame; the viewer waits for it
    * - `network`: no connection; the viewer keeps trying
    * - `unsupported`: this browser cannot play it (the viewer stops)
    */
-  readonly kind: "auth" | "ended" | "no_stream" | "network" | "unsupported";
+  readonly kind: "auth" | "ended" | "no_stream" | "no_key_frame" | "network" | "unsupported";
   readonly message: string;
 }
 

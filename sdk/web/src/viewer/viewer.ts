@@ -131,6 +131,7 @@ export class BroadcastViewer {
         started: () => this.#onStarted(),
         stalled: () => this.#setState("stalled"),
         resumed: () => this.#setState("playing"),
+        keyFrameMissing: (missing) => this.#onKeyFrameMissing(missing),
         blocked: () => this.#events.emit("blocked", undefined),
         failed: (message) => this.#onLost(message, false),
         goingAway: (message) => this.#onGoingAway(message),
@@ -164,6 +165,15 @@ export class BroadcastViewer {
   #onJoining(selection: Selection): void {
     this.#selection = selection;
     this.#setState("buffering");
+  }
+
+  #onKeyFrameMissing(missing: boolean): void {
+    if (missing && (this.#state === "buffering" || this.#state === "stalled")) {
+      this.#setState("no_key_frame");
+      this.#events.emit("error", { kind: "no_key_frame", message: "waiting for a key frame" });
+    } else if (!missing && this.#state === "no_key_frame") {
+      this.#setState(this.#joinMs === undefined ? "buffering" : "stalled");
+    }
   }
 
   #onStarted(): void {

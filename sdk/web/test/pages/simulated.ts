@@ -63,6 +63,10 @@ export interface SimulationOptions {
   readonly jitterMs: number;
   /** Nothing is broadcast before `goOnAir`. */
   readonly offAir?: boolean;
+  /** The first key frame is lost, so that the first group begins with a picture that nobody can start with. */
+  readonly keyLost?: boolean;
+  /** All key frames are in one group, which does not end. */
+  readonly oneGroup?: boolean;
 }
 
 const FPS = 30;
@@ -126,6 +130,7 @@ class Broadcaster {
     this.#audio = audio;
     this.#options = options;
     this.#begin = begin;
+    this.lostChunk = options.keyLost === true ? 0 : undefined;
   }
 
   /** Sends everything whose time has come. */
@@ -152,7 +157,7 @@ class Broadcaster {
     if (chunk === undefined) {
       return;
     }
-    if (chunk.key) {
+    if (chunk.key && (this.#group === 0 || this.#options.oneGroup !== true)) {
       track.endGroup(this.#group);
       this.#group += 1;
     }

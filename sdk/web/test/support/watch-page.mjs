@@ -41,11 +41,28 @@ export function describe(page) {
   }));
 }
 
-/** Lets the page play for `seconds`; latency samples, and how far the picture got. */
+/** A stall has to be over within this time, milliseconds: at the very end of a watch it may just have begun. */
+const RECOVER_MS_MAX = 10_000;
+
+/** Lets the page play for `seconds`, and out of a stall; latency samples, and how far the picture got in how long. */
 export async function watchFor(page, seconds) {
+  const from = await page.evaluate(() => ({ at: performance.now(), time: document.querySelector("video").currentTime }));
+  const latencies = await sampleLatency(page, seconds);
+  await waitForState(page, "playing", RECOVER_MS_MAX).catch(() => undefined);
+  const watched = await page.evaluate(
+    ({ at, time }) => ({
+      watched_s: (performance.now() - at) / 1000,
+      played_s: document.querySelector("video").currentTime - time,
+      stats: window.__streams.stats(),
+      state: window.__streams.state,
+    }),
+    from,
+  );
+  return { latencies, ...watched };
+}
+
+function sampleLatency(page, seconds) {
   return page.evaluate(async (duration) => {
-    const video = document.querySelector("video");
-    const from = video.currentTime;
     const latencies = [];
     for (const end = performance.now() + duration * 1000; performance.now() < end;) {
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -54,12 +71,7 @@ export async function watchFor(page, seconds) {
         latencies.push(latency_ms);
       }
     }
-    return {
-      latencies,
-      played_s: video.currentTime - from,
-      stats: window.__streams.stats(),
-      state: window.__streams.state,
-    };
+    return latencies;
   }, seconds);
 }
 

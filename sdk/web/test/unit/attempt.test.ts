@@ -38,6 +38,7 @@ function open() {
     connected: ignore,
     waiting: () => add("waiting"),
     joining: () => add("joining"),
+    keyFrameMissing: ignore,
     started: ignore,
     stalled: ignore,
     resumed: ignore,

@@ -63,8 +63,32 @@ test("a stall widens the delay at once, and it comes back slowly", () => {
   feed(edge, 0, 4, 0.1, () => 0);
   const before = edge.target(4);
   edge.stalled(4);
-  assert.ok(edge.target(4) > before + 0.04);
+  assert.ok(Math.abs(edge.target(4) - before - 0.1) < 1e-6);
+  edge.resumed(4.05);
   assert.ok(edge.target(30) < before + 1e-6);
+});
+
+test("the second stall doubles what the first one added, a longer one counts with its length, an outage does not", () => {
+  const edge = new LiveEdge({ video: 0.02, audio: 0.13 });
+  feed(edge, 0, 4, 0.1, () => 0);
+  const before = edge.target(4);
+  edge.stalled(4);
+  edge.resumed(4.02);
+  edge.stalled(4.02);
+  edge.resumed(4.04);
+  assert.ok(Math.abs(edge.target(4.04) - before - 0.2) < 0.001);
+
+  const long = new LiveEdge({ video: 0.02, audio: 0.13 });
+  feed(long, 0, 4, 0.1, () => 0);
+  long.stalled(4);
+  long.resumed(4.35);
+  assert.ok(Math.abs(long.target(4.35) - before - 0.35) < 1e-6);
+
+  const outage = new LiveEdge({ video: 0.02, audio: 0.13 });
+  feed(outage, 0, 4, 0.1, () => 0);
+  outage.stalled(4);
+  outage.resumed(8);
+  assert.ok(outage.target(8) < before + 0.1 + 1e-6, "no delay could have covered it");
 });
 
 test("no jitter drives the delay over its bound", () => {
