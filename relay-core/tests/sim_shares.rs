@@ -67,7 +67,7 @@ fn others_go_on(net: &mut Net, org: &str, id: &str) {
 fn one_stream_key_cannot_fill_the_table_of_tracks_for_others() {
     let mut net = world(RelayConfig::default());
     let sessions: Vec<ClientId> = (0..33).map(|_| publisher(&mut net, "lv_1")).collect();
-    net.run(Duration::from_millis(50));
+    net.run(Duration::from_millis(200));
     let open: Vec<ClientId> =
         sessions.iter().copied().filter(|session| net.record(*session).closed().is_none()).collect();
     assert_eq!(open.len(), 16);

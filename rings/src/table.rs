@@ -293,7 +293,7 @@ mod tests {
             // One word a write against 64 KiB a copy: a copy is hardly ever whole.
             while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
                 writer
-                    .finish(0, writer.index_word(0).expect("is there").load(Ordering::Relaxed), PRESENT)
+                    .finish(0, writer.index_word(0).expect("is there").load(Ordering::Relaxed), PRESENT | SLOT_LIVE)
                     .expect("writable");
             }
         });

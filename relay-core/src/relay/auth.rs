@@ -34,7 +34,7 @@ pub(crate) struct Scope {
     pub(crate) namespace: Option<Namespace>,
     /// The token that came with the session, by its path or by SETUP.
     token: Option<String>,
-    /// The token that was accepted last: requests that show none are made on its ground.
+    /// The session's token: requests that show none are made on its ground.
     grant: Option<Arc<Grant>>,
     /// Tokens that did not hold.
     failures: u32,
@@ -166,7 +166,9 @@ impl Scope {
             match outcome {
                 Ok(grant) => {
                     self.namespace = Some(namespace_of(grant.org(), grant.canonical()));
-                    if self.grant.is_none() || !tokens.is_empty() {
+                    // A token of one request is for that request; one that replaces the session's is the session's.
+                    let replaces = self.grant.as_ref().zip(own).is_some_and(|(current, own)| Arc::ptr_eq(current, own));
+                    if self.grant.is_none() || (replaces && !tokens.is_empty()) {
                         self.grant = Some(Arc::clone(&grant));
                     }
                     return Ok(Some(grant));
@@ -187,7 +189,7 @@ impl Scope {
         (self.role == Role::Playback).then_some(self.token.is_some())
     }
 
-    /// The token that was accepted last.
+    /// The session's token.
     pub(crate) fn grant(&self) -> Option<&Arc<Grant>> {
         self.grant.as_ref()
     }
