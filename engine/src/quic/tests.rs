@@ -6,6 +6,7 @@ mod mtu;
 mod paths;
 mod streams;
 mod webtransport;
+mod windows;
 
 use std::io;
 use std::net::SocketAddr;

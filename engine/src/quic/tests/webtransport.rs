@@ -220,3 +220,15 @@ fn open_streams_of_no_session_are_few() {
     }
     assert_eq!((world.closed_with(), world.record.bytes), (Some(0x107), 0));
 }
+
+#[test]
+fn requests_that_never_end_are_kept_in_bounds() {
+    let mut world = World::webtransport();
+    for number in 0..17 {
+        assert_eq!(world.closed_with(), None, "after {number}");
+        world.now += Duration::from_secs(5);
+        world.endpoint.handle_timeouts(world.now, &mut world.record);
+        world.say(BIDI + 4 * number, &[&[1, 0x80, 0, 0x40, 0][..], &[0; 16_383]].concat());
+    }
+    assert_eq!(world.closed_with(), Some(0x107));
+}
