@@ -85,7 +85,10 @@ fn fragment(stream: u64, offset: u32) -> [u8; 9] {
 /// A raw session, its keys, and whether it may publish.
 fn open(may_publish: bool) -> (World, KeyLog) {
     let mut world = World::before_handshake(ALPN[0], EndpointLimits::default());
-    let log = KeyLog::default();
+    let (log, mut config) = (KeyLog::default(), client_config(ALPN[0]));
+    config.log_keys();
+    world.client =
+        quiche::connect(None, &ConnectionId::from_ref(&[5; 16]), client(), server(), &mut config).expect("a client");
     world.client.set_keylog(Box::new(log.clone()));
     world.record.may_publish = may_publish;
     world.exchange();
