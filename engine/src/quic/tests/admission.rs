@@ -150,16 +150,13 @@ fn short_connect(alpn: &[u8], id: [u8; 16]) -> quiche::Connection {
 
 #[test]
 fn a_client_without_a_protocol_of_ours_is_told_at_once() {
-    for alpn in [&b"moqt-22"[..], b"moqt-16", b"h2", b""] {
+    // BoringSSL lets no client of QUIC leave ALPN out; on the server's side that is the same alert.
+    for alpn in [&b"moqt-22"[..], b"moqt-16", b"h2"] {
         let mut world = World::before_handshake(alpn, limits(3));
         for number in 0..20 {
             world.client = short_connect(alpn, [number; 16]);
             world.exchange();
-            let stats = world.endpoint.stats();
-            let error = world
-                .client
-                .peer_error()
-                .unwrap_or_else(|| panic!("not told at once: {stats:?} {:?}", world.client.local_error()));
+            let error = world.client.peer_error().expect("told at once");
             assert_eq!((error.is_app, error.error_code), (false, 0x178));
             assert_eq!(error.reason, b"this server speaks moqt-18 and h3");
         }
