@@ -159,9 +159,9 @@ declare! {
         xdp_busy_poll_budget: u32 = 64, 1..=64;
         /// Connections of viewers and publishers a shard accepts at the same time.
         connections_max: usize = 20000, 1..=1000000;
-        /// A connection without any packet for so long is closed.
+        /// A connection without any packet for so long is closed. One with an accepted request is kept alive by a PING after a third of it.
         idle_timeout_ms: u64 = 30000, 1000..=600000;
-        /// Half-open handshakes a shard above which further ones are refused.
+        /// Half-open handshakes a shard; for one more the oldest goes. A proven IPv4 address or IPv6 /56 has an eighth of them.
         handshakes_max: usize = 1000, 1..=100000;
         /// Half-open handshakes a shard from which on a new client has to prove its address first (QUIC Retry, one round trip
         /// more). 0: always.

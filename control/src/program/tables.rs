@@ -86,7 +86,7 @@ impl Tables {
     pub fn tunables(&self, shard: Option<usize>) -> Tunables {
         let mut bytes = Vec::new();
         let found = self.tunables.read(tunables_entry(shard), &mut bytes);
-        found.and_then(|_| schema::decode(&bytes).ok()).unwrap_or_default()
+        found.version().and_then(|_| schema::decode(&bytes).ok()).unwrap_or_default()
     }
 
     /// Sets a value for one shard or for all; `None` takes it back.

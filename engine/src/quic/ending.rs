@@ -48,12 +48,16 @@ impl Ending {
             if !quic.stream_finished(stopped.id) {
                 return true;
             }
+            // By this quiche lets go of one that the peer has stopped as well; such a one, and one that is gone, has no capacity.
+            if quic.stream_capacity(stopped.id).is_err() {
+                return false;
+            }
             if let Some(code) = stopped.reset {
                 let _ = quic.stream_shutdown(stopped.id, Shutdown::Write, code);
-            } else if quic.stream_capacity(stopped.id).is_ok() && quic.stream_closed(stopped.id) {
+            } else if quic.stream_closed(stopped.id) {
                 let _ = quic.stream_send(stopped.id, b"", true);
             }
-            // Else it is gone, or our half is still open and its end will be acknowledged.
+            // Else our half is still open, and its end will be acknowledged.
             false
         });
     }

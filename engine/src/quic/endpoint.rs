@@ -419,6 +419,17 @@ impl Endpoint {
         self.half_open.len()
     }
 
+    /// Connections that are read without bound.
+    pub(super) fn wide(&self) -> usize {
+        self.wide
+    }
+
+    /// The error that a session's connection was ended with here.
+    pub(super) fn error_of(&self, session: SessionId) -> Option<u64> {
+        let connection = self.slots.get(index_of(session))?.as_ref()?;
+        connection.quic.local_error().map(|error| error.error_code)
+    }
+
     /// Connection ids in the map.
     pub(super) fn ids_known(&self) -> usize {
         self.by_id.len()

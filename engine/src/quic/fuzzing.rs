@@ -43,7 +43,7 @@ pub fn webtransport(mut data: &[u8]) {
     }
     assert!(opened <= 1, "{opened} sessions on one connection");
     assert!(sink.len <= sent, "{} bytes were handed on of {sent}", sink.len);
-    assert!(state.kept() <= sent, "{} bytes are kept of {sent}", state.kept());
+    assert!(state.kept_len() <= sent, "{} bytes are kept of {sent}", state.kept_len());
 }
 
 /// Capsules. The first byte says how the rest is cut; the answer must be the same as for all of it at once.

@@ -105,7 +105,7 @@ impl hkdf::KeyType for Len {
 }
 
 /// HKDF-Expand-Label of TLS 1.3 (RFC 8446 §7.1) with an empty context.
-fn expand<const LEN: usize>(secret: &hkdf::Prk, label: &[u8]) -> Option<[u8; LEN]> {
+pub(super) fn expand<const LEN: usize>(secret: &hkdf::Prk, label: &[u8]) -> Option<[u8; LEN]> {
     let len = u16::try_from(LEN).ok()?.to_be_bytes();
     let label_len = [u8::try_from(label.len()).ok()?.checked_add(6)?];
     let info = [&len[..], &label_len, b"tls13 ", label, &[0]];

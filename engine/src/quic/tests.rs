@@ -6,6 +6,7 @@ mod mtu;
 mod paths;
 mod streams;
 mod webtransport;
+mod windows;
 
 use std::io;
 use std::net::SocketAddr;
@@ -281,9 +282,7 @@ fn connect_from(from: SocketAddr, alpn: &[u8], id: [u8; 16]) -> quiche::Connecti
 
 fn client_config(alpn: &[u8]) -> quiche::Config {
     let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).expect("a configuration");
-    if !alpn.is_empty() {
-        config.set_application_protos(&[alpn]).expect("an ALPN");
-    }
+    config.set_application_protos(&[alpn]).expect("an ALPN");
     config.verify_peer(false);
     config.set_initial_max_data(1 << 20);
     config.set_initial_max_stream_data_uni(1 << 20);

@@ -40,6 +40,9 @@ const WAITING_MAX: usize = 16;
 /// they are read and dropped until the peer ends them; who opens more and ends none is told by the end of the connection.
 const REFUSED_MAX: usize = 16;
 
+/// Bytes kept of frames that are not whole and of streams that wait, in all.
+const KEPT_LEN_MAX: usize = 256 << 10;
+
 /// What the machine may ask of the transport.
 pub(super) trait Http3Io {
     /// Sends on a stream. `false`: not all of it was taken, which a peer brings about that allows us next to nothing.
@@ -96,6 +99,16 @@ enum Incoming {
     Ignored {
         refused: bool,
     },
+}
+
+impl Incoming {
+    fn kept_len(&self) -> usize {
+        match self {
+            Self::Waiting { held, .. } => held.len(),
+            Self::Control(reader) | Self::Request(reader) | Self::Connect(reader, _) => reader.kept_len(),
+            _ => 0,
+        }
+    }
 }
 
 /// What a step made of a stream.
@@ -217,7 +230,7 @@ impl WebTransport {
             Incoming::Waiting { held, fin: ended, .. } => {
                 held.extend_from_slice(input);
                 *ended = fin;
-                self.streams.insert(id, state);
+                self.keep(io, id, state);
                 return None;
             }
             _ => {}
@@ -225,9 +238,18 @@ impl WebTransport {
         if fin {
             self.end(io, id, &state);
         } else {
-            self.streams.insert(id, state);
+            self.keep(io, id, state);
         }
         self.opened.take()
+    }
+
+    /// More may come on this stream.
+    fn keep(&mut self, io: &mut dyn Http3Io, id: u64, state: Incoming) {
+        let grows = state.kept_len() > 0;
+        self.streams.insert(id, state);
+        if grows && self.kept_len() > KEPT_LEN_MAX {
+            self.fail(io, H3_EXCESSIVE_LOAD, "too much is waiting for its end or its session");
+        }
     }
 
     fn step(&mut self, io: &mut dyn Http3Io, id: u64, state: Incoming, input: &mut &[u8]) -> Step {
@@ -438,17 +460,8 @@ impl WebTransport {
     }
 
     /// Bytes that are kept of what came.
-    pub(super) fn kept(&self) -> usize {
-        self.streams
-            .values()
-            .map(|state| match state {
-                Incoming::Waiting { held, .. } => held.len(),
-                Incoming::Control(reader) | Incoming::Request(reader) | Incoming::Connect(reader, _) => {
-                    reader.kept_len()
-                }
-                _ => 0,
-            })
-            .sum()
+    pub(super) fn kept_len(&self) -> usize {
+        self.streams.values().map(Incoming::kept_len).sum()
     }
 
     fn fail(&mut self, io: &mut dyn Http3Io, code: u64, reason: &str) -> Step {

@@ -65,7 +65,7 @@ impl Setup {
         match (kind, value) {
             (PATH, RawValue::Bytes(bytes)) => {
                 let malformed = Malformed { code: SessionError::MalformedPath, what: "PATH", reason: "no URI path" };
-                once(&mut self.path, uri_part(bytes, malformed)?)
+                once(&mut self.path, uri_path(bytes, malformed)?)
             }
             (AUTHORITY, RawValue::Bytes(bytes)) => {
                 let code = SessionError::MalformedAuthority;
@@ -92,10 +92,42 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), Malformed> {
     Ok(())
 }
 
+/// `path-abempty [ "?" query ]` (the SETUP option PATH of MoQT-18; RFC 3986 §3.3 and §3.4).
+fn uri_path(bytes: &[u8], malformed: Malformed) -> Result<String, Malformed> {
+    let mut rest = bytes;
+    let mut absolute = bytes.first().is_none_or(|first| matches!(first, b'/' | b'?'));
+    while let Some((byte, tail)) = rest.split_first() {
+        rest = tail;
+        absolute &= match byte {
+            b'%' => tail.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)),
+            b'-' | b'.' | b'_' | b'~' | b'/' | b'?' | b':' | b'@' => true,
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => true,
+            byte => byte.is_ascii_alphanumeric(),
+        };
+    }
+    if absolute { uri_part(bytes, malformed) } else { Err(malformed) }
+}
+
 /// RFC 3986 allows printable ASCII only; everything else has to be percent-encoded.
 fn uri_part(bytes: &[u8], malformed: Malformed) -> Result<String, Malformed> {
     if !bytes.iter().all(u8::is_ascii_graphic) {
         return Err(malformed);
     }
     String::from_utf8(bytes.to_vec()).map_err(|_| malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_none_is_malformed_whoever_may_publish() {
+        let read = |path: &[u8]| Setup::default().read(PATH, RawValue::Bytes(path)).map_err(|malformed| malformed.code);
+        for good in ["", "/", "/playback/lv_1?tok=a.b-c_d", "/a%2Fb", "/x:@!$&'()*+,;=~/?a=b/c?d", "?q"] {
+            assert_eq!(read(good.as_bytes()), Ok(()), "{good}");
+        }
+        for bad in ["playback/lv_1", "/a b", "/a%2", "/a%zz", "/a#b", "/a\"b", "/a[b]", "/a\\b", "/\u{e9}"] {
+            assert_eq!(read(bad.as_bytes()), Err(SessionError::MalformedPath), "{bad}");
+        }
+    }
 }
