@@ -84,7 +84,7 @@ impl EmbeddedShard {
             control: ControlSide::join(&run_dir, &workspace, 0)?,
             links: Links::join(&workspace, 0, mailboxes.clone())?,
             announced: Announced::join(&workspace, 0, 1)?,
-            inputs: Inputs::join(&workspace, 0, GroupStore::new(&settings.data))?,
+            inputs: Inputs::join(&workspace, 0, GroupStore::new(&settings.data, Vec::new()))?,
             mailboxes,
         };
         Ok(Self { shard: Shard::new(parts, now), wire })
