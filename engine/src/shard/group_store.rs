@@ -50,10 +50,11 @@ impl GroupStore {
         Self { folder: folder(data_dir), bounds: HashMap::new(), saved_before, writer: None }
     }
 
-    /// Inputs of which something is saved. It lists a folder, which a confined engine may not.
+    /// Inputs of which something is saved, or was about to be. It lists a folder, which a confined engine may not.
     pub fn saved(data_dir: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder(data_dir)).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        let input = |path: PathBuf| path.file_stem()?.to_str().map(str::to_owned);
+        entries.filter_map(|entry| input(entry.path())).collect()
     }
 
     /// A number that no group id of the input was above.
@@ -130,7 +131,10 @@ fn write_all(folder: &Path, waiting: &Receiver<Task>) {
     for task in waiting {
         let (done, what) = match task {
             Task::Save(path, bound) => (save(folder, &path, bound), "the last group id of an input could not be saved"),
-            Task::Forget(path) => (remove(&path), "the last group id of a deleted input could not be removed"),
+            Task::Forget(path) => (
+                remove(&path).and(remove(&path.with_extension("new"))),
+                "the last group id of a deleted input could not be removed",
+            ),
         };
         static FAILED: Seldom = Seldom::new();
         if let Err(error) = done
@@ -206,6 +210,7 @@ mod tests {
         drop(store);
         assert_eq!(names(), ["lv_1", "lv_3"]);
         // Deleted while no engine ran.
+        fs::write(folder(&data).join("lv_1.new"), "").unwrap();
         let mut store = GroupStore::new(&data, names());
         store.forget_all_but(&HashSet::from(["lv_3".to_owned()]));
         drop(store);
