@@ -111,7 +111,7 @@ pub(crate) fn parts(settings: &EmbeddedSettings, backend: Box<dyn PacketBackend>
         control: ControlSide::join(&run_dir, &workspace, 0)?,
         links: Links::join(&workspace, 0, mailboxes.clone())?,
         announced: Announced::join(&workspace, 0, 1)?,
-        inputs: Inputs::join(&workspace, 0, GroupStore::new(&settings.data))?,
+        inputs: Inputs::join(&workspace, 0, GroupStore::new(&settings.data, Vec::new()))?,
         mailboxes,
     })
 }

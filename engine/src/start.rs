@@ -92,6 +92,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let wished: Vec<XdpShardWish> = wishes.iter().map(|wish| wish.xdp).collect();
     let mut ends = xdp_ends(config, quic, &steering, wished)?.into_iter();
     let listeners = (0..shards).map(|_| shard_listener(rtmp)).collect::<Result<Vec<_>, _>>()?;
+    let mut saved_before = GroupStore::saved(&settings.data);
     give_up_rights(&account, config.engine.seccomp, &settings.data, &run_dir)?;
     let mut threads = Vec::with_capacity(shards);
     for (shard, ((socket, listener), sizes)) in sockets.into_iter().zip(listeners).zip(sizes).enumerate() {
@@ -123,6 +124,8 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             workspace: workspace.clone(),
             run_dir: run_dir.clone(),
             data: settings.data.clone(),
+            // One of them removes what is left over.
+            saved_before: std::mem::take(&mut saved_before),
             ids: ids.clone(),
             keys: keys.clone(),
             config: config.clone(),
@@ -300,6 +303,7 @@ struct PartsMaker {
     workspace: Workspace,
     run_dir: PathBuf,
     data: PathBuf,
+    saved_before: Vec<String>,
     ids: Arc<CidScheme>,
     keys: EngineKeys,
     config: Config,
@@ -309,7 +313,8 @@ struct PartsMaker {
 
 impl PartsMaker {
     fn make(self) -> Result<ShardParts, EngineError> {
-        let Self { shard, socket, end, workspace, run_dir, data, ids, keys, config, sizes, mailboxes } = self;
+        let Self { shard, socket, end, workspace, run_dir, data, saved_before, ids, keys, config, sizes, mailboxes } =
+            self;
         let xdp = end.as_ref().map(XdpEnd::has);
         let backend = make_backend(socket, end).map_err(|source| EngineError::Socket {
             action: "set up the socket",
@@ -333,7 +338,7 @@ impl PartsMaker {
             control,
             links: Links::join(&workspace, shard, mailboxes.clone())?,
             announced: Announced::join(&workspace, shard, mailboxes.len())?,
-            inputs: Inputs::join(&workspace, shard, GroupStore::new(&data))?,
+            inputs: Inputs::join(&workspace, shard, GroupStore::new(&data, saved_before))?,
             mailboxes,
         })
     }

@@ -1,7 +1,9 @@
 //! `streams kick`: one session ends, and nobody else notices.
 
+use std::process::Command;
+
 use streams_relay_core::client::ClientEvent;
-use streams_tests::{Encoder, Film, Options, Stack, Watcher, eventually_some};
+use streams_tests::{Encoder, Film, Options, Stack, Watcher, eventually, eventually_some};
 
 /// The number of the session that was opened last, when there were so many.
 fn newest_session(stack: &Stack, opened: usize) -> String {
@@ -42,4 +44,41 @@ fn a_kicked_viewer_is_told_and_the_others_stay() {
     assert!(!stack.cli(&["kick", "somebody"]).status.success());
     stays.objects(25);
     assert_eq!(stack.metric("streams_engine_sessions_open"), 1.0);
+}
+
+/// A second organisation with an API key of its own: nothing but the database makes one yet.
+fn another_organisation(stack: &Stack) -> &'static str {
+    const KEY: &str = "ak_of_another_organisation";
+    let script = "import hashlib, sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1])\n\
+                  key = hashlib.sha256(sys.argv[2].encode()).hexdigest()\n\
+                  db.execute(\"INSERT INTO orgs (id, created_at) VALUES ('org_other', 0)\")\n\
+                  db.execute(\"INSERT INTO api_keys (id, org, sha256, scopes, created_at) \
+                  VALUES ('apikey_other', 'org_other', ?, 'admin', 0)\", (key,))\n\
+                  db.commit()\n";
+    let mut python = Command::new("python3");
+    let made = python.args(["-c", script]).arg(stack.data.join("streams.db")).arg(KEY).output().expect("python3 runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    KEY
+}
+
+#[test]
+fn an_operator_of_another_organisation_closes_no_session() {
+    let stack = Stack::start(&Options::default());
+    let input = stack.live("ours");
+    let _encoder = Encoder::push(&input, Film::Gop2s);
+    stack.wait_status(&input, "active");
+    let mut viewer = Watcher::start(&stack, &input);
+    viewer.objects(25);
+    let session = newest_session(&stack, 1);
+    let key = another_organisation(&stack);
+    assert!(stack.cli(&["kick", &session, "--api-key", key]).status.success(), "it is not told whose session it is");
+    eventually("the shard refuses", || {
+        let log = std::fs::read_to_string(stack.data.join("log/engine.log")).expect("a log");
+        log.contains("a session of another organisation is not closed")
+    });
+    viewer.objects(50);
+    viewer.nothing_missing();
+    assert!(stack.cli(&["kick", &session]).status.success());
+    viewer.moqt.wait("its own operator closes it", |event| matches!(event, ClientEvent::Closed { .. }).then_some(()));
 }

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteExecutor, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteExecutor, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 
 use super::{ApiKey, Begun, Later, LiveInput, Page, SigningKey, Store, StoredAnswer, StreamKey, TunedRow};
@@ -38,7 +40,11 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS_MAX)
+            .after_release(move |connection, _| Box::pin(sound(connection)))
+            .connect_with(options)
+            .await?;
         sqlx::migrate!("migrations/sqlite").run(&pool).await?;
         Ok(Self { pool })
     }
@@ -49,6 +55,15 @@ impl SqliteStore {
         }
         Ok(inputs)
     }
+}
+
+/// Whether a connection may be used again. SQLite itself ends a transaction when the disk is full
+/// (https://www.sqlite.org/lang_transaction.html) and sqlx does not see that: it would count everything that the connection does
+/// later as parts of that transaction, which locks all others out.
+async fn sound(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // A rollback that was only asked for is done before this is answered.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 impl Store for SqliteStore {

@@ -100,7 +100,8 @@ fn a_live_input_lives_through_the_command_and_leaves_no_secret_in_the_log() {
     let urls = json(&control.streams(&["playback-url", id, "--ttl", "30s", "--json"]));
     let mut keys: Vec<_> = urls.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["expires_at", "hls", "moqt", "namespace", "token", "watch", "webtransport"]);
+    let known = ["certificate_sha256", "expires_at", "hls", "moqt", "namespace", "token", "watch", "webtransport"];
+    assert_eq!(keys, known);
     let key = json(&control.streams(&["signing-key", "create", "--json"]));
     assert!(control.streams(&["signing-key", "revoke", key["id"].as_str().unwrap()]).status.success());
     let text = control.streams(&["live", "create", "--name", "text"]);
@@ -116,6 +117,9 @@ fn a_live_input_lives_through_the_command_and_leaves_no_secret_in_the_log() {
     assert!(refused(&control.streams(&["live", "get", id]), 3).contains(id));
     assert!(refused(&control.streams(&["live", "list", "--api-key", "ak_wrong"]), 4).contains("API key"));
     assert!(refused(&control.streams(&["live", "create", "--name", ""]), 2).contains("name"));
+    assert!(
+        refused(&control.streams(&["live", "create", "--name", "s", "--ingest", "srt"]), 1).contains("not there yet")
+    );
 }
 
 #[test]

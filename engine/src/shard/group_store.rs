@@ -26,6 +26,8 @@ const WAITING_MAX: usize = 1_024;
 pub struct GroupStore {
     folder: PathBuf,
     bounds: HashMap<String, u64>,
+    /// Inputs that an earlier engine saved.
+    saved_before: Vec<String>,
     writer: Option<Writer>,
 }
 
@@ -39,14 +41,20 @@ enum Task {
     Save(PathBuf, u64),
     /// The file of an input that was deleted.
     Forget(PathBuf),
-    /// All files but those of these inputs.
-    Retain(HashSet<String>),
 }
 
 impl GroupStore {
-    /// The folder, and the thread that writes there, are made when the first bound is saved.
-    pub fn new(data_dir: &Path) -> Self {
-        Self { folder: data_dir.join("engine").join("groups"), bounds: HashMap::new(), writer: None }
+    /// The folder, and the thread that writes there, are made when the first bound is saved. `saved_before` is what
+    /// [`GroupStore::saved`] found, for the one shard that removes what is left over.
+    pub fn new(data_dir: &Path, saved_before: Vec<String>) -> Self {
+        Self { folder: folder(data_dir), bounds: HashMap::new(), saved_before, writer: None }
+    }
+
+    /// Inputs of which something is saved, or was about to be. It lists a folder, which a confined engine may not.
+    pub fn saved(data_dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder(data_dir)).into_iter().flatten().flatten();
+        let input = |path: PathBuf| path.file_stem()?.to_str().map(str::to_owned);
+        entries.filter_map(|entry| input(entry.path())).collect()
     }
 
     /// A number that no group id of the input was above.
@@ -75,11 +83,13 @@ impl GroupStore {
         self.give(self.path(input).map(Task::Forget));
     }
 
-    /// Has the files of all inputs but these removed: of those that were deleted while no engine ran.
-    pub(super) fn retain(&mut self, inputs: HashSet<String>) {
-        // Nothing was ever saved: no thread for that.
-        let task = self.folder.exists().then_some(Task::Retain(inputs));
-        self.give(task);
+    /// Has what an earlier engine saved of inputs that are not `known` removed: they were deleted while none ran.
+    pub(super) fn forget_all_but(&mut self, known: &HashSet<String>) {
+        for input in std::mem::take(&mut self.saved_before) {
+            if !known.contains(&input) {
+                self.forget(&input);
+            }
+        }
     }
 
     fn give(&mut self, task: Option<Task>) {
@@ -104,6 +114,10 @@ impl GroupStore {
     }
 }
 
+fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("engine").join("groups")
+}
+
 impl Writer {
     fn start(folder: PathBuf) -> std::io::Result<Self> {
         let (queue, waiting) = sync_channel(WAITING_MAX);
@@ -117,8 +131,10 @@ fn write_all(folder: &Path, waiting: &Receiver<Task>) {
     for task in waiting {
         let (done, what) = match task {
             Task::Save(path, bound) => (save(folder, &path, bound), "the last group id of an input could not be saved"),
-            Task::Forget(path) => (remove(&path), "the last group id of a deleted input could not be removed"),
-            Task::Retain(inputs) => (retain(folder, &inputs), "the group ids of deleted inputs could not be removed"),
+            Task::Forget(path) => (
+                remove(&path).and(remove(&path.with_extension("new"))),
+                "the last group id of a deleted input could not be removed",
+            ),
         };
         static FAILED: Seldom = Seldom::new();
         if let Err(error) = done
@@ -143,18 +159,6 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn retain(folder: &Path, inputs: &HashSet<String>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        // A `.new` that a killed engine left goes with its input.
-        let input = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        if !inputs.contains(input) {
-            remove(&path)?;
-        }
-    }
-    Ok(())
-}
-
 impl Drop for GroupStore {
     /// What waits is written before the shard ends.
     fn drop(&mut self) {
@@ -173,7 +177,7 @@ mod tests {
     fn a_bound_is_ahead_of_every_id_and_written_now_and_then() {
         let data = std::env::temp_dir().join(format!("streams-groups-{}", std::process::id()));
         let first = 1_800_000_000_000;
-        let mut store = GroupStore::new(&data);
+        let mut store = GroupStore::new(&data, Vec::new());
         assert_eq!(store.load("lv_1"), None);
         for group in 0..100 {
             let last = first + group * 100;
@@ -183,7 +187,7 @@ mod tests {
         }
         store.save("../lv_2", Some(first));
         drop(store);
-        let loaded = GroupStore::new(&data).load("lv_1");
+        let loaded = GroupStore::new(&data, Vec::new()).load("lv_1");
         assert!(loaded.is_some_and(|bound| bound >= first + 9_900 + LEFT_MIN), "{loaded:?}");
         assert_eq!(fs::read_dir(data.join("engine/groups")).map(Iterator::count).ok(), Some(1));
         let _ = fs::remove_dir_all(&data);
@@ -191,15 +195,13 @@ mod tests {
     #[test]
     fn the_file_of_a_deleted_input_goes_and_those_of_others_stay() {
         let data = std::env::temp_dir().join(format!("streams-groups-deleted-{}", std::process::id()));
-        let groups = data.join("engine/groups");
         let names = || {
-            let mut names: Vec<_> = fs::read_dir(&groups).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            let mut names = GroupStore::saved(&data);
             names.sort();
             names
         };
-        let mut store = GroupStore::new(&data);
-        store.retain(HashSet::new());
-        assert!(!groups.exists(), "nothing was ever saved");
+        assert_eq!(names(), Vec::<String>::new(), "nothing was ever saved");
+        let mut store = GroupStore::new(&data, Vec::new());
         for input in ["lv_1", "lv_2", "lv_3"] {
             store.save(input, Some(1_800_000_000_000));
         }
@@ -207,10 +209,10 @@ mod tests {
         store.forget("../keys");
         drop(store);
         assert_eq!(names(), ["lv_1", "lv_3"]);
-        fs::write(groups.join("lv_1.new"), "").unwrap();
         // Deleted while no engine ran.
-        let mut store = GroupStore::new(&data);
-        store.retain(HashSet::from(["lv_3".to_owned()]));
+        fs::write(folder(&data).join("lv_1.new"), "").unwrap();
+        let mut store = GroupStore::new(&data, names());
+        store.forget_all_but(&HashSet::from(["lv_3".to_owned()]));
         drop(store);
         assert_eq!(names(), ["lv_3"]);
         let _ = fs::remove_dir_all(&data);

@@ -380,7 +380,7 @@ impl Inputs {
 
     /// Has what is saved of inputs that are in no table removed. The tables must be complete.
     pub fn forget_unknown(&mut self, tables: &Tables) {
-        self.groups.retain(tables.input_ids());
+        self.groups.forget_all_but(&tables.input_ids());
     }
 
     /// Housekeeping: windows that are over, keys whose grace has ended, group ids to disk.
