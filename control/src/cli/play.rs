@@ -247,7 +247,7 @@ mod tests {
         assert!(whole(&whole_one).is_ok());
         let holed = PlaySummary { holes: 1, missing: Duration::from_millis(8_700), ..PlaySummary::default() };
         let error = whole(&holed).unwrap_err();
-        assert_eq!(error.to_string(), "media is missing: 8.7 s in 1 hole");
+        assert_eq!(error.to_string(), "cannot play: media is missing: 8.7 s in 1 hole");
         assert_eq!(error.exit_code(), std::process::ExitCode::from(1));
         assert_eq!(summary_json(&holed)["missing_ms"], 8_700);
     }
