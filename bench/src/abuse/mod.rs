@@ -72,7 +72,7 @@ pub struct AbuseArgs {
     /// Length of the quiet stretch and of each abuse
     #[arg(long, default_value_t = 20, value_name = "S", value_parser = clap::value_parser!(u64).range(2..=3_600))]
     seconds: u64,
-    /// How long memory may take after each abuse to be within 5 % of the quiet stretch's
+    /// How long memory may take after each abuse to be back within 5 % of RSS
     #[arg(long, default_value_t = 60, value_name = "S", value_parser = clap::value_parser!(u64).range(0..=3_600))]
     settle_seconds: u64,
     /// Only these abuses, by their keys: half_open_quic, half_open_rtmp, track_table, pinned_memory, rtmp_empty_messages,
@@ -146,7 +146,7 @@ async fn measure(
         report.failure(format!("quiet: {fault}"));
     }
     for abuse in abuses {
-        let phase = stage.run(Some(abuse), Some(quiet.memory_kib())).await?;
+        let phase = stage.run(Some(abuse), Some(&quiet)).await?;
         for fault in tell(&mut report, &phase, phase.judge(&quiet)) {
             report.failure(format!("{}: {fault}", phase.name));
         }

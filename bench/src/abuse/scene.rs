@@ -46,27 +46,24 @@ pub struct Tries {
     pub good: u64,
     /// Those that did not.
     pub failed: u64,
-    /// The longest that one took that succeeded.
-    pub longest: Duration,
-    /// Why some failed.
+    /// Why the last ones failed, newest last.
     pub reasons: Vec<String>,
 }
 
 impl Tries {
-    fn count<T>(&mut self, tried: &Result<T, BenchError>, took: Duration) {
+    fn count<T>(&mut self, tried: &Result<T, BenchError>) {
         match tried {
-            Ok(_) => {
-                self.good += 1;
-                self.longest = self.longest.max(took);
-            }
+            Ok(_) => self.good += 1,
             Err(error) => self.fail(error.to_string()),
         }
     }
 
     fn fail(&mut self, reason: String) {
         self.failed += 1;
-        if self.reasons.len() < REASONS_MAX && !self.reasons.contains(&reason) {
-            self.reasons.push(reason);
+        self.reasons.retain(|kept| *kept != reason);
+        self.reasons.push(reason);
+        if self.reasons.len() > REASONS_MAX {
+            self.reasons.remove(0);
         }
     }
 }
@@ -196,7 +193,7 @@ async fn publish(input: Input, film: Arc<Film>, seen: Arc<Mutex<Seen>>) {
     loop {
         let began = Instant::now();
         let started = Publisher::start(&input, Arc::clone(&film), Speed::Times(1.0)).await;
-        locked(&seen).connects.count(&started, began.elapsed());
+        locked(&seen).connects.count(&started);
         let Ok(publisher) = started else {
             locked(&seen).told_until = Some(Instant::now());
             sleep(AGAIN).await;
@@ -245,11 +242,10 @@ async fn come(broadcast: Broadcast, seen: Arc<Mutex<Seen>>) {
         sleep(JOIN_INTERVAL).await;
         let (broadcast, seen) = (broadcast.clone(), seen.clone());
         tokio::spawn(async move {
-            let began = Instant::now();
             let joined = timeout(JOIN_MAX, watch(&broadcast, &mut |_| false)).await;
             let joined =
                 joined.unwrap_or(Err(BenchError::TooLong { what: "a new viewer gets a picture", patience: JOIN_MAX }));
-            locked(&seen).joins.count(&joined, began.elapsed());
+            locked(&seen).joins.count(&joined);
         });
     }
 }

@@ -1,5 +1,6 @@
 //! RTMP bytes that cost more to read than to send.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
@@ -17,6 +18,8 @@ const MESSAGE_LEN: usize = 8 << 20;
 const AMF0_DATA: u8 = 18;
 const AMF0_COMMAND: u8 = 20;
 const AGGREGATE: u8 = 22;
+/// Connections whose bytes the server has and has not read, as long as no key is needed: with one, the newest wins.
+const PENDING: usize = 16;
 /// How long the server may take to read a message to its end.
 const READ_MAX: Duration = Duration::from_secs(3);
 
@@ -31,6 +34,12 @@ pub enum Input {
     StrictArray,
     /// With a key: an aggregate message of tags without a byte.
     EmptyTags,
+}
+
+impl Input {
+    fn needs_key(self) -> bool {
+        matches!(self, Self::StrictArray | Self::EmptyTags)
+    }
 }
 
 /// See the module.
@@ -56,14 +65,14 @@ impl Abuse for StallingRtmp {
     }
 
     fn run(&mut self, target: &Target, going: &Going) -> Result<(), BenchError> {
-        let bytes = bytes(self.0);
+        let (bytes, mut pending) = (bytes(self.0), VecDeque::new());
         for index in (0..usize::from(u8::MAX)).cycle() {
             if !going.on() {
                 break;
             }
             let socket = match self.0 {
-                Input::EmptyMessages | Input::NestedAmf0 => shake_hands(index, target),
-                Input::StrictArray | Input::EmptyTags => publish(index, target)?,
+                input if input.needs_key() => publish(index, target)?,
+                _ => shake_hands(index, target),
             };
             let Some(mut socket) = socket else {
                 pause();
@@ -71,7 +80,12 @@ impl Abuse for StallingRtmp {
             };
             going.did();
             if send(&mut socket, &bytes, going) {
-                wait_for_end(&mut socket, going);
+                let _ = socket.shutdown(Shutdown::Write);
+                pending.push_back(socket);
+            }
+            let pending_max = if self.0.needs_key() { 0 } else { PENDING };
+            while pending.len() > pending_max {
+                pending.pop_front().into_iter().for_each(|socket| wait_for_end(socket, going));
             }
         }
         Ok(())
@@ -83,9 +97,8 @@ fn send(socket: &mut TcpStream, bytes: &[u8], going: &Going) -> bool {
     bytes.chunks(64 << 10).all(|piece| going.on() && socket.write_all(piece).is_ok())
 }
 
-/// Ends this side and waits until the server has read everything, so that connections do not pile up unread.
-fn wait_for_end(socket: &mut TcpStream, going: &Going) {
-    let _ = socket.shutdown(Shutdown::Write);
+/// Waits until the server has read everything, so that connections do not pile up unread.
+fn wait_for_end(mut socket: TcpStream, going: &Going) {
     let _ = socket.set_read_timeout(Some(READ_MAX));
     let mut sink = [0; 4_096];
     while going.on() {

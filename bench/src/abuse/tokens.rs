@@ -1,4 +1,5 @@
-//! Messages full of tokens.
+//! Messages full of tokens: forged ones of a real key, each of which costs a check of its signature, and a good one behind them, so
+//! that the session stays.
 
 use std::time::Duration;
 
@@ -62,12 +63,14 @@ impl Abuse for Tokens {
     }
 }
 
-/// Tokens of a real key that say nothing and are signed by nobody, each with a signature of its own.
+/// Tokens that say nothing and are signed by nobody, with the header of `token`, and `token` itself.
 fn forged(token: &str) -> Vec<AuthToken> {
     let header = token.split('.').next().unwrap_or_default();
-    let forged = |number: usize| format!("{header}.e30.{number:A>SIGNATURE_LEN$}");
-    let count = TOKENS.min(TOKENS_LEN_MAX / (forged(0).len() + TOKEN_HEAD_LEN));
-    (0..count).map(|number| AuthToken::playback(&forged(number))).collect()
+    // The last character of a signature holds two bits of it; A leaves the others zero, as they have to be.
+    let forged = |number: usize| format!("{header}.e30.{number:A<SIGNATURE_LEN$}");
+    let len_max = TOKENS_LEN_MAX - token.len();
+    let count = TOKENS.min(len_max / (forged(0).len() + TOKEN_HEAD_LEN));
+    (0..count).map(forged).chain([token.to_owned()]).map(|token| AuthToken::playback(&token)).collect()
 }
 
 #[cfg(test)]
@@ -76,11 +79,14 @@ mod tests {
 
     #[test]
     fn forged_tokens_have_the_form_of_real_ones_and_fit_into_a_message() {
-        let tokens = forged("eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.body.signature");
+        let real = "eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.body.signature";
+        let tokens = forged(real);
+        assert_eq!(tokens.last(), Some(&AuthToken::playback(real)));
         assert!(tokens.len() > 300, "{}", tokens.len());
         let AuthToken::UseValue { value, .. } = &tokens[7] else { panic!("it is no token") };
         let parts: Vec<&[u8]> = value.split(|byte| *byte == b'.').collect();
         assert_eq!((parts.len(), parts[1], parts[2].len()), (3, &b"e30"[..], SIGNATURE_LEN));
+        assert!(parts[2].starts_with(b"7A") && parts[2].ends_with(b"A"));
         let len: usize = tokens.len() * (value.len() + TOKEN_HEAD_LEN);
         assert!(len <= TOKENS_LEN_MAX);
     }
