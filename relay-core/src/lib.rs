@@ -19,6 +19,7 @@ pub mod catalog;
 pub mod client;
 mod directory;
 mod error;
+pub mod fuzzing;
 pub mod relay;
 mod send;
 pub mod token;

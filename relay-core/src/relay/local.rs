@@ -74,7 +74,6 @@ impl Relay {
         end_of_group: bool,
     ) -> Option<Pushed> {
         let track = self.tracks.get_mut(key)?;
-        let before = track.cache.len();
         // The one subgroup of a group always has its last object.
         let info = SubgroupInfo { id: 0, priority: track.priority, ends_group: true, first_object: object == 0 };
         if !track.cache.open_subgroup(now, group, info) {
@@ -87,11 +86,9 @@ impl Relay {
         }
         let new = NewObject { id: object, status: ObjectStatus::Normal, properties: None, payload, adjacent: false };
         let pushed = track.cache.push(now, group, 0, new);
-        let grown = track.cache.len().saturating_sub(before);
         if end_of_group {
             track.cache.end_subgroup(group, 0, SubgroupEnd::Finished);
         }
-        self.tracks.cache_len = self.tracks.cache_len.saturating_add(grown);
         match pushed {
             Pushed::New => {}
             Pushed::Duplicate => self.counters.objects_duplicate += 1,
@@ -144,7 +141,7 @@ impl Relay {
         let bounds = CacheBounds { len_max: self.config.cache_track_len_max, age_max: self.config.cache_age_max };
         if let Some(track) = self.tracks.get_mut(key) {
             let evicted = track.cache.evict(now, bounds);
-            self.count_evicted(evicted);
+            self.count_evicted(key, evicted);
         }
         self.bound_all_caches();
     }
@@ -169,12 +166,25 @@ impl Relay {
             if track.cache.evictable_len() > 0 {
                 largest.push((track.cache.evictable_len(), key));
             }
-            self.count_evicted(evicted);
+            self.count_evicted(key, evicted);
+        }
+        // Many open groups: the oldest halves of the largest ones go.
+        let tracks = self.tracks.iter().map(|(key, track)| (track.cache.len(), key));
+        let mut largest: BinaryHeap<(usize, Key)> = tracks.collect();
+        while self.tracks.cache_len > len_max
+            && let Some((_, key)) = largest.pop()
+        {
+            let Some(track) = self.tracks.get_mut(key) else { continue };
+            let evicted = track.cache.halve();
+            if evicted.len > 0 {
+                largest.push((track.cache.len(), key));
+            }
+            self.count_evicted(key, evicted);
         }
     }
 
-    fn count_evicted(&mut self, evicted: Evicted) {
-        self.tracks.cache_len = self.tracks.cache_len.saturating_sub(evicted.len);
+    fn count_evicted(&mut self, key: Key, evicted: Evicted) {
+        self.tracks.count(key);
         self.counters.groups_evicted += evicted.groups;
     }
 

@@ -17,6 +17,7 @@
 
 mod auth;
 mod cache;
+mod datagrams;
 mod event;
 mod fetch;
 mod fetch_out;
@@ -28,6 +29,7 @@ mod out_stream;
 mod packed;
 mod publish;
 mod pull;
+mod pulling;
 mod pump;
 mod receive;
 mod receiving;
@@ -35,6 +37,7 @@ mod remote;
 mod requests;
 mod session;
 mod sessions;
+mod shard_fetch;
 mod shards;
 mod slab;
 mod subscribe;
@@ -52,6 +55,7 @@ pub use crate::wire::{Draft, FullTrackName, Location, Namespace, PublishDoneCode
 pub use event::RelayEvent;
 pub use limits::{RelayConfig, RelayTuning};
 pub use offered::offered_track;
+pub use shard_fetch::cut_short;
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use types::{CachedObject, Counters, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport};
 
@@ -66,6 +70,7 @@ use pull::Pulls;
 use pump::Candidate;
 use receive::Chunk;
 use session::{Key, Session};
+use shard_fetch::ShardFetch;
 use slab::Slab;
 use timers::Timers;
 use track::Tracks;
@@ -80,6 +85,8 @@ pub struct Relay {
     tracks: Tracks,
     namespaces: Namespaces,
     pulls: Pulls,
+    /// FETCHes of other shards.
+    shard_fetches: Slab<ShardFetch>,
     /// Memory for what is not whole yet on the receiving streams of all sessions.
     receiving_len: usize,
     /// Tracks of other shards by (shard, link id): key and serial.
@@ -108,6 +115,7 @@ impl Relay {
             tracks: Tracks::default(),
             namespaces: Namespaces::default(),
             pulls: Pulls::default(),
+            shard_fetches: Slab::default(),
             receiving_len: 0,
             links: HashMap::new(),
             offers: BTreeMap::new(),
@@ -185,7 +193,7 @@ impl Relay {
         self.count_receiving(key);
     }
 
-    /// A datagram of a session. Objects in datagrams are dropped and counted: no track of this service uses them.
+    /// A datagram of a session. An object in it goes to everybody who follows its track, in datagrams as well.
     pub fn datagram(&mut self, now: Instant, session: SessionId, data: &[u8]) {
         if let Some(&key) = self.by_id.get(&session) {
             self.on_datagram(now, key, data);
@@ -334,6 +342,11 @@ impl Relay {
     /// Another shard wants a track; answered by [`RelayEvent::AnswerShard`] or [`RelayEvent::RefuseShard`].
     pub fn shard_subscribe(&mut self, now: Instant, from_shard: usize, name: FullTrackName) {
         self.on_shard_subscribe(now, from_shard, name);
+    }
+
+    /// A [`RelayEvent::ShardMessage`] of another shard.
+    pub fn shard_message(&mut self, now: Instant, from_shard: usize, message: &Bytes) {
+        self.on_shard_message(now, from_shard, message);
     }
 
     /// Another shard no longer wants a track.

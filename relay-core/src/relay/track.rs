@@ -89,6 +89,8 @@ pub(crate) struct Track {
     pub(crate) new_group_asked: Option<u64>,
     /// The timer that is set for this track.
     pub(crate) timer_at: Option<Instant>,
+    /// The part of the sum of all caches that is this one's.
+    counted: usize,
 }
 
 impl Track {
@@ -112,6 +114,14 @@ impl Track {
     /// The track comes from this shard: its ingest, or a session here.
     pub(crate) fn is_home(&self) -> bool {
         self.origins.iter().any(|origin| !matches!(origin, Origin::Shard(_)))
+    }
+
+    /// The shard that the track comes from.
+    pub(crate) fn home_shard(&self) -> Option<usize> {
+        self.origins.iter().find_map(|origin| match origin {
+            Origin::Shard(origin) => Some(origin.shard),
+            _ => None,
+        })
     }
 
     pub(crate) fn session_origins(&mut self) -> impl Iterator<Item = &mut SessionOrigin> {
@@ -197,6 +207,7 @@ impl Tracks {
             told: false,
             new_group_asked: None,
             timer_at: None,
+            counted: 0,
         });
         self.by_name.insert(name, key);
         key
@@ -214,7 +225,14 @@ impl Tracks {
     pub(crate) fn remove(&mut self, key: Key) -> Option<Track> {
         self.unname(key);
         let track = self.slab.remove(key)?;
-        self.cache_len = self.cache_len.saturating_sub(track.cache.len());
+        self.cache_len = self.cache_len.saturating_sub(track.counted);
         Some(track)
+    }
+
+    /// Brings the sum of all caches up to date with one of them.
+    pub(crate) fn count(&mut self, key: Key) {
+        let Some(track) = self.slab.get_mut(key) else { return };
+        let before = std::mem::replace(&mut track.counted, track.cache.len());
+        self.cache_len = self.cache_len.saturating_sub(before).saturating_add(track.counted);
     }
 }
