@@ -183,9 +183,9 @@ declare! {
         open: bool = false;
         /// A group older than this is reset instead of sent.
         delivery_timeout_ms: u64 = 5000, 100..=60000;
-        /// Media kept a track for late joiners, in bytes. The open group and the newest complete one always stay.
+        /// Media kept a track for late joiners, in bytes: old groups go first, then the oldest objects of a group that does not end.
         cache_track_bytes_max: usize = 33554432, 65536..=1073741824;
-        /// Media kept a track for late joiners, in time.
+        /// Media kept a track for late joiners, in time. A group that does not end keeps twice this, and at least a minute.
         cache_track_ms_max: u64 = 10000, 1000..=600000;
         /// Media kept a shard over all tracks, in bytes. The oldest groups of the input with most bytes are the first to go.
         cache_shard_bytes_max: usize = 536870912, 1048576..=68719476736;

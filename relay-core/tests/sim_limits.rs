@@ -392,7 +392,7 @@ fn a_drain_asks_sessions_to_leave_and_closes_those_that_stay() {
 }
 
 #[test]
-fn datagrams_are_dropped_and_counted() {
+fn datagrams_of_no_track_are_dropped_and_counted() {
     let mut net = open(RelayConfig::default());
     let peer = net.join(0, "/", Link::default());
     net.run(Duration::from_millis(100));

@@ -219,9 +219,35 @@ fn a_first_fetched_object_refers_to_nothing_before_it() {
     assert_eq!(fetch_refused(&[5, 0, 0x0C, 0, 0, 0]), violation, "no priority");
     assert_eq!(fetch_refused(&[5, 0, 0x1D, 0, 0, 0, 0]), violation, "the prior subgroup");
     // After a missing range there is a prior place, and still no prior subgroup or priority.
-    assert_eq!(fetch_refused(&[5, 0, 0x80, 0x8C, 4, 4, 0, 0x00, 0]), violation, "no priority after a range");
-    assert_eq!(fetch_refused(&[5, 0, 0x80, 0x8C, 4, 4, 0, 0x11, 0, 0]), violation, "no subgroup after a range");
+    assert_eq!(fetch_refused(&[5, 0, 0x80, 0x8C, 4, 4, 0x00, 0]), violation, "no priority after a range");
+    assert_eq!(fetch_refused(&[5, 0, 0x80, 0x8C, 4, 4, 0x11, 0, 0]), violation, "no subgroup after a range");
     assert_eq!(fetch_refused(&[5, 0, 0x80, 0x80]), violation, "flags 0x80");
+}
+
+#[test]
+fn the_end_of_a_missing_range_is_an_absolute_place_and_nothing_else() {
+    // After object (9, 5): everything up to (10, 3) is unknown, and (10, 4) follows.
+    let head = |group, object| FetchObjectHead {
+        location: Location { group, object },
+        subgroup: Some(0),
+        priority: 128,
+        properties: Bytes::new(),
+    };
+    let mut writer = FetchWriter::new(Draft::D18, GroupOrder::Ascending);
+    let mut out = Vec::new();
+    FetchHeader { request_id: 4 }.encode(&mut out);
+    writer.object_head(&head(9, 5), 0, &mut out).unwrap();
+    writer.end_of_range(MissingRange::Unknown, Location { group: 10, object: 3 }, &mut out).unwrap();
+    writer.object_head(&head(10, 4), 0, &mut out).unwrap();
+    assert_eq!(out, [5, 4, 0x1C, 9, 5, 128, 0, 0x81, 0x0C, 10, 3, 0, 0]);
+    let mut reader = FetchReader::new(Draft::D18, 100);
+    reader.push(&out);
+    let items: Vec<FetchItem> = std::iter::from_fn(|| reader.next_item().unwrap()).collect();
+    let last = Location { group: 10, object: 3 };
+    assert_eq!(
+        items[2..],
+        [FetchItem::EndOfRange(MissingRange::Unknown, last), FetchItem::Object(head(10, 4), Bytes::new()),]
+    );
 }
 
 #[test]

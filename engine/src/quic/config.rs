@@ -33,7 +33,7 @@ const STREAMS_MAX: u64 = 128;
 /// addresses, some KiB, and gives one free only when the peer has retired its id and issued no other, so in practice never: this
 /// bounds what a peer that hops can cost, and is far more often than a device changes its network during one broadcast.
 pub(super) const PATHS_MAX: u64 = 32;
-/// Queued datagrams. MoQT must negotiate QUIC datagrams even where it sends none.
+/// Queued datagrams of a connection, in each direction; further ones are lost, as in a network.
 const DATAGRAM_QUEUE_LEN: usize = 64;
 
 /// The certificate chain and key of the relay, as PEM files.

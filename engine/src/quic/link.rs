@@ -103,6 +103,19 @@ impl Transmit for Link<'_> {
         self.send(stream.0, data.len(), |quic| quic.stream_send_zc(stream.0, data.clone(), fin).map(|(sent, _)| sent))
     }
 
+    fn send_datagram(&mut self, data: &[u8]) -> bool {
+        let mut wire = match &self.connection.mode {
+            Mode::Raw => Vec::new(),
+            Mode::WebTransport(state) => match state.datagram_prefix() {
+                Some(prefix) => prefix,
+                None => return false,
+            },
+            Mode::Handshake => return false,
+        };
+        wire.extend_from_slice(data);
+        self.connection.quic.dgram_send_buf(wire).is_ok()
+    }
+
     fn set_urgency(&mut self, stream: StreamId, urgency: u8) {
         // The stream may be gone already; then there is nothing to order.
         let _ = self.connection.quic.stream_priority(stream.0, urgency, false);

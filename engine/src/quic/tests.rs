@@ -1,6 +1,7 @@
 //! The endpoint against a real quiche client, over wires in memory.
 
 mod admission;
+mod datagrams;
 mod floods;
 mod mtu;
 mod paths;
@@ -78,6 +79,7 @@ struct Record {
     /// Streams of the peer that ended, and bytes of all.
     ended: Vec<u64>,
     bytes: usize,
+    datagrams: Vec<Vec<u8>>,
     closed: usize,
     /// Sessions that were asked for what they have to send.
     pumped: Vec<SessionId>,
@@ -106,7 +108,9 @@ impl SessionSink for Record {
         self.stopped.push((stream.0, code));
     }
 
-    fn datagram(&mut self, _session: SessionId, _data: &[u8]) {}
+    fn datagram(&mut self, _session: SessionId, data: &[u8]) {
+        self.datagrams.push(data.to_vec());
+    }
 
     fn session_closed(&mut self, _session: SessionId) {
         self.closed += 1;
@@ -291,6 +295,7 @@ fn client_config(alpn: &[u8]) -> quiche::Config {
     config.set_initial_max_streams_uni(64);
     config.set_initial_max_streams_bidi(16);
     config.set_active_connection_id_limit(8);
+    config.enable_dgram(true, 8, 8);
     config
 }
 

@@ -185,6 +185,13 @@ impl WebTransport {
         self.session.is_some_and(|session| quarter == Some(session / 4))
     }
 
+    /// The session's number in front of a datagram of ours. `None` before the session is accepted.
+    pub(super) fn datagram_prefix(&self) -> Option<Vec<u8>> {
+        let mut wire = Vec::new();
+        VarInt::from_u64(self.session? / 4).ok()?.encode(&mut wire);
+        Some(wire)
+    }
+
     /// The stream prefix of one that we open. `None` before the session is accepted.
     pub(super) fn prefix(&self, bidi: bool) -> Option<Vec<u8>> {
         let session = VarInt::from_u64(self.session?).ok()?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use streams_relay_core::relay::{CachedObject, FullTrackName, PublishDone, Relay, RelayEvent};
+use streams_relay_core::relay::{FullTrackName, PublishDone, Relay, RelayEvent, cut_short};
 use streams_rings::schema::names;
 use streams_rings::{Fseq, LinkReader, LinkWriter, Polled, ReliableReader, ReliableWriter, RingsError, Workspace};
 
@@ -118,7 +118,8 @@ impl Links {
             }
             RelayEvent::AnswerShard { shard, name, link_id, priority, pinned, largest, replay } => {
                 self.followers.add(shard, &name, link_id);
-                if !self.has_room(shard, &replay) {
+                let len = replay.iter().map(|object| object.payload.len()).sum();
+                if !self.has_room(shard, len) {
                     self.stats.ask_full += 1;
                     self.send(shard, &Ask::Busy(name));
                     return None;
@@ -134,6 +135,11 @@ impl Links {
             }
             RelayEvent::RefuseShard { shard, name, code, reason } => {
                 self.send(shard, &Ask::Refused { name, code, reason })
+            }
+            RelayEvent::ShardMessage { shard, message } => {
+                let short = if self.has_room(shard, message.len()) { None } else { cut_short(&message) };
+                self.stats.ask_full += u64::from(short.is_some());
+                self.send(shard, &Ask::Relay(short.unwrap_or(message)));
             }
             RelayEvent::ShardDone { shards, link_id, status } => {
                 let media_seq = self.media_out.seq();
@@ -157,10 +163,9 @@ impl Links {
         None
     }
 
-    /// Whether a replay may be put behind what waits already. One always may be under way.
-    fn has_room(&self, shard: usize, replay: &[CachedObject]) -> bool {
+    /// Whether a replay, or a part of a fetch, may be put behind what waits already. One always may be under way.
+    fn has_room(&self, shard: usize, len: usize) -> bool {
         let Some(Some(peer)) = self.peers.get(shard) else { return false };
-        let len: usize = replay.iter().map(|object| object.payload.len()).sum();
         peer.backlog_len == 0 || peer.backlog_len.saturating_add(len) <= BACKLOG_LEN_MAX
     }
 
@@ -284,6 +289,7 @@ impl Peer {
                 relay.remote_object(now, other, link_id, head.group, head.object, payload, head.end_of_group);
             }
             Ask::Filled { link_id } => relay.remote_filled(now, other, link_id),
+            Ask::Relay(message) => relay.shard_message(now, other, &message),
             Ask::Done { link_id, status, media_seq } => {
                 self.ending.push_back((media_seq, link_id, PublishDone::from_u64(status)));
             }

@@ -25,6 +25,8 @@ pub enum Ask {
     Filled { link_id: u64 },
     /// The track is over. Its last object lies before `media_seq` in the sender's media link.
     Done { link_id: u64, status: u64, media_seq: u64 },
+    /// What one relay has to say to the other; opaque here.
+    Relay(Bytes),
 }
 
 /// What a shard says of a track that it begins to send.
@@ -84,6 +86,7 @@ const OBJECT: u8 = 5;
 const FILLED: u8 = 6;
 const DONE: u8 = 7;
 const BUSY: u8 = 8;
+const RELAY: u8 = 9;
 
 impl Ask {
     /// Appends the message to `wire`.
@@ -122,6 +125,10 @@ impl Ask {
                 put_u64(wire, *status);
                 put_u64(wire, *media_seq);
             }
+            Self::Relay(message) => {
+                wire.push(RELAY);
+                wire.extend_from_slice(message);
+            }
         }
     }
 
@@ -150,6 +157,7 @@ impl Ask {
             }
             FILLED => Self::Filled { link_id: reader.u64()? },
             DONE => Self::Done { link_id: reader.u64()?, status: reader.u64()?, media_seq: reader.u64()? },
+            RELAY => Self::Relay(Bytes::copy_from_slice(reader.0)),
             _ => return None,
         })
     }
@@ -248,6 +256,7 @@ mod tests {
             Ask::Object { link_id: 1, head, payload: Bytes::from_static(b"chunk") },
             Ask::Filled { link_id: u64::MAX },
             Ask::Done { link_id: 2, status: 2, media_seq: 77 },
+            Ask::Relay(Bytes::from_static(b"said")),
         ]
     }
 

@@ -7,12 +7,17 @@
 //! ```
 //!
 //! Viewers hold positions (`group, subgroup, index`) into it. An index counts from the first object the subgroup ever
-//! had here, so that trimming the front of an endless group is seen by a cursor instead of moving it.
+//! had here, so that trimming the front of an endless group is seen by a cursor instead of moving it. What has to go, and
+//! when: [`evict`].
+
+mod evict;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+
+pub(crate) use evict::{CacheBounds, Evicted};
 
 use crate::wire::{Draft, Location, ObjectStatus, StreamResetCode, encode_object_head, object_id_delta, vi64};
 
@@ -44,7 +49,18 @@ pub(crate) struct StoredObject {
     pub(crate) at: Instant,
 }
 
+/// What an object costs beside its bytes: this, and the allocation. Without it a cache full of empty objects would take fifty
+/// times its bound.
+const OBJECT_COST: usize = std::mem::size_of::<StoredObject>() + 32;
+/// The same of a subgroup, which may never get an object.
+const SUBGROUP_COST: usize = std::mem::size_of::<Subgroup>();
+
 impl StoredObject {
+    /// Its memory.
+    fn cost(&self) -> usize {
+        self.framed.len().saturating_add(OBJECT_COST)
+    }
+
     pub(crate) fn payload(&self) -> Bytes {
         self.framed.slice(self.framed.len().saturating_sub(self.payload_len)..)
     }
@@ -94,6 +110,10 @@ pub(crate) struct Subgroup {
     pub(crate) end: SubgroupEnd,
     objects: VecDeque<StoredObject>,
     trimmed: usize,
+    /// Id of the newest object it ever had here.
+    last_id: Option<u64>,
+    /// A stream of it was reset, and no later one has brought all that is missing.
+    cut: bool,
 }
 
 impl Subgroup {
@@ -121,6 +141,16 @@ impl Subgroup {
         self.objects.is_empty()
     }
 
+    /// Nothing more comes on its stream. A later stream that went on without a hole, and ended well, makes up for one that was
+    /// reset.
+    fn finish(&mut self, end: SubgroupEnd) {
+        self.end = end;
+        self.cut = match end {
+            SubgroupEnd::Reset(_) => true,
+            SubgroupEnd::Finished | SubgroupEnd::Open => self.cut && !self.objects.iter().all(|object| object.follows),
+        };
+    }
+
     fn after(&self, id: Option<u64>) -> Option<&StoredObject> {
         let position = self.objects.partition_point(|object| id.is_some_and(|id| object.id <= id));
         self.objects.get(position)
@@ -134,11 +164,14 @@ pub(crate) struct Trimmed;
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) id: u64,
+    /// In the order of their serials.
     pub(crate) subgroups: Vec<Subgroup>,
     len: usize,
+    /// Objects of it that are here.
+    count: usize,
     newest_at: Instant,
-    /// Objects of the group are missing here for good.
-    pub(crate) lossy: bool,
+    /// Objects of the group were lost on the way from another shard.
+    lost: bool,
 }
 
 impl Group {
@@ -146,11 +179,18 @@ impl Group {
         self.subgroups.iter().find(|subgroup| subgroup.info.id == id)
     }
 
-    /// How a subgroup ends for a subscriber: objects of a lossy group that came through are sent, and then a reset says
-    /// that they were not all (MoQT-18 §11.4.3).
+    /// Objects of the group that were published may be missing here.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.lost || self.subgroups.iter().any(|subgroup| subgroup.cut)
+    }
+
+    /// How a subgroup ends for a subscriber: objects that came through are sent, and then a reset says that they were not all
+    /// (MoQT-18 §11.4.3).
     pub(crate) fn end_of(&self, subgroup: &Subgroup) -> SubgroupEnd {
         match subgroup.end {
-            SubgroupEnd::Finished if self.lossy => SubgroupEnd::Reset(StreamResetCode::Internal.to_u64()),
+            SubgroupEnd::Finished if self.lost || subgroup.cut => {
+                SubgroupEnd::Reset(StreamResetCode::Internal.to_u64())
+            }
             end => end,
         }
     }
@@ -190,21 +230,6 @@ pub(crate) enum Pushed {
     Late,
 }
 
-/// Bounds of one track's cache.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CacheBounds {
-    pub(crate) len_max: usize,
-    pub(crate) age_max: Duration,
-}
-
-/// What a bound made a cache drop.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Evicted {
-    /// Bytes of framed objects.
-    pub(crate) len: usize,
-    pub(crate) groups: u64,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct GroupCache {
     groups: VecDeque<Group>,
@@ -214,10 +239,12 @@ pub(crate) struct GroupCache {
     largest: Option<Location>,
     /// Everything from here on that was published is in the cache, lossy groups aside.
     complete_from: Location,
+    /// The objects right before this place were here, and had to go although their group is still open.
+    trimmed_to: Option<Location>,
 }
 
 impl GroupCache {
-    /// Bytes of all framed objects.
+    /// Memory of all objects and subgroups, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -245,6 +272,11 @@ impl GroupCache {
 
     pub(crate) fn complete_from(&self) -> Location {
         self.complete_from
+    }
+
+    /// Where the objects begin of which older ones had to go although their group was open.
+    pub(crate) fn trimmed_to(&self) -> Option<Location> {
+        self.trimmed_to
     }
 
     /// Objects before `location` were not received.
@@ -293,17 +325,18 @@ impl GroupCache {
             Err(0) if self.complete_from.group > group && !self.groups.is_empty() => return false,
             Err(_) if self.groups.len() >= GROUPS_MAX => return false,
             Err(index) => {
-                let new = Group { id: group, subgroups: Vec::new(), len: 0, newest_at: now, lossy: false };
+                let new = Group { id: group, subgroups: Vec::new(), len: 0, count: 0, newest_at: now, lost: false };
                 self.groups.insert(index, new);
                 index
             }
         };
         let Some(group) = self.groups.get_mut(index) else { return false };
-        if let Some(subgroup) = group.subgroups.iter_mut().find(|subgroup| subgroup.info.id == info.id) {
+        if let Some(index) = group.subgroups.iter().position(|subgroup| subgroup.info.id == info.id) {
             // A new upstream stream goes on where a reset one stopped.
-            if matches!(subgroup.end, SubgroupEnd::Reset(_)) {
-                subgroup.end = SubgroupEnd::Open;
-                subgroup.serial = self.subgroup_serial;
+            if matches!(group.subgroups.get(index).map(|subgroup| subgroup.end), Some(SubgroupEnd::Reset(_))) {
+                let reopened =
+                    Subgroup { end: SubgroupEnd::Open, serial: self.subgroup_serial, ..group.subgroups.remove(index) };
+                group.subgroups.push(reopened);
                 self.subgroup_serial += 1;
             }
             return true;
@@ -314,19 +347,22 @@ impl GroupCache {
         let serial = self.subgroup_serial;
         self.subgroup_serial += 1;
         let objects = VecDeque::new();
-        group.subgroups.push(Subgroup { info, serial, end: SubgroupEnd::Open, objects, trimmed: 0 });
+        let (end, last_id) = (SubgroupEnd::Open, None);
+        group.subgroups.push(Subgroup { info, serial, end, objects, trimmed: 0, last_id, cut: false });
+        group.len += SUBGROUP_COST;
+        self.len += SUBGROUP_COST;
         true
     }
 
     /// Id of the newest object of a subgroup.
     pub(crate) fn last_id(&self, group: u64, subgroup: u64) -> Option<u64> {
-        self.group(group)?.subgroup(subgroup)?.objects.back().map(|object| object.id)
+        self.group(group)?.subgroup(subgroup)?.last_id
     }
 
     /// Objects of a group are missing here that were published.
     pub(crate) fn mark_lossy(&mut self, group: u64) {
         if let Some(group) = self.group_mut(group) {
-            group.lossy = true;
+            group.lost = true;
         }
     }
 
@@ -338,7 +374,7 @@ impl GroupCache {
         let Some(subgroup) = group.subgroups.iter_mut().find(|subgroup| subgroup.info.id == subgroup_id) else {
             return Pushed::Late;
         };
-        let previous = subgroup.objects.back().map(|object| object.id);
+        let previous = subgroup.last_id;
         let Some(delta) = object_id_delta(previous, object.id) else {
             let known = subgroup.objects.binary_search_by_key(&object.id, |object| object.id).is_ok();
             return if known { Pushed::Duplicate } else { Pushed::Late };
@@ -348,9 +384,11 @@ impl GroupCache {
         }
         let follows = previous.is_none() || delta == 0 || object.adjacent;
         let stored = frame(now, delta, follows, arrival, object);
-        let len = stored.framed.len();
+        let len = stored.cost();
+        subgroup.last_id = Some(location.object);
         subgroup.objects.push_back(stored);
         group.len += len;
+        group.count += 1;
         group.newest_at = now;
         self.len += len;
         self.arrivals += 1;
@@ -367,8 +405,7 @@ impl GroupCache {
         if subgroup.end != SubgroupEnd::Open {
             return false;
         }
-        subgroup.end = end;
-        group.lossy |= matches!(end, SubgroupEnd::Reset(_));
+        subgroup.finish(end);
         true
     }
 
@@ -377,78 +414,9 @@ impl GroupCache {
         for group in &mut self.groups {
             for subgroup in &mut group.subgroups {
                 if subgroup.end == SubgroupEnd::Open {
-                    subgroup.end = end;
-                    group.lossy |= matches!(end, SubgroupEnd::Reset(_));
+                    subgroup.finish(end);
                 }
             }
-        }
-    }
-
-    /// Drops what the bounds do not allow, oldest group first; the newest group and the newest complete one stay.
-    pub(crate) fn evict(&mut self, now: Instant, bounds: CacheBounds) -> Evicted {
-        let (before, mut groups) = (self.len, 0);
-        while let Some(front) = self.groups.front() {
-            let old = now.saturating_duration_since(front.newest_at) > bounds.age_max;
-            let over = self.len > bounds.len_max || self.groups.len() >= GROUPS_MAX;
-            if !(old || over) || self.pinned_from() == 0 {
-                break;
-            }
-            self.drop_front();
-            groups += 1;
-        }
-        self.trim_newest(bounds.len_max.saturating_mul(2));
-        Evicted { len: before.saturating_sub(self.len), groups }
-    }
-
-    /// Bytes of the groups that are not pinned.
-    pub(crate) fn evictable_len(&self) -> usize {
-        let pinned: usize = self.groups.iter().skip(self.pinned_from()).map(|group| group.len).sum();
-        self.len.saturating_sub(pinned)
-    }
-
-    /// Drops the oldest group that is not pinned.
-    pub(crate) fn evict_oldest(&mut self) -> Evicted {
-        let (before, mut groups) = (self.len, 0);
-        if self.pinned_from() > 0 {
-            self.drop_front();
-            groups += 1;
-        }
-        Evicted { len: before.saturating_sub(self.len), groups }
-    }
-
-    /// Index of the first group that stays whatever the bounds say.
-    fn pinned_from(&self) -> usize {
-        let newest = self.groups.len().saturating_sub(1);
-        let is_complete = |index: usize| self.groups.get(index).is_some_and(Group::is_complete);
-        // Only right behind the newest one: a publisher that never ends its groups must not pin a long tail.
-        match newest.checked_sub(1) {
-            Some(before) if !is_complete(newest) && is_complete(before) => before,
-            _ => newest,
-        }
-    }
-
-    fn drop_front(&mut self) {
-        if let Some(group) = self.groups.pop_front() {
-            self.len = self.len.saturating_sub(group.len);
-            self.complete_from = self.complete_from.max(Location::new(group.id.saturating_add(1), 0));
-        }
-    }
-
-    /// A group that never ends may not pin memory without bound: its oldest objects go.
-    fn trim_newest(&mut self, len_max: usize) {
-        let Some(group) = self.groups.back_mut() else { return };
-        while group.len > len_max {
-            let oldest = group.subgroups.iter_mut().filter(|subgroup| subgroup.objects.len() > 1);
-            let Some(subgroup) = oldest.min_by_key(|subgroup| subgroup.objects.front().map(|object| object.arrival))
-            else {
-                return;
-            };
-            let Some(object) = subgroup.objects.pop_front() else { return };
-            subgroup.trimmed += 1;
-            subgroup.info.first_object = false;
-            group.len = group.len.saturating_sub(object.framed.len());
-            self.len = self.len.saturating_sub(object.framed.len());
-            self.complete_from = self.complete_from.max(Location::new(group.id, object.id.saturating_add(1)));
         }
     }
 }

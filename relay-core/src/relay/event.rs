@@ -74,6 +74,14 @@ pub enum RelayEvent {
         /// Why.
         status: PublishDone,
     },
+    /// Goes over the reliable link to `shard`, as [`super::Relay::shard_message`]; in order, and never dropped, except that
+    /// [`super::cut_short`] gives what may go in its place where there is no room.
+    ShardMessage {
+        /// The other shard.
+        shard: usize,
+        /// Opaque to the engine.
+        message: Bytes,
+    },
     /// A local publisher session announced a namespace: the other shards learn it (`remote_namespace_up`).
     NamespaceUp(Namespace),
     /// A local publisher session withdrew a namespace.

@@ -4,34 +4,44 @@ use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
 use crate::wire::{
-    ControlMessage, EndLocation, Fetch, FetchItem, FetchOk, FetchRange, FullTrackName, GroupOrder, Location,
-    Parameters, Properties, RequestErrorCode, SUBSCRIBER_PRIORITY_DEFAULT, StreamResetCode,
+    ControlMessage, EndLocation, Fetch, FetchOk, FetchRange, FullTrackName, GroupOrder, Location, Parameters,
+    Properties, RequestErrorCode, SUBSCRIBER_PRIORITY_DEFAULT, StreamResetCode,
 };
 
 use super::Relay;
 use super::auth::Refusal;
 use super::fetch_out::{FetchOut, FetchPlan, FetchSource};
-use super::pull::{Pull, PulledItem};
-use super::receive::Chunk;
-use super::session::{Fatal, FetchIn, Key, Receive, RequestKind};
+use super::pull::Reader;
+use super::session::{Fatal, Key, RequestKind};
 use super::track::Track;
 
 /// A refusal of a FETCH.
-type Refused = (RequestErrorCode, &'static str);
+pub(super) type Refused = (RequestErrorCode, &'static str);
 
 /// What a FETCH asks for, in absolute terms.
 #[derive(Debug, Clone, Copy)]
-struct Range {
-    start: Location,
-    end: EndLocation,
+pub(super) struct Range {
+    pub(super) start: Location,
+    pub(super) end: EndLocation,
+}
+
+/// How it wants that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) request_id: u64,
+    pub(super) priority: u8,
+    pub(super) order: GroupOrder,
+    /// The range ends where a subscription begins.
+    pub(super) joins: bool,
+    pub(super) fill_timeout: Option<Duration>,
 }
 
 /// The fields of FETCH_OK.
 #[derive(Debug)]
-struct Acceptance {
-    end_of_track: bool,
-    end: EndLocation,
-    properties: Properties,
+pub(super) struct Acceptance {
+    pub(super) end_of_track: bool,
+    pub(super) end: EndLocation,
+    pub(super) properties: Properties,
 }
 
 impl Relay {
@@ -115,13 +125,14 @@ impl Relay {
         range: Range,
         message: &Fetch,
     ) -> Result<(), Refused> {
+        let (reader, manner) = (Reader::Session(key, request), Manner::of(message));
         if let Some(track) = self.tracks.by_name(name)
             && self.tracks.get(track).is_some_and(Track::is_live)
         {
-            return self.fetch_from(now, key, request, track, range, message);
+            return self.fetch_from(now, reader, track, range, manner);
         }
         if let Some(publisher) = self.publisher_session(name) {
-            return self.pull(now, key, request, publisher, name, range, message);
+            return self.pull(now, reader, publisher, name, range, manner);
         }
         // Another shard: its objects come here by a subscription of this shard.
         let track =
@@ -179,46 +190,57 @@ impl Relay {
             return Err((refusal.code, refusal.reason));
         }
         // MoQT-18 §10.12.2.1: the last object of the answer is the one at the joining location.
-        self.fetch_from(now, key, request, track, Range { start, end: EndLocation::at(joining) }, message)
+        let range = Range { start, end: EndLocation::at(joining) };
+        self.fetch_from(now, Reader::Session(key, request), track, range, Manner::of(message))
     }
 
-    /// Serves a range of a live track: from its cache when that has all of it, else from its publisher.
-    fn fetch_from(
+    /// Serves a range of a live track: from its cache when that has all of it, else from its publisher, or from the shard that
+    /// has it.
+    pub(super) fn fetch_from(
         &mut self,
         now: Instant,
-        key: Key,
-        request: Key,
+        reader: Reader,
         track: Key,
         range: Range,
-        message: &Fetch,
+        manner: Manner,
     ) -> Result<(), Refused> {
         let source = self.tracks.get(track).ok_or((Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason))?;
         let largest = source.cache.largest().ok_or((RequestErrorCode::InvalidRange, "nothing was published yet"))?;
         if range.start > largest {
             return Err((RequestErrorCode::InvalidRange, "the range starts behind the largest object"));
         }
-        let name = source.name.clone();
+        let (name, home) = (source.name.clone(), source.home_shard());
         // MoQT-18 §10.2.5: a FILL_TIMEOUT of 0 wants only what is here.
-        let may_wait = message.parameters.fill_timeout_ms != Some(0);
-        if may_wait
-            && !covers(source, range)
-            && let Some(publisher) = self.publisher_session(&name)
-        {
-            return self.pull(now, key, request, publisher, &name, range, message);
+        if manner.fill_timeout != Some(Duration::ZERO) && !covers(source, joinable(source, range, manner)) {
+            if let Some(publisher) = self.publisher_session(&name) {
+                return self.pull(now, reader, publisher, &name, range, manner);
+            }
+            if let Some(shard) = home {
+                return self.pull_from_shard(now, reader, shard, &name, range, manner);
+            }
         }
         let source = self.tracks.get(track).ok_or((Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason))?;
         let beyond = range.end.group > largest.group
             || (range.end.group == largest.group && range.end.last_object.is_some_and(|last| last > largest.object));
         let end = if beyond { EndLocation::at(largest) } else { range.end };
+        if !reaches(end, source.cache.complete_from()) {
+            // MoQT-18 §10.12.3: all of it is of unknown status.
+            return Err((RequestErrorCode::InvalidRange, "the whole range has left the cache"));
+        }
         let acceptance = Acceptance { end_of_track: false, end, properties: source.properties.clone() };
         let fetched = FetchSource::Cache(track, source.serial);
-        let plan = plan(message, Range { start: range.start, end }, source.priority);
-        self.begin_fetch(key, request, fetched, plan);
-        self.accept_fetch(key, request, acceptance);
+        let plan = manner.plan(Range { start: range.start, end }, source.priority);
+        self.begin_fetch(reader, fetched, plan);
+        self.accept_fetch(reader, acceptance);
+        self.pump_shard_fetch(reader);
         Ok(())
     }
 
-    fn begin_fetch(&mut self, key: Key, request: Key, source: FetchSource, plan: FetchPlan) {
+    pub(super) fn begin_fetch(&mut self, reader: Reader, source: FetchSource, plan: FetchPlan) {
+        let (key, request) = match reader {
+            Reader::Session(key, request) => (key, request),
+            Reader::Shard(fetch) => return self.begin_shard_fetch(fetch, source, plan),
+        };
         let Some(session) = self.sessions.get_mut(key) else { return };
         let draft = session.draft();
         let fetch = session.fetches.insert(FetchOut::new(draft, request, source, plan));
@@ -228,14 +250,18 @@ impl Relay {
         self.mark_dirty(key);
     }
 
-    fn accept_fetch(&mut self, key: Key, request: Key, acceptance: Acceptance) {
+    pub(super) fn accept_fetch(&mut self, reader: Reader, acceptance: Acceptance) {
+        let Acceptance { end_of_track, end, properties } = acceptance;
+        let ok = ControlMessage::FetchOk(FetchOk { end_of_track, end, parameters: Parameters::default(), properties });
+        let (key, request) = match reader {
+            Reader::Session(key, request) => (key, request),
+            Reader::Shard(fetch) => return self.answer_shard_fetch(fetch, &ok),
+        };
         let Some(session) = self.sessions.get_mut(key) else { return };
         if let Some(state) = session.requests.get_mut(request) {
             state.deadline = None;
         }
-        let Acceptance { end_of_track, end, properties } = acceptance;
-        let ok = FetchOk { end_of_track, end, parameters: Parameters::default(), properties };
-        session.answer(request, &ControlMessage::FetchOk(ok));
+        session.answer(request, &ok);
         self.mark_used(key);
         self.mark_dirty(key);
     }
@@ -252,179 +278,6 @@ impl Relay {
         }
         self.mark_dirty(key);
     }
-
-    // ---- from the publisher ------------------------------------------------------------------------------------
-
-    /// Asks a publisher for the range and hands what comes to the viewer.
-    #[allow(clippy::too_many_arguments)]
-    fn pull(
-        &mut self,
-        now: Instant,
-        key: Key,
-        request: Key,
-        publisher: Key,
-        name: &FullTrackName,
-        range: Range,
-        message: &Fetch,
-    ) -> Result<(), Refused> {
-        let order = message.parameters.group_order.unwrap_or_default();
-        let budget = message.parameters.fill_timeout_ms.map_or(Duration::MAX, Duration::from_millis);
-        let deadline = now.checked_add(self.config.upstream_timeout.min(budget));
-        let pull = self.pulls.insert(Pull::new((publisher, 0), (key, request), order));
-        let Some(session) = self.sessions.get_mut(publisher) else {
-            self.pulls.remove(pull);
-            return Err((RequestErrorCode::Internal, "the publisher is gone"));
-        };
-        let range_asked = FetchRange::Standalone { track: name.clone(), start: range.start, end: range.end };
-        let parameters = Parameters { group_order: message.parameters.group_order, ..Parameters::default() };
-        let ours = session.open_request(RequestKind::Pulling { pull }, |request_id| {
-            ControlMessage::Fetch(Fetch { request_id, range: range_asked, parameters })
-        });
-        if let Some(state) = session.requests.get_mut(ours) {
-            session.request_by_id.insert(state.id, ours);
-            state.deadline = deadline;
-        }
-        if let Some(state) = self.pulls.get_mut(pull) {
-            state.publisher.1 = ours;
-        }
-        self.mark_dirty(publisher);
-        self.arm_session(now, publisher);
-        self.begin_fetch(key, request, FetchSource::Pull(pull), plan(message, range, SUBSCRIBER_PRIORITY_DEFAULT));
-        Ok(())
-    }
-
-    pub(super) fn on_pull_answer(&mut self, key: Key, pull: Key, message: ControlMessage) -> Result<(), Fatal> {
-        let Some(state) = self.pulls.get(pull) else { return Ok(()) };
-        let (ours, (viewer, viewer_request)) = (state.publisher.1, state.viewer);
-        match message {
-            ControlMessage::FetchOk(ok) => {
-                if let Some(request) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(ours)) {
-                    request.deadline = None;
-                }
-                let acceptance = Acceptance { end_of_track: ok.end_of_track, end: ok.end, properties: ok.properties };
-                self.accept_fetch(viewer, viewer_request, acceptance);
-                Ok(())
-            }
-            ControlMessage::RequestError(error) => {
-                self.fail_pull(pull, error.code, &error.reason);
-                Ok(())
-            }
-            other => Err(Fatal::violation(format!("{} in answer to FETCH", other.message_type().name()))),
-        }
-    }
-
-    /// The publisher cannot answer: the viewer is told.
-    pub(super) fn fail_pull(&mut self, pull: Key, code: RequestErrorCode, reason: &str) {
-        let Some(state) = self.pulls.get(pull) else { return };
-        let (viewer, request) = state.viewer;
-        let fetch = match self.sessions.get(viewer).and_then(|session| session.requests.get(request)) {
-            Some(state) => match state.kind {
-                RequestKind::Fetching { fetch } => Some(fetch),
-                _ => None,
-            },
-            None => None,
-        };
-        // MoQT-18 §9.4: an error code of one session is passed on by its number only, never its bytes.
-        self.refuse(viewer, request, code, reason);
-        match fetch {
-            Some(fetch) => self.drop_fetch(viewer, fetch),
-            None => self.drop_pull(pull),
-        }
-    }
-
-    fn drop_pull(&mut self, pull: Key) {
-        let Some(state) = self.pulls.remove(pull) else { return };
-        let (publisher, ours) = state.publisher;
-        let Some(session) = self.sessions.get_mut(publisher) else { return };
-        let pulling = session
-            .requests
-            .get(ours)
-            .is_some_and(|request| matches!(&request.kind, RequestKind::Pulling { pull: known } if *known == pull));
-        if !pulling {
-            return;
-        }
-        if state.is_ended() {
-            session.finish_request(ours);
-        } else {
-            session.cancel_request(ours, StreamResetCode::Cancelled.to_u64());
-        }
-        self.mark_dirty(publisher);
-    }
-
-    /// Bytes of a fetch stream that a publisher opened for us.
-    pub(super) fn receive_fetch(&mut self, key: Key, chunk: Chunk<'_>, mut fetch: FetchIn) -> Result<(), Fatal> {
-        fetch.reader.push(chunk.data);
-        while let Some(item) = fetch.reader.next_item()? {
-            match item {
-                FetchItem::Header(header) => {
-                    let Some(pull) = self.pull_of(key, header.request_id) else {
-                        return self.abandon(key, chunk);
-                    };
-                    fetch.pull = Some(pull);
-                    if let Some(state) = self.pulls.get(pull) {
-                        fetch.reader.set_group_order(state.order);
-                    }
-                }
-                FetchItem::Object(head, payload) => self.push_pull(fetch.pull, PulledItem::Object(head, payload)),
-                FetchItem::EndOfRange(range, last) => self.push_pull(fetch.pull, PulledItem::Missing(range, last)),
-            }
-        }
-        if chunk.fin {
-            fetch.reader.finish()?;
-            self.push_pull(fetch.pull, PulledItem::End);
-            return Ok(());
-        }
-        if fetch.pull.is_some_and(|pull| self.pulls.get(pull).is_none()) {
-            return self.abandon(key, chunk);
-        }
-        if self.is_overfull(key, fetch.reader.reserved()) {
-            self.counters.streams_abandoned += 1;
-            let code = StreamResetCode::ExcessiveLoad;
-            self.push_pull(fetch.pull, PulledItem::Reset(code.to_u64()));
-            return self.abandon_with(key, chunk, code);
-        }
-        self.keep(key, chunk, Receive::Fetch(fetch));
-        Ok(())
-    }
-
-    fn pull_of(&self, key: Key, request_id: u64) -> Option<Key> {
-        let session = self.sessions.get(key)?;
-        let request = session.requests.get(*session.request_by_id.get(&request_id)?)?;
-        match request.kind {
-            RequestKind::Pulling { pull } => Some(pull),
-            _ => None,
-        }
-    }
-
-    pub(super) fn push_pull(&mut self, pull: Option<Key>, item: PulledItem) {
-        let Some(pull) = pull else { return };
-        let (session_max, all_max) = (self.config.pulled_session_len_max, self.config.pulled_len_max);
-        let Some(viewer) = self.pulls.get(pull).map(|state| state.viewer.0) else { return };
-        let over = self.pulls.len_of(viewer) > session_max || self.pulls.len() > all_max || !self.may_pull(viewer);
-        // The viewer reads too slowly for what the publisher sends.
-        let item = if over { PulledItem::Reset(StreamResetCode::ExcessiveLoad.to_u64()) } else { item };
-        if let Some(state) = self.pulls.get_mut(pull) {
-            state.push(item);
-        }
-        self.pulls.count(pull);
-        self.mark_dirty(viewer);
-    }
-
-    /// Nobody wants what comes on this stream.
-    pub(super) fn abandon(&mut self, key: Key, chunk: Chunk<'_>) -> Result<(), Fatal> {
-        self.abandon_with(key, chunk, StreamResetCode::Cancelled)
-    }
-
-    pub(super) fn abandon_with(&mut self, key: Key, chunk: Chunk<'_>, code: StreamResetCode) -> Result<(), Fatal> {
-        if let Some(session) = self.sessions.get_mut(key)
-            && !chunk.fin
-        {
-            session.stops.push((chunk.stream, code.to_u64()));
-            session.receive.insert(chunk.stream, Receive::Ignored);
-            self.mark_dirty(key);
-        }
-        Ok(())
-    }
 }
 
 pub(super) fn joined(range: &FetchRange) -> Option<u64> {
@@ -435,21 +288,44 @@ pub(super) fn joined(range: &FetchRange) -> Option<u64> {
     }
 }
 
-fn plan(message: &Fetch, range: Range, publisher_priority: u8) -> FetchPlan {
-    FetchPlan {
-        request_id: message.request_id,
-        priority: message.parameters.subscriber_priority.unwrap_or(SUBSCRIBER_PRIORITY_DEFAULT),
-        publisher_priority,
-        order: message.parameters.group_order.unwrap_or(GroupOrder::Ascending),
-        start: range.start,
-        end: range.end,
+impl Manner {
+    fn of(message: &Fetch) -> Self {
+        Self {
+            request_id: message.request_id,
+            priority: message.parameters.subscriber_priority.unwrap_or(SUBSCRIBER_PRIORITY_DEFAULT),
+            order: message.parameters.group_order.unwrap_or_default(),
+            joins: joined(&message.range).is_some(),
+            fill_timeout: message.parameters.fill_timeout_ms.map(Duration::from_millis),
+        }
     }
+
+    pub(super) fn plan(self, range: Range, publisher_priority: u8) -> FetchPlan {
+        let Self { request_id, priority, order, .. } = self;
+        FetchPlan { request_id, priority, publisher_priority, order, start: range.start, end: range.end }
+    }
+}
+
+/// The part of a range that has to be in the cache for it to be served from there. A viewer that joins a group of which the
+/// start had to go gets the rest, which is marked as such, and is not sent hours of the publisher's history.
+fn joinable(track: &Track, range: Range, manner: Manner) -> Range {
+    let trimmed = track.cache.trimmed_to().filter(|to| to.group == range.end.group);
+    match trimmed {
+        Some(trimmed) if manner.joins => Range { start: range.start.max(trimmed), ..range },
+        _ => range,
+    }
+}
+
+/// Whether a range that ends there has something at or behind `known`.
+pub(super) fn reaches(end: EndLocation, known: Location) -> bool {
+    end.group > known.group || (end.group == known.group && end.last_object.is_none_or(|last| last >= known.object))
 }
 
 /// Whether everything of the range that was published is in the track's cache.
 fn covers(track: &Track, range: Range) -> bool {
     let from_cache = range.start >= track.cache.complete_from();
-    let lossy =
-        track.cache.groups().any(|group| group.lossy && group.id >= range.start.group && group.id <= range.end.group);
+    let lossy = track
+        .cache
+        .groups()
+        .any(|group| group.is_lossy() && group.id >= range.start.group && group.id <= range.end.group);
     from_cache && !lossy
 }

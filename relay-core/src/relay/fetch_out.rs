@@ -8,6 +8,7 @@ use crate::wire::{
 };
 
 use super::cache::{Group, GroupCache};
+use super::fetch::reaches;
 use super::out_stream::Step;
 use super::pull::{Pull, PulledItem};
 use super::session::Key;
@@ -177,6 +178,10 @@ impl FetchOut {
     fn next_cached(&mut self, cache: &GroupCache) -> Result<bool, ()> {
         if !self.begun {
             self.begun = true;
+            if !reaches(self.end, cache.complete_from()) {
+                // All of it was evicted since it was accepted.
+                return Err(());
+            }
             self.skip_unknown_start(cache);
         } else if let Some(position) = self.position
             && self.order == GroupOrder::Ascending
@@ -206,7 +211,8 @@ impl FetchOut {
             last = None;
             group = self.following(cache, current.id);
         }
-        Ok(false)
+        // Newest first: what is left of the range is unknown here, and a FIN would say that it does not exist.
+        if self.order == GroupOrder::Descending && cache.complete_from() > self.start { Err(()) } else { Ok(false) }
     }
 
     fn following<'a>(&self, cache: &'a GroupCache, group: u64) -> Option<&'a Group> {
@@ -224,7 +230,7 @@ impl FetchOut {
     /// `Err`: whether an object exists there is not known.
     fn put_next_of(&mut self, group: &Group, mut after: Option<u64>) -> Result<bool, ()> {
         while let Some((subgroup, object)) = group.next_object(after) {
-            if group.lossy && after.map_or(0, |after| after.saturating_add(1)) < object.id {
+            if group.is_lossy() && after.map_or(0, |after| after.saturating_add(1)) < object.id {
                 return Err(());
             }
             if group.id == self.end.group && self.end.last_object.is_some_and(|last| object.id > last) {
@@ -242,7 +248,7 @@ impl FetchOut {
             return Ok(true);
         }
         let whole = self.end.last_object.is_none() || group.id != self.end.group;
-        if group.lossy && !whole && after < self.end.last_object { Err(()) } else { Ok(false) }
+        if group.is_lossy() && !whole && after < self.end.last_object { Err(()) } else { Ok(false) }
     }
 
     /// The range begins before what the cache knows: says so instead of passing it off as not existing.
@@ -255,8 +261,7 @@ impl FetchOut {
             Some(object) => Location::new(known.group, object),
             None => Location::new(known.group.saturating_sub(1), u64::MAX),
         };
-        // In the middle of a group the mark could not be followed by the rest of the same group's objects otherwise.
-        if last >= self.start && EndLocation::at(last).group <= self.end.group {
+        if last >= self.start {
             self.put_missing(MissingRange::Unknown, last);
         }
         self.position = Some(last);

@@ -54,11 +54,12 @@ pub struct RelayConfig {
     pub offers_per_namespace_max: usize,
     /// Namespaces shown in answer to one SUBSCRIBE_NAMESPACE.
     pub namespaces_shown_max: usize,
-    /// Cached bytes a track; the open group and the newest complete one stay whatever their size.
+    /// Cached bytes a track. Old groups go first, then the oldest objects; the newest object stays whatever its size.
     pub cache_track_len_max: usize,
     /// Cached bytes in all; oldest groups of the tenant with most bytes go first, those of its largest track.
     pub cache_len_max: usize,
-    /// Complete groups older than this are dropped.
+    /// Groups that got nothing new for this long are dropped, but for the newest one and the newest complete one. Of an open
+    /// group, objects go after twice this time, and not before a minute.
     pub cache_age_max: Duration,
     /// How long an object may wait for a slow subscriber before its stream is reset (MoQT-18 §7.3).
     pub delivery_timeout: Duration,

@@ -73,7 +73,6 @@ impl Relay {
         end_of_group: bool,
     ) -> Option<Pushed> {
         let track = self.tracks.get_mut(key)?;
-        let before = track.cache.len();
         // The one subgroup of a group always has its last object.
         let info = SubgroupInfo { id: 0, priority: track.priority, ends_group: true, first_object: object == 0 };
         if !track.cache.open_subgroup(now, group, info) {
@@ -86,11 +85,9 @@ impl Relay {
         }
         let new = NewObject { id: object, status: ObjectStatus::Normal, properties: None, payload, adjacent: false };
         let pushed = track.cache.push(now, group, 0, new);
-        let grown = track.cache.len().saturating_sub(before);
         if end_of_group {
             track.cache.end_subgroup(group, 0, SubgroupEnd::Finished);
         }
-        self.tracks.cache_len = self.tracks.cache_len.saturating_add(grown);
         match pushed {
             Pushed::New => {}
             Pushed::Duplicate => self.counters.objects_duplicate += 1,

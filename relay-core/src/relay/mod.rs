@@ -17,6 +17,7 @@
 
 mod auth;
 mod cache;
+mod datagrams;
 mod event;
 mod fetch;
 mod fetch_out;
@@ -30,6 +31,7 @@ mod packed;
 mod path;
 mod publish;
 mod pull;
+mod pulling;
 mod pump;
 mod receive;
 mod receiving;
@@ -37,6 +39,7 @@ mod remote;
 mod requests;
 mod session;
 mod sessions;
+mod shard_fetch;
 mod shards;
 mod shares;
 mod slab;
@@ -56,6 +59,7 @@ pub use crate::wire::{Draft, FullTrackName, Location, Namespace, PublishDoneCode
 pub use event::RelayEvent;
 pub use limits::{RelayConfig, RelayTuning};
 pub use offered::offered_track;
+pub use shard_fetch::cut_short;
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use types::{CachedObject, Counters, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport};
 
@@ -72,6 +76,7 @@ use pull::Pulls;
 use pump::Candidate;
 use receive::Chunk;
 use session::{Key, Session};
+use shard_fetch::ShardFetch;
 use slab::Slab;
 use tenants::Tenants;
 use timers::Timers;
@@ -91,6 +96,8 @@ pub struct Relay {
     /// Sessions at once with one token.
     places: Places,
     verifying_keys: VerifyingKeys,
+    /// FETCHes of other shards.
+    shard_fetches: Slab<ShardFetch>,
     /// Tracks of other shards by (shard, link id): key and serial.
     links: HashMap<(usize, u64), (Key, u64)>,
     /// Tracks that publishers offered on other shards, and on which.
@@ -120,6 +127,7 @@ impl Relay {
             tenants: Tenants::default(),
             places: Places::default(),
             verifying_keys: VerifyingKeys::default(),
+            shard_fetches: Slab::default(),
             links: HashMap::new(),
             offers: BTreeMap::new(),
             namespace_watchers: Vec::new(),
@@ -213,7 +221,7 @@ impl Relay {
         self.count_receiving(key);
     }
 
-    /// A datagram of a session. Objects in datagrams are dropped and counted: no track of this service uses them.
+    /// A datagram of a session. An object in it goes to everybody who follows its track, in datagrams as well.
     pub fn datagram(&mut self, now: Instant, session: SessionId, data: &[u8]) {
         if let Some(&key) = self.by_id.get(&session) {
             self.on_datagram(now, key, data);
@@ -366,6 +374,11 @@ impl Relay {
     /// Another shard wants a track; answered by [`RelayEvent::AnswerShard`] or [`RelayEvent::RefuseShard`].
     pub fn shard_subscribe(&mut self, now: Instant, from_shard: usize, name: FullTrackName) {
         self.on_shard_subscribe(now, from_shard, name);
+    }
+
+    /// A [`RelayEvent::ShardMessage`] of another shard.
+    pub fn shard_message(&mut self, now: Instant, from_shard: usize, message: &Bytes) {
+        self.on_shard_message(now, from_shard, message);
     }
 
     /// Another shard no longer wants a track.

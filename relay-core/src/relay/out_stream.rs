@@ -15,6 +15,10 @@ use super::{Counters, StreamId, Transmit};
 /// payload's and the status of an object that only marks an end: at most 50 bytes.
 const HEAD_LEN_MAX: usize = 5 * vi64::LEN_MAX + 5;
 
+/// How long a stream whose upstream was reset waits before it is reset as well: a reset throws away what the transport has not
+/// sent yet or has to send again, and another upstream stream may go on with the subgroup.
+const RESET_GRACE: Duration = Duration::from_millis(200);
+
 /// What one attempt to send left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -87,6 +91,10 @@ pub(crate) struct OutStream {
     payload_len: usize,
     /// Bytes handed over so far.
     pub(crate) written: u64,
+    /// The upstream was reset: when this stream is, unless the subgroup goes on.
+    pub(crate) reset_due: Option<Instant>,
+    /// The viewer lost its place in a group that has no successor: it goes on with the first object that comes from then on.
+    resume_at: Option<Instant>,
     pub(crate) done: bool,
 }
 
@@ -116,6 +124,8 @@ impl OutStream {
             rest_at: None,
             payload_len: 0,
             written: 0,
+            reset_due: None,
+            resume_at: None,
             done: false,
         }
     }
@@ -129,6 +139,9 @@ impl OutStream {
             return true;
         }
         let Some((group, subgroup)) = self.source(cache) else { return true };
+        if let Some(from) = self.resume_at {
+            return subgroup.end != SubgroupEnd::Open || subgroup.objects().last().is_some_and(|last| last.at >= from);
+        }
         self.next != subgroup.index_end()
             || match group.end_of(subgroup) {
                 SubgroupEnd::Open => false,
@@ -157,8 +170,8 @@ impl OutStream {
         counters: &mut Counters,
         io: &mut dyn Transmit,
     ) -> Step {
-        if self.done {
-            return Step::Idle;
+        if self.done || (self.resume_at.is_some() && !self.resume(cache)) {
+            return if self.done { Step::Done } else { Step::Idle };
         }
         let source = self.source(cache);
         if self.rest.is_empty() && self.head.rest().is_empty() {
@@ -173,7 +186,7 @@ impl OutStream {
                         return match self.begin_end(context, subgroup, end, opened, io) {
                             Step::Sent => self.write(true, counters, io),
                             Step::Blocked => Step::Blocked,
-                            _ => self.end(end, io),
+                            _ => self.end(context.now, end, io),
                         };
                     }
                 }
@@ -227,6 +240,7 @@ impl OutStream {
         } else {
             self.rest = object.framed.clone();
         }
+        self.reset_due = None;
         self.rest_at = Some(object.at);
         self.payload_len = object.payload_len;
         self.last = Some(object.id);
@@ -313,7 +327,7 @@ impl OutStream {
     }
 
     /// All objects so far are handed over: ends the stream when the subgroup has ended.
-    fn end(&mut self, end: SubgroupEnd, io: &mut dyn Transmit) -> Step {
+    fn end(&mut self, now: Instant, end: SubgroupEnd, io: &mut dyn Transmit) -> Step {
         match (end, self.stream) {
             (SubgroupEnd::Open, _) | (SubgroupEnd::Reset(_), None) => Step::Idle,
             (SubgroupEnd::Finished, None) => {
@@ -328,7 +342,12 @@ impl OutStream {
                 Err(_) => self.abandon(io),
             },
             (SubgroupEnd::Reset(code), Some(stream)) => {
+                let due = now.checked_add(RESET_GRACE).unwrap_or(now);
+                if now < *self.reset_due.get_or_insert(due) {
+                    return Step::Idle;
+                }
                 io.reset(stream, code);
+                self.reset_due = None;
                 self.stream = None;
                 self.last = None;
                 Step::Idle
@@ -340,6 +359,35 @@ impl OutStream {
     fn abandon(&mut self, io: &mut dyn Transmit) -> Step {
         self.reset(StreamResetCode::Cancelled.to_u64(), io);
         Step::Done
+    }
+
+    /// The viewer lost its place, and no newer group is there to go on with: the stream is reset, and what comes from `at` on goes
+    /// to a new one. (MoQT-18 §8 would rather have no other stream of the subgroup; but then a viewer of a group that never
+    /// ends would see nothing any more.)
+    pub(crate) fn lose_place(&mut self, at: Instant, code: u64, io: &mut dyn Transmit) {
+        self.reset(code, io);
+        (self.done, self.stream, self.last, self.resume_at) = (false, None, None, Some(at));
+        self.head = Head::default();
+        self.reset_due = None;
+    }
+
+    /// Finds the place to go on from; `false` when nothing has come, or will.
+    fn resume(&mut self, cache: &GroupCache) -> bool {
+        let newer = cache.newest_group().is_some_and(|newest| newest > self.group);
+        let Some((from, subgroup)) = self.resume_at.zip(self.source(cache).map(|(_, subgroup)| subgroup)) else {
+            self.done = true;
+            return false;
+        };
+        if newer || subgroup.end != SubgroupEnd::Open {
+            self.done = true;
+            return false;
+        }
+        let next = subgroup.first_index(|object| object.at >= from);
+        let found = next != subgroup.index_end();
+        if found {
+            (self.next, self.resume_at) = (next, None);
+        }
+        found
     }
 
     pub(crate) fn reset(&mut self, code: u64, io: &mut dyn Transmit) {

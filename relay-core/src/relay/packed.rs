@@ -3,7 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::wire::{ObjectStatus, Properties, vi64};
+use crate::wire::{Datagram, Draft, ObjectDatagram, ObjectStatus, Properties, vi64};
 
 use super::cache::{StoredObject, Subgroup, SubgroupEnd};
 
@@ -11,6 +11,8 @@ const PROPERTIES: u8 = 0x01;
 const ENDS_GROUP: u8 = 0x02;
 const FIRST_OBJECT: u8 = 0x04;
 const FOLLOWS: u8 = 0x08;
+/// What follows is a whole datagram, as on the wire.
+const DATAGRAM: u8 = 0x80;
 
 /// An object with its subgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +81,23 @@ impl PackedObject {
             properties: (flags & PROPERTIES != 0).then(|| packed.slice(at..payload_at)),
             payload: packed.slice(payload_at..),
         })
+    }
+}
+
+/// An object that came in a datagram, and leaves in one.
+pub(crate) fn pack_datagram(object: &ObjectDatagram) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(DATAGRAM);
+    object.encode(Draft::D18, &mut out);
+    out.freeze()
+}
+
+/// `None`: not something that [`pack_datagram`] made.
+pub(crate) fn unpack_datagram(packed: &Bytes) -> Option<ObjectDatagram> {
+    let datagram = (*packed.first()? == DATAGRAM).then(|| packed.slice(1..))?;
+    match Datagram::decode(Draft::D18, &datagram) {
+        Ok(Datagram::Object(object)) => Some(object),
+        _ => None,
     }
 }
 

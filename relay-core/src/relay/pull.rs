@@ -1,10 +1,10 @@
-//! A FETCH of ours to a publisher, on behalf of one viewer's FETCH.
+//! A FETCH of ours to a publisher or to the shard that has it, on behalf of one reader's FETCH.
 
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::wire::{FetchObjectHead, GroupOrder, Location, MissingRange};
+use crate::wire::{FetchObjectHead, FetchReader, GroupOrder, Location, MissingRange};
 
 use super::session::Key;
 use super::slab::Slab;
@@ -20,14 +20,32 @@ pub(crate) enum PulledItem {
     Reset(u64),
 }
 
-/// Objects on their way from a publisher's fetch stream to a viewer's.
+/// Who asked for the objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Reader {
+    /// A viewer here: session and its request.
+    Session(Key, Key),
+    /// A viewer on another shard: the key of what is kept of its FETCH.
+    Shard(Key),
+}
+
+/// Who has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A publisher here: session and our request there.
+    Session(Key, Key),
+    /// Another shard, and what the FETCH is called between the two.
+    Shard(usize, u64),
+}
+
+/// Objects on their way from a fetch stream to that of a reader.
 #[derive(Debug)]
 pub(crate) struct Pull {
-    /// The publisher: session and our request there.
-    pub(crate) publisher: (Key, Key),
-    /// The viewer: session and its request.
-    pub(crate) viewer: (Key, Key),
+    pub(crate) source: Source,
+    pub(crate) reader: Reader,
     pub(crate) order: GroupOrder,
+    /// Reads the bytes that another shard sends.
+    pub(crate) bytes: Option<FetchReader>,
     items: VecDeque<PulledItem>,
     len: usize,
     /// The part of the sums of [`Pulls`] that is this one's.
@@ -36,8 +54,12 @@ pub(crate) struct Pull {
 }
 
 impl Pull {
-    pub(crate) fn new(publisher: (Key, Key), viewer: (Key, Key), order: GroupOrder) -> Self {
-        Self { publisher, viewer, order, items: VecDeque::new(), len: 0, counted: 0, ended: false }
+    pub(crate) fn new(source: Source, reader: Reader, order: GroupOrder) -> Self {
+        Self { source, reader, order, bytes: None, items: VecDeque::new(), len: 0, counted: 0, ended: false }
+    }
+
+    pub(crate) fn with_reader(self, bytes: FetchReader) -> Self {
+        Self { bytes: Some(bytes), ..self }
     }
 
     /// Adds what came; nothing counts after the end.
@@ -71,12 +93,29 @@ impl Pull {
 pub(crate) struct Pulls {
     slab: Slab<Pull>,
     len: usize,
-    by_viewer: HashMap<Key, usize>,
+    by_reader: HashMap<Owner, usize>,
+    next_id: u64,
 }
 
 impl Pulls {
     pub(crate) fn insert(&mut self, pull: Pull) -> Key {
         self.slab.insert(pull)
+    }
+
+    /// A name for a FETCH to another shard, new each time.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(crate) fn by_source(&self, source: Source) -> Option<Key> {
+        self.slab.iter().find(|(_, pull)| pull.source == source).map(|(key, _)| key)
+    }
+
+    /// FETCHes that another shard has not answered to the end.
+    pub(crate) fn waiting_for(&self, shard: usize) -> usize {
+        let waits = |pull: &Pull| !pull.ended && matches!(pull.source, Source::Shard(from, _) if from == shard);
+        self.slab.iter().filter(|(_, pull)| waits(pull)).count()
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&Pull> {
@@ -90,24 +129,24 @@ impl Pulls {
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<Pull> {
         let pull = self.slab.remove(key)?;
-        self.add(pull.viewer.0, pull.counted, 0);
+        self.add(pull.reader.owner(), pull.counted, 0);
         Some(pull)
     }
 
     /// Brings the sums up to date with one pull.
     pub(crate) fn count(&mut self, key: Key) {
         let Some(pull) = self.slab.get_mut(key) else { return };
-        let (viewer, len) = (pull.viewer.0, pull.len);
+        let (owner, len) = (pull.reader.owner(), pull.len);
         let before = std::mem::replace(&mut pull.counted, len);
-        self.add(viewer, before, len);
+        self.add(owner, before, len);
     }
 
-    fn add(&mut self, viewer: Key, before: usize, len: usize) {
+    fn add(&mut self, owner: Owner, before: usize, len: usize) {
         self.len = self.len.saturating_sub(before).saturating_add(len);
-        let of_viewer = self.by_viewer.entry(viewer).or_default();
-        *of_viewer = of_viewer.saturating_sub(before).saturating_add(len);
-        if *of_viewer == 0 {
-            self.by_viewer.remove(&viewer);
+        let of_owner = self.by_reader.entry(owner).or_default();
+        *of_owner = of_owner.saturating_sub(before).saturating_add(len);
+        if *of_owner == 0 {
+            self.by_reader.remove(&owner);
         }
     }
 
@@ -116,9 +155,30 @@ impl Pulls {
         self.len
     }
 
-    /// Bytes that wait for one session.
-    pub(crate) fn len_of(&self, viewer: Key) -> usize {
-        self.by_viewer.get(&viewer).copied().unwrap_or_default()
+    /// Bytes that wait for a session.
+    pub(crate) fn len_of_session(&self, session: Key) -> usize {
+        self.by_reader.get(&Owner::Session(session)).copied().unwrap_or_default()
+    }
+
+    /// Bytes that wait for the reader's session.
+    pub(crate) fn len_of(&self, reader: Reader) -> usize {
+        self.by_reader.get(&reader.owner()).copied().unwrap_or_default()
+    }
+}
+
+/// Whose bytes are summed up together: all of a session, or one FETCH of another shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Owner {
+    Session(Key),
+    ShardFetch(Key),
+}
+
+impl Reader {
+    fn owner(self) -> Owner {
+        match self {
+            Self::Session(session, _) => Owner::Session(session),
+            Self::Shard(fetch) => Owner::ShardFetch(fetch),
+        }
     }
 }
 

@@ -70,6 +70,11 @@ impl Relay {
         }
         let mut more = pump_control(session, io);
         more |= pump_requests(session, io);
+        for request in std::mem::take(&mut session.lost) {
+            self.end_request(now, key, request, false);
+            more = true;
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return Pumped { more: false } };
         for (stream, code) in session.stops.drain(..) {
             io.stop(stream, code);
         }
@@ -80,6 +85,7 @@ impl Relay {
             // Nothing may overtake SETUP.
             return Pumped { more };
         }
+        session.datagrams.pump(&mut self.counters, io);
         let mut candidates = std::mem::take(&mut self.candidates);
         let mut pump = Pump {
             tracks: &self.tracks,
@@ -92,6 +98,9 @@ impl Relay {
         more |= pump_data(session, &mut candidates, &mut pump);
         candidates.clear();
         self.candidates = candidates;
+        if session.wake_at.is_some() {
+            self.arm_session(now, key);
+        }
         if self.finish_requests(now, key)
             && let Some(session) = self.sessions.get_mut(key)
         {
@@ -202,8 +211,12 @@ fn pump_request(session: &mut Session, request: Key, io: &mut dyn Transmit) -> b
     match state.out.flush(stream, io) {
         Ok(false) => return false,
         Ok(true) => {}
-        Err(TransmitError::Stopped(_) | TransmitError::Closed) => state.out.clear(),
+        Err(TransmitError::Stopped(_) | TransmitError::Closed) => {
+            state.out.clear();
+            session.lost.push(request);
+        }
     }
+    let Some(state) = session.requests.get_mut(request) else { return true };
     state.queued = false;
     if state.out.is_finished() && matches!(state.kind, RequestKind::Closed) {
         session.forget_request(request);
@@ -306,6 +319,7 @@ fn send_object(session: &mut Session, key: Key, candidate: &Candidate, pump: &mu
     let Pump { tracks, counters, now, timeout, io, .. } = pump;
     let draft = session.draft();
     let virtual_time = session.virtual_time;
+    let wake_at = &mut session.wake_at;
     let Some(subscription) = session.subscriptions.get_mut(key) else { return Step::Idle };
     let Some(track) = tracks.get(subscription.track) else { return Step::Idle };
     let context = SendContext {
@@ -320,21 +334,24 @@ fn send_object(session: &mut Session, key: Key, candidate: &Candidate, pump: &mu
     let before = stream.written;
     let step = stream.send(&context, &track.cache, opened, counters, *io);
     *served = (*served).max(virtual_time).saturating_add(stream.written.saturating_sub(before));
+    *wake_at = [*wake_at, stream.reset_due].into_iter().flatten().min();
     match step {
-        Step::Late => {
-            let group = stream.group;
-            stream.reset(StreamResetCode::DeliveryTimeout.to_u64(), *io);
-            counters.groups_dropped += subscription.drop_group(group);
-            counters.groups_dropped += jump_from(subscription, group, &track.cache, *io);
-        }
-        Step::Behind => {
+        Step::Late | Step::Behind => {
+            let late = step == Step::Late;
+            let code = if late { StreamResetCode::DeliveryTimeout } else { StreamResetCode::TooFarBehind };
             let (group, was_open, begun) = (stream.group, stream.stream.is_some(), stream.written > 0);
-            stream.reset(StreamResetCode::TooFarBehind.to_u64(), *io);
+            if track.cache.newest_group() == Some(group) {
+                // The group may end soon, and the next one be whole; a viewer whose place was evicted is in none that does.
+                let wait = if late { context.timeout.unwrap_or_default() } else { Duration::ZERO };
+                stream.lose_place(now.checked_add(wait).unwrap_or(*now), code.to_u64(), *io);
+            } else {
+                stream.reset(code.to_u64(), *io);
+            }
             // One that was begun and has no stream had sent all there was, and waited for a subgroup to be taken up again.
-            if was_open || !begun {
+            if late || was_open || !begun {
                 counters.groups_dropped += subscription.drop_group(group);
             }
-            if was_open {
+            if late || was_open {
                 counters.groups_dropped += jump_from(subscription, group, &track.cache, *io);
             }
         }

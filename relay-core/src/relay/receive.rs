@@ -20,6 +20,10 @@ const STREAM_TYPE_LEN_MAX: usize = crate::wire::vi64::LEN_MAX;
 /// When a request that was refused for a bound may be made again: bounds are reached in bursts.
 const RETRY_AFTER_MS: u64 = 1_000;
 
+/// Messages that one read of a request stream may bring: a first one, and now and then an update. Each costs a look at all that
+/// the session has.
+const MESSAGES_PER_READ_MAX: usize = 256;
+
 /// One call's worth of a stream.
 #[derive(Clone, Copy)]
 pub(super) struct Chunk<'a> {
@@ -255,6 +259,11 @@ impl Relay {
         let requests_max = self.config.requests_max;
         let Some(session) = self.sessions.get_mut(key) else { return Ok(Receive::Ignored) };
         let draft = session.draft();
+        if session.is_stopped_early(stream) {
+            session.stops.push((stream, StreamResetCode::Cancelled.to_u64()));
+            self.mark_dirty(key);
+            return Ok(Receive::Ignored);
+        }
         if session.requests.len() >= requests_max {
             session.stops.push((stream, StreamResetCode::ExcessiveLoad.to_u64()));
             session.resets.push((stream, StreamResetCode::ExcessiveLoad.to_u64()));
@@ -288,8 +297,16 @@ impl Relay {
         request: Key,
     ) -> Result<(), Fatal> {
         reader.push(chunk.data);
+        let mut messages = 0;
         while let Some(message) = reader.next_message()? {
+            messages += 1;
+            if messages > MESSAGES_PER_READ_MAX {
+                let reason = format!("more than {MESSAGES_PER_READ_MAX} messages at once on one request stream");
+                return Err(Fatal::violation(reason));
+            }
             self.on_message(now, directory, key, request, message)?;
+            // One message may be answered by many; what a read costs is bounded by what is unread after each.
+            self.check_send_len(key)?;
         }
         if chunk.fin {
             reader.finish()?;
@@ -302,7 +319,7 @@ impl Relay {
             let receive = if ours { Receive::Request(reader, request) } else { Receive::Ignored };
             self.keep(key, chunk, receive);
         }
-        self.check_send_len(key)
+        Ok(())
     }
 
     /// A peer that asks and never reads must not make us keep its answers.

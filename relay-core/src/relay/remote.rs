@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::wire::{FullTrackName, Location, RequestErrorCode};
 
 use super::cache::{NewObject, SubgroupEnd, SubgroupInfo};
-use super::packed::{Mark, PackedObject};
+use super::packed::{Mark, PackedObject, unpack_datagram};
 use super::session::Key;
 use super::shards::MARK;
 use super::track::{Origin, TrackState};
@@ -67,6 +67,8 @@ pub(crate) struct Refill {
     rounds: u32,
     /// The largest location over there. Told to viewers here only when the objects up to it are.
     largest: Option<Location>,
+    /// The largest location when it first answered: requests that wait for the track start from there, whatever has come since.
+    answered: Option<Option<Location>>,
     /// By place; the number tells the marks of one place apart.
     objects: BTreeMap<(Location, u64), StagedObject>,
     len: usize,
@@ -75,7 +77,8 @@ pub(crate) struct Refill {
 
 impl Refill {
     fn new(due: Instant) -> Self {
-        Self { due, again: false, rounds: 0, largest: None, objects: BTreeMap::new(), len: 0, marks: 0 }
+        let (largest, answered, objects) = (None, None, BTreeMap::new());
+        Self { due, again: false, rounds: 0, largest, answered, objects, len: 0, marks: 0 }
     }
 
     /// Keeps an object; gives the number of those that had to go for it.
@@ -134,6 +137,7 @@ impl Relay {
         let refill = origin.refill.get_or_insert_with(|| Refill::new(due));
         refill.due = due;
         refill.largest = refill.largest.max(largest);
+        refill.answered.get_or_insert(largest);
         let old = origin.link_id.replace(link_id);
         if waiting {
             track.priority = priority;
@@ -240,19 +244,36 @@ impl Relay {
         } else if first && let Some(largest) = refill.largest {
             track.cache.set_complete_from(super::session::after(largest));
         }
-        for ((location, _), object) in refill.objects {
+        let answered = refill.answered.flatten();
+        let mut objects = refill.objects.into_iter().peekable();
+        if first {
+            // The replay is what there was at the answer; what overtook its end is new to everybody who waits.
+            while let Some(((location, _), object)) =
+                objects.next_if(|((location, _), _)| answered.is_some_and(|answered| *location <= answered))
+            {
+                self.apply_remote(now, key, link_id, location, object);
+            }
+            self.go_live(now, key, answered);
+        }
+        for ((location, _), object) in objects {
             self.apply_remote(now, key, link_id, location, object);
         }
         if let (Some(largest), Some(track)) = (refill.largest, self.tracks.get_mut(key)) {
             track.cache.raise_largest(largest);
         }
         self.bound_cache(now, key);
-        if first && let Some(track) = self.tracks.get_mut(key) {
-            track.state = TrackState::Live;
-            self.resolve_waiters(now, key);
-            self.offer_to_watchers(key);
-        }
         self.notify(key);
+    }
+
+    /// The track's first replay is here up to the place that was the largest when home answered.
+    fn go_live(&mut self, now: Instant, key: Key, largest: Option<Location>) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        if let Some(largest) = largest {
+            track.cache.raise_largest(largest);
+        }
+        track.state = TrackState::Live;
+        self.resolve_waiters(now, key);
+        self.offer_to_watchers(key);
     }
 
     fn apply_remote(&mut self, now: Instant, key: Key, link_id: u64, location: Location, object: StagedObject) {
@@ -270,6 +291,8 @@ impl Relay {
             {
                 track.cache.end_subgroup(group, subgroup, end);
             }
+        } else if let Some(datagram) = unpack_datagram(&object.payload) {
+            self.deliver_datagram(key, datagram);
         } else if let Some(packed) = PackedObject::unpack(&object.payload) {
             self.packed_object(now, key, group, id, packed);
         }
@@ -277,7 +300,6 @@ impl Relay {
 
     fn packed_object(&mut self, now: Instant, key: Key, group: u64, id: u64, packed: PackedObject) {
         let Some(track) = self.tracks.get_mut(key) else { return };
-        let before = track.cache.len();
         let info = SubgroupInfo {
             id: packed.subgroup,
             priority: packed.priority,
@@ -296,8 +318,6 @@ impl Relay {
             track.cache.mark_lossy(group);
         }
         track.cache.push(now, group, packed.subgroup, NewObject { id, status, properties, payload, adjacent });
-        let grown = track.cache.len().saturating_sub(before);
-        self.tracks.cache_len = self.tracks.cache_len.saturating_add(grown);
     }
 
     pub(super) fn on_remote_done(&mut self, now: Instant, shard: usize, link_id: u64, status: PublishDone) {

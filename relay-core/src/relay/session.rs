@@ -12,6 +12,7 @@ use crate::wire::{
 };
 
 use super::auth::Scope;
+use super::datagrams::Waiting;
 use super::fetch_out::FetchOut;
 use super::grants::{Grant, TokenId};
 use super::receiving::Receiving;
@@ -27,6 +28,9 @@ pub(crate) type Key = usize;
 /// Streams of a session that may stay half open, for the peer to end its half of a request that is over; further ones are
 /// stopped. Half the request streams that the transport lets a peer have open, so that these never use them up.
 const HALF_OPEN_MAX: usize = 64;
+
+/// Streams stopped before their first byte that are remembered: as many as a transport lets a peer have open.
+const STOPPED_EARLY_MAX: usize = 128;
 
 /// Why a session has to be closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,9 +264,15 @@ pub(crate) struct Session {
     pub(crate) request_by_stream: HashMap<StreamId, Key>,
     pub(crate) request_by_id: HashMap<u64, Key>,
     pub(crate) flush: VecDeque<Key>,
+    /// Requests whose stream takes nothing any more: the peer stopped it before it was known what it is.
+    pub(crate) lost: Vec<Key>,
+    /// Streams that the peer stopped before any byte of them came: what comes on them is not answered.
+    stopped_early: VecDeque<StreamId>,
     /// Peer's streams to stop, and streams of ours to reset, at the next pump.
     pub(crate) stops: Vec<(StreamId, u64)>,
     pub(crate) resets: Vec<(StreamId, u64)>,
+    /// Objects that leave in datagrams.
+    pub(crate) datagrams: Waiting,
     pub(crate) seen: SeenIds,
     /// Our next request id.
     pub(crate) next_id: u64,
@@ -278,6 +288,8 @@ pub(crate) struct Session {
     /// A request was accepted.
     pub(crate) used: bool,
     pub(crate) goaway_deadline: Option<Instant>,
+    /// When a stream has to be looked at although nothing new has come for it.
+    pub(crate) wake_at: Option<Instant>,
     /// The earliest timer that is set for this session.
     pub(crate) timer_at: Option<Instant>,
 }
@@ -305,8 +317,11 @@ impl Session {
             request_by_stream: HashMap::new(),
             request_by_id: HashMap::new(),
             flush: VecDeque::new(),
+            lost: Vec::new(),
+            stopped_early: VecDeque::new(),
             stops: Vec::new(),
             resets: Vec::new(),
+            datagrams: Waiting::default(),
             seen: SeenIds::default(),
             // MoQT-18 §10.1: the server generates odd request ids, starting at 1.
             next_id: 1,
@@ -318,8 +333,21 @@ impl Session {
             opened_at: now,
             used: false,
             goaway_deadline: None,
+            wake_at: None,
             timer_at: None,
         }
+    }
+
+    /// The peer wants no answer on a stream of which nothing came.
+    pub(crate) fn stop_early(&mut self, stream: StreamId) {
+        self.stopped_early.push_back(stream);
+        if self.stopped_early.len() > STOPPED_EARLY_MAX {
+            self.stopped_early.pop_front();
+        }
+    }
+
+    pub(crate) fn is_stopped_early(&self, stream: StreamId) -> bool {
+        self.stopped_early.contains(&stream)
     }
 
     pub(crate) fn draft(&self) -> Draft {

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use crate::error::AuthFault;
-use crate::wire::{ControlMessage, Datagram, Goaway, SessionError, Setup, StreamResetCode};
+use crate::wire::{ControlMessage, Goaway, SessionError, Setup, StreamResetCode};
 
 use super::auth::{Scope, refused};
 use super::cache::SubgroupEnd;
@@ -109,15 +107,6 @@ impl Relay {
         }
     }
 
-    pub(super) fn on_datagram(&mut self, now: Instant, key: Key, data: &[u8]) {
-        let Some(session) = self.sessions.get(key).filter(|session| !session.is_closing()) else { return };
-        match Datagram::decode(session.draft(), &Bytes::copy_from_slice(data)) {
-            Ok(Datagram::Object(_)) => self.counters.datagrams_dropped += 1,
-            Ok(Datagram::Padding) => {}
-            Err(malformed) => self.close(now, key, malformed.into()),
-        }
-    }
-
     pub(super) fn on_stream_reset(&mut self, now: Instant, key: Key, stream: StreamId, code: u64) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         while let Some(position) = session.held.iter().position(|held| held.stream == stream) {
@@ -135,7 +124,12 @@ impl Relay {
                 self.end_request(now, key, request, false);
             }
             Some(receive) => self.stop_receiving(now, key, stream, receive, code),
-            None => {}
+            // A request of which no byte came: nothing of it is known here, and our half ends all the same, or the peer would
+            // never have the stream back. A transport ignores this for a stream on which it has no half to send.
+            None => {
+                session.resets.push((stream, StreamResetCode::Cancelled.to_u64()));
+                self.mark_dirty(key);
+            }
         }
         self.count_receiving(key);
     }
@@ -150,17 +144,20 @@ impl Relay {
             self.end_request(now, key, request, false);
             return;
         }
-        // MoQT-18 §11.4.3: nothing more of a subgroup is sent once its stream was stopped.
-        let cancelled = StreamResetCode::Cancelled.to_u64();
+        // MoQT-18 §11.4.3: nothing more of a subgroup is sent once its stream was stopped. A stream that names nothing here is
+        // a request of which no byte came, or one that is over: its half of ours ends as well.
+        session.resets.push((stream, StreamResetCode::Cancelled.to_u64()));
+        let mut known = session.receive.contains(stream);
         for (_, subscription) in session.subscriptions.iter_mut() {
             if let Some(state) = subscription.streams.iter_mut().find(|state| state.stream == Some(stream)) {
-                state.done = true;
-                session.resets.push((stream, cancelled));
+                (state.done, known) = (true, true);
             }
         }
         for (_, fetch) in session.fetches.iter_mut().filter(|(_, fetch)| fetch.stream == Some(stream)) {
-            fetch.done = true;
-            session.resets.push((stream, cancelled));
+            (fetch.done, known) = (true, true);
+        }
+        if !known {
+            session.stop_early(stream);
         }
         self.mark_dirty(key);
     }

@@ -102,7 +102,7 @@ impl Relay {
 
     /// Brings the sums of what waits for a tenant's viewers up to date with one of them.
     pub(super) fn count_pulled(&mut self, viewer: Key) {
-        let len = self.pulls.len_of(viewer);
+        let len = self.pulls.len_of_session(viewer);
         let Some(session) = self.sessions.get_mut(viewer) else { return };
         let before = std::mem::replace(&mut session.pulled_counted, len);
         if before != len {
@@ -124,6 +124,8 @@ impl Relay {
         if self.tracks.cache_len > self.config.cache_len_max {
             let len_max = self.config.cache_len_max / 20 * 19;
             self.shrink_caches(len_max, GroupCache::evictable_len, GroupCache::evict_oldest);
+            // Many open groups: the oldest halves of the largest ones go.
+            self.shrink_caches(len_max, GroupCache::len, GroupCache::halve);
         }
     }
 
@@ -158,11 +160,13 @@ impl Relay {
     }
 
     pub(super) fn count_evicted(&mut self, key: Key, evicted: Evicted) {
-        self.tracks.cache_len = self.tracks.cache_len.saturating_sub(evicted.len);
         self.counters.groups_evicted += evicted.groups;
-        if let Some(track) = self.tracks.get_mut(key) {
-            let before = std::mem::replace(&mut track.counted, track.cache.len());
-            let (tenant, after) = (track.tenant, track.counted);
+        self.count_cached(key);
+    }
+
+    /// Brings the sums of cached bytes, of all and of the track's tenant, up to date with one track.
+    pub(super) fn count_cached(&mut self, key: Key) {
+        if let Some((tenant, before, after)) = self.tracks.count(key) {
             self.tenants.change(tenant, Good::Cached, before, after);
         }
     }

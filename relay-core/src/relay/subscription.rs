@@ -83,6 +83,11 @@ impl Subscription {
         object.arrival >= self.from_arrival && Location::new(group, object.id) >= self.start
     }
 
+    /// Whether an object there, which has just come, is in its range.
+    pub(crate) fn wants(&self, location: Location) -> bool {
+        self.forward && location >= self.start && self.end_group.is_none_or(|end| location.group <= end)
+    }
+
     /// Adds a cursor for every subgroup that was opened since the last call.
     pub(crate) fn discover(&mut self, cache: &GroupCache) {
         if !self.forward || self.scanned == cache.subgroup_serial() {
@@ -99,7 +104,7 @@ impl Subscription {
             if group.id > last {
                 continue;
             }
-            for subgroup in group.subgroups.iter().filter(|subgroup| subgroup.serial >= scanned) {
+            for subgroup in group.subgroups.iter().rev().take_while(|subgroup| subgroup.serial >= scanned) {
                 self.follow(group.id, subgroup);
             }
         }

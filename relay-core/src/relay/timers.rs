@@ -8,6 +8,7 @@ use crate::wire::{RequestErrorCode, SessionError};
 
 use super::auth::refused;
 use super::fetch::joined;
+use super::fetch_out::FetchSource;
 use super::session::{Fatal, Key, RequestKind, Session};
 use super::tenants::Good;
 use super::track::{Origin, TrackState, Waiter};
@@ -108,7 +109,10 @@ impl Relay {
             expiry.and_then(|at_ms| now.checked_add(Duration::from_millis(at_ms.saturating_sub(self.unix_now_ms))));
         let requests = session.requests.iter().filter_map(|(_, request)| request.deadline).min();
         let unresolved = session.unresolved.deadline();
-        [first_request, expiry, requests, unresolved, session.goaway_deadline].into_iter().flatten().min()
+        [first_request, expiry, requests, unresolved, session.goaway_deadline, session.wake_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn session_alarm(&mut self, now: Instant, id: SessionId) {
@@ -121,6 +125,7 @@ impl Relay {
         }
         self.end_expired(now, key);
         self.abandon_late(now, key);
+        self.wake(now, key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let late = session.requests.iter().filter(|(_, request)| request.deadline.is_some_and(|at| at <= now));
         let late: Vec<Key> = late.map(|(request, _)| request).collect();
@@ -128,6 +133,17 @@ impl Relay {
             self.request_timed_out(now, key, request);
         }
         self.arm_session(now, key);
+    }
+
+    /// Has the session's streams looked at that wait for a time.
+    fn wake(&mut self, now: Instant, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.wake_at.is_none_or(|at| at > now) {
+            return;
+        }
+        session.wake_at = None;
+        session.subscriptions.iter_mut().for_each(|(_, subscription)| subscription.ready = true);
+        self.mark_dirty(key);
     }
 
     fn request_timed_out(&mut self, now: Instant, key: Key, request: Key) {
@@ -163,6 +179,13 @@ impl Relay {
                     RequestErrorCode::Timeout,
                     "the publisher did not answer",
                 );
+            }
+            RequestKind::Fetching { fetch } => {
+                let fetch = *fetch;
+                let fetch = self.sessions.get(key).and_then(|session| session.fetches.get(fetch));
+                if let Some(FetchSource::Pull(pull)) = fetch.map(|fetch| fetch.source) {
+                    self.fail_pull(pull, RequestErrorCode::Timeout, "the publisher did not answer");
+                }
             }
             RequestKind::Pulling { pull } => {
                 let pull = *pull;

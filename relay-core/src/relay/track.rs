@@ -91,7 +91,7 @@ pub(crate) struct Track {
     pub(crate) timer_at: Option<Instant>,
     /// Whose share of the tracks and of the cache it uses.
     pub(crate) tenant: Key,
-    /// Cached bytes that were counted for the tenant.
+    /// Cached bytes that were counted, in the sum of all caches and for the tenant.
     pub(crate) counted: usize,
 }
 
@@ -116,6 +116,14 @@ impl Track {
     /// The track comes from this shard: its ingest, or a session here.
     pub(crate) fn is_home(&self) -> bool {
         self.origins.iter().any(|origin| !matches!(origin, Origin::Shard(_)))
+    }
+
+    /// The shard that the track comes from.
+    pub(crate) fn home_shard(&self) -> Option<usize> {
+        self.origins.iter().find_map(|origin| match origin {
+            Origin::Shard(origin) => Some(origin.shard),
+            _ => None,
+        })
     }
 
     pub(crate) fn session_origins(&mut self) -> impl Iterator<Item = &mut SessionOrigin> {
@@ -216,7 +224,16 @@ impl Tracks {
     pub(crate) fn remove(&mut self, key: Key) -> Option<Track> {
         self.unname(key);
         let track = self.slab.remove(key)?;
-        self.cache_len = self.cache_len.saturating_sub(track.cache.len());
+        self.cache_len = self.cache_len.saturating_sub(track.counted);
         Some(track)
+    }
+
+    /// Brings the sum of all caches up to date with one of them: its tenant, and its bytes before and now.
+    pub(crate) fn count(&mut self, key: Key) -> Option<(Key, usize, usize)> {
+        let track = self.slab.get_mut(key)?;
+        let (before, after) = (track.counted, track.cache.len());
+        track.counted = after;
+        self.cache_len = self.cache_len.saturating_sub(before).saturating_add(after);
+        Some((track.tenant, before, after))
     }
 }

@@ -38,9 +38,15 @@ pub trait Transmit {
     fn write(&mut self, stream: StreamId, data: &[u8], fin: bool) -> Result<usize, TransmitError>;
     /// As [`Transmit::write`], but a transport that can keeps a reference to the refcounted bytes and copies nothing.
     fn write_shared(&mut self, stream: StreamId, data: &Bytes, fin: bool) -> Result<usize, TransmitError>;
+    /// Hands one whole datagram over. `false`: there is no room for it now, or it is too long, or the peer takes none.
+    fn send_datagram(&mut self, data: &[u8]) -> bool {
+        let _ = data;
+        false
+    }
     /// Sets the order in which the transport drains its own buffers: 0 is the most urgent.
     fn set_urgency(&mut self, stream: StreamId, urgency: u8);
-    /// Ends the sending half at once with a stream reset code (MoQT-18 §3.3.3).
+    /// Ends the sending half at once with a stream reset code (MoQT-18 §3.3.3). Nothing happens when this side has no such
+    /// half, or when it has ended.
     fn reset(&mut self, stream: StreamId, code: u64);
     /// Asks the peer to end its sending half (STOP_SENDING).
     fn stop(&mut self, stream: StreamId, code: u64);

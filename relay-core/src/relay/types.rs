@@ -108,7 +108,7 @@ pub struct Counters {
     pub tokens_refused: u64,
     /// Streams of publishers given up because their track stayed unknown, or because a bound of memory was reached.
     pub streams_abandoned: u64,
-    /// Objects in datagrams.
+    /// Objects in datagrams of no known track, or that a viewer's transport had no room for: once for every viewer.
     pub datagrams_dropped: u64,
     /// Objects that came twice.
     pub objects_duplicate: u64,

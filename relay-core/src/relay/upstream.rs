@@ -9,6 +9,9 @@ use super::cache::{NewObject, Pushed, SubgroupEnd, SubgroupInfo};
 use super::receive::Chunk;
 use super::session::{Fatal, Key, Receive, SubgroupIn};
 
+/// Objects that one read of a stream may bring: media has hundreds of bytes an object, and a read has 64 KiB.
+pub(super) const OBJECTS_PER_READ_MAX: usize = 4_096;
+
 impl Relay {
     pub(super) fn receive_subgroup(
         &mut self,
@@ -119,16 +122,22 @@ impl Relay {
             return self.abandon(key, chunk);
         }
         let mut any = self.open_incoming(now, key, track, &header, &mut incoming, None);
+        let (mut objects, mut flooded) = (0, false);
         while let Some(item) = incoming.reader.next_item()? {
+            objects += 1;
+            flooded = objects > OBJECTS_PER_READ_MAX;
+            if flooded {
+                break;
+            }
             if let SubgroupItem::Object(object) = item {
                 any |= self.open_incoming(now, key, track, &header, &mut incoming, Some(object.id));
                 any |= self.take_object(now, track, &header, &mut incoming, object);
             }
         }
-        if chunk.fin {
+        if chunk.fin && !flooded {
             incoming.reader.finish()?;
             self.close_incoming(now, key, &incoming, SubgroupEnd::Finished);
-        } else if self.is_overfull(key, incoming.reader.reserved()) {
+        } else if flooded || self.is_overfull(key, incoming.reader.reserved()) {
             self.counters.streams_abandoned += 1;
             let code = StreamResetCode::ExcessiveLoad;
             self.close_incoming(now, key, &incoming, SubgroupEnd::Reset(code.to_u64()));
@@ -136,8 +145,8 @@ impl Relay {
         } else {
             self.keep(key, chunk, Receive::Subgroup(incoming));
         }
+        self.bound_cache(now, track);
         if any {
-            self.bound_cache(now, track);
             self.notify(track);
         }
         Ok(())
@@ -188,7 +197,6 @@ impl Relay {
         object: SubgroupObject,
     ) -> bool {
         let (Some(subgroup), Some(state)) = (incoming.subgroup, self.tracks.get_mut(track)) else { return false };
-        let before = state.cache.len();
         let adjacent = incoming.last.is_some() && state.cache.last_id(header.group, subgroup) == incoming.last;
         let (id, payload_len) = (object.id, object.payload.len());
         let new = NewObject {
@@ -199,7 +207,6 @@ impl Relay {
             adjacent,
         };
         let pushed = state.cache.push(now, header.group, subgroup, new);
-        self.tracks.cache_len = self.tracks.cache_len.saturating_add(self.grown(track, before));
         match pushed {
             Pushed::New => {
                 incoming.last = Some(id);
@@ -208,6 +215,8 @@ impl Relay {
                 true
             }
             Pushed::Duplicate => {
+                // What comes right behind it on this stream follows it here too.
+                incoming.last = Some(id);
                 self.counters.objects_duplicate += 1;
                 false
             }
@@ -216,10 +225,6 @@ impl Relay {
                 false
             }
         }
-    }
-
-    fn grown(&self, track: Key, before: usize) -> usize {
-        self.tracks.get(track).map_or(0, |track| track.cache.len().saturating_sub(before))
     }
 
     /// A subgroup stream is over.

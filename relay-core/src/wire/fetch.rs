@@ -171,10 +171,9 @@ impl FetchWriter {
             out,
         );
         // MoQT-18 §11.4.4.2 names "the Group ID and Object ID fields", not deltas: a range may end within the group it
-        // began in, which no group delta could say.
+        // began in, which no group delta could say. Nothing follows them: a range has no payload, and a length in its place
+        // would be taken for the next item's flags (moq-transport issue #1861, and aiomoqt).
         last.encode(out);
-        // Object Payload Length is not among the fields that the section calls absent.
-        vi64::encode(0, out);
         self.prior.location = Some(last);
         Ok(())
     }
@@ -407,8 +406,5 @@ impl FetchReader {
 
 fn end_of_range(range: MissingRange, cursor: &mut Cursor<'_>) -> Result<Front, DecodeError> {
     let last = Location::decode(cursor)?;
-    if cursor.vi64()? != 0 {
-        return Err(Malformed::violation(WHAT, "an end of range with a payload").into());
-    }
     Ok(Front::EndOfRange(range, last, cursor.position()))
 }

@@ -51,6 +51,7 @@ enum Crossing {
     Filled { link_id: u64 },
     Done { link_id: u64, status: PublishDone },
     Lost,
+    Message(Bytes),
     NamespaceUp(Namespace),
     NamespaceDown(Namespace),
 }
@@ -337,6 +338,7 @@ impl Net {
             RelayEvent::ShardDone { shards, link_id, status } => {
                 shards.into_iter().for_each(|to| self.send(from, to, Crossing::Done { link_id, status }));
             }
+            RelayEvent::ShardMessage { shard, message } => self.send(from, shard, Crossing::Message(message)),
             RelayEvent::NamespaceUp(namespace) => {
                 self.others(from).for_each(|to| self.send(from, to, Crossing::NamespaceUp(namespace.clone())));
             }
@@ -345,7 +347,7 @@ impl Net {
             }
             RelayEvent::SessionReady { .. } | RelayEvent::SessionClose { .. } | RelayEvent::PublishReady { .. } => {}
         }
-        if !matches!(event, RelayEvent::ShardObject { .. }) {
+        if !matches!(event, RelayEvent::ShardObject { .. } | RelayEvent::ShardMessage { .. }) {
             self.log.push((from, event));
         }
     }
@@ -380,6 +382,7 @@ impl Net {
             Crossing::Filled { link_id } => relay.remote_filled(now, from, link_id),
             Crossing::Done { link_id, status } => relay.remote_done(now, from, link_id, status),
             Crossing::Lost => relay.remote_lost(now, from),
+            Crossing::Message(message) => relay.shard_message(now, from, &message),
             Crossing::NamespaceUp(namespace) => relay.remote_namespace_up(now, namespace, from),
             Crossing::NamespaceDown(namespace) => relay.remote_namespace_down(now, namespace, from),
         }

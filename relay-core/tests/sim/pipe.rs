@@ -65,6 +65,7 @@ pub struct Pipe {
     /// Streams of the other side that were stopped.
     pub stops: HashSet<StreamId>,
     pub bytes_written: u64,
+    pub datagrams: Vec<Bytes>,
 }
 
 impl Pipe {
@@ -87,6 +88,7 @@ impl Pipe {
             resets: Vec::new(),
             stops: HashSet::new(),
             bytes_written: 0,
+            datagrams: Vec::new(),
         }
     }
 
@@ -190,6 +192,11 @@ impl Transmit for Pipe {
 
     fn write_shared(&mut self, stream: StreamId, data: &Bytes, fin: bool) -> Result<usize, TransmitError> {
         self.put(stream, data, fin)
+    }
+
+    fn send_datagram(&mut self, data: &[u8]) -> bool {
+        self.datagrams.push(Bytes::copy_from_slice(data));
+        true
     }
 
     fn set_urgency(&mut self, _stream: StreamId, _urgency: u8) {}

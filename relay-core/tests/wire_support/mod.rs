@@ -334,6 +334,11 @@ pub fn fetch_stream() -> impl Strategy<Value = (GroupOrder, Vec<FetchItem>)> {
 
 /// The bytes of [`fetch_stream`].
 pub fn encode_fetch(order: GroupOrder, items: &[FetchItem]) -> Vec<u8> {
+    encode_fetch_with(order, items, &[])
+}
+
+/// The same with more bytes behind the end of each missing range.
+pub fn encode_fetch_with(order: GroupOrder, items: &[FetchItem], behind_range: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = FetchWriter::new(Draft::D18, order);
     for item in items {
@@ -343,7 +348,10 @@ pub fn encode_fetch(order: GroupOrder, items: &[FetchItem]) -> Vec<u8> {
                 writer.object_head(head, payload.len(), &mut out).unwrap();
                 out.extend_from_slice(payload);
             }
-            FetchItem::EndOfRange(range, last) => writer.end_of_range(*range, *last, &mut out).unwrap(),
+            FetchItem::EndOfRange(range, last) => {
+                writer.end_of_range(*range, *last, &mut out).unwrap();
+                out.extend_from_slice(behind_range);
+            }
         }
     }
     out

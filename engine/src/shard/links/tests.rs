@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use streams_relay_core::relay::{
-    Dir, Directory, Draft, Location, Namespace, RelayConfig, Resource, SessionConfig, SessionId, SigningKey, StreamId,
-    Transport,
+    CachedObject, Dir, Directory, Draft, Location, Namespace, RelayConfig, Resource, SessionConfig, SessionId,
+    SigningKey, StreamId, Transport,
 };
 use streams_relay_core::wire::{ControlMessage, Parameters, Setup, Subscribe};
 use streams_rings::schema::{ShardsSizes, shards_workspace};

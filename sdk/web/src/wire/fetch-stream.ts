@@ -15,7 +15,10 @@ const PRIORITY = 0x10;
 const PROPERTIES = 0x20;
 const DATAGRAM = 0x40;
 const FLAGS_END = 0x80;
-/** Values above the flags: all objects up to the given location do not exist, or are unknown. */
+/**
+ * Values above the flags (MoQT-18 §11.4.4.2): all objects up to the location that follows do not exist, or are unknown. The
+ * location is absolute, and nothing stands behind it.
+ */
 const END_OF_NON_EXISTENT_RANGE = 0x8c;
 const END_OF_UNKNOWN_RANGE = 0x10c;
 
@@ -83,12 +86,12 @@ export class FetchParser {
   }
 
   #range(stream: ByteQueue): boolean {
-    const groupDelta = stream.vi64();
-    const objectDelta = stream.vi64();
-    if (groupDelta === undefined || objectDelta === undefined) {
+    const group = stream.vi64();
+    const object = stream.vi64();
+    if (group === undefined || object === undefined) {
       return false;
     }
-    this.#locate(groupDelta, objectDelta);
+    this.#prior = { group, object };
     return true;
   }
 

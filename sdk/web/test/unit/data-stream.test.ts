@@ -74,9 +74,14 @@ const STREAMS: readonly { readonly name: string; readonly bytes: string; readonl
     events: [{ kind: "fetch", requestId: 0 }, object(9, 2, "aa"), object(9, 4, "bb")],
   },
   {
-    name: "a fetch with ranges that do not exist or are unknown",
-    bytes: "05 00  1c 09 00 80 01 aa  808c 00 03  00 01 bb  810c 00 00",
+    name: "a fetch with ranges that do not exist or are unknown: their places are absolute, with no payload length",
+    bytes: "05 00  1c 09 00 80 01 aa  808c 0a 03  00 01 bb  810c 0b 00",
     events: [{ kind: "fetch", requestId: 0 }, object(9, 0, "aa"), object(10, 4, "bb")],
+  },
+  {
+    name: "a fetch that begins with a range that is unknown, within the group of its first object",
+    bytes: "05 00  810c 09 05  10 80 01 aa  00 01 bb",
+    events: [{ kind: "fetch", requestId: 0 }, object(9, 6, "aa"), object(9, 7, "bb")],
   },
   { name: "padding", bytes: "f0 132b3e28 ffffffffffff", events: [{ kind: "padding" }] },
 ];
