@@ -2,117 +2,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mp4_atom::{Decode as _, Moof};
 use proptest::prelude::*;
-use streams_ingest::{AccessUnit, CodecConfig, Output, Packager, PackagerConfig, RandomAccess, StreamMetadata};
+use streams_ingest::{Output, PackagerConfig, RandomAccess, StreamMetadata};
 use streams_relay_core::catalog::Catalog;
-use support::units::{aac, aac_ms, aac_stereo, audio, avc, avc_changed, video};
-use support::{START_UNIX_MS, catalogs, objects};
-
-struct Studio {
-    packager: Packager,
-    outputs: Vec<Output>,
-    video: Arc<CodecConfig>,
-    audio: Arc<CodecConfig>,
-}
-
-impl Studio {
-    fn new() -> Self {
-        Self::with(PackagerConfig::default())
-    }
-
-    fn with(config: PackagerConfig) -> Self {
-        Self { packager: Packager::new(config), outputs: Vec::new(), video: avc(), audio: aac() }
-    }
-
-    /// Pushes at the server's time that the unit's own time says.
-    fn push(&mut self, unit: AccessUnit) {
-        let unix_ms = START_UNIX_MS + u64::try_from(unit.dts_us / 1000).expect("broadcast time");
-        self.packager.push(unix_ms, unit);
-        self.drain();
-    }
-
-    fn video(&mut self, dts_ms: i64, key: bool) {
-        let unit = video(&self.video, dts_ms, key);
-        self.push(unit);
-    }
-
-    fn audio(&mut self, dts_ms: i64) {
-        let unit = audio(&self.audio, dts_ms);
-        self.push(unit);
-    }
-
-    fn drain(&mut self) {
-        while let Some(output) = self.packager.poll_output() {
-            self.outputs.push(output);
-        }
-    }
-
-    /// Two seconds of both tracks from `from_ms`, interleaved, key frames at `keys_ms`.
-    fn play(&mut self, from_ms: i64, until_ms: i64, keys_ms: &[i64]) {
-        let first_audio = from_ms * 48 / 1024;
-        let mut frames = (first_audio..).map(aac_ms).skip_while(|dts_ms| *dts_ms < from_ms).peekable();
-        for dts_ms in (from_ms..until_ms).step_by(40) {
-            self.video(dts_ms, keys_ms.contains(&dts_ms));
-            while let Some(audio_ms) = frames.next_if(|audio_ms| *audio_ms < dts_ms + 40) {
-                self.audio(audio_ms);
-            }
-        }
-    }
-
-    fn objects(&self, track: &str) -> Vec<(u64, u64, bytes::Bytes)> {
-        objects(&self.outputs, track)
-    }
-
-    /// Sample flags of every frame.
-    fn flags(&self) -> Vec<u32> {
-        self.objects("video/720p").iter().map(|(_, _, chunk)| flags(chunk)).collect()
-    }
-
-    /// Sample flags of the first frame of every video group.
-    fn openers(&self) -> Vec<u32> {
-        self.objects("video/720p").iter().filter(|object| object.1 == 0).map(|(_, _, chunk)| flags(chunk)).collect()
-    }
-
-    /// Group ids of a track with the number of objects in each.
-    fn groups(&self, track: &str) -> Vec<(u64, usize)> {
-        let mut groups = BTreeMap::new();
-        for (group, _, _) in self.objects(track) {
-            *groups.entry(group).or_insert(0) += 1;
-        }
-        groups.into_iter().collect()
-    }
-}
-
-/// The `moof` of a chunk; panics when something other than one `moof` and one `mdat` is in it.
-fn moof(mut chunk: &[u8]) -> Moof {
-    let whole = chunk;
-    let moof = Moof::decode(&mut chunk).expect("a moof first");
-    let (header, data) = chunk.split_at(8);
-    assert_eq!(&header[4..], b"mdat");
-    assert_eq!(u32::from_be_bytes(header[..4].try_into().expect("four bytes")) as usize, chunk.len(), "only an mdat");
-    let samples: usize = moof.traf[0].trun[0].samples.iter().map(|sample| sample.size.expect("a size") as usize).sum();
-    assert_eq!(samples, data.len());
-    let offset = moof.traf[0].trun[0].data_offset.expect("an offset") as usize;
-    assert_eq!(whole.len() - data.len(), offset);
-    moof
-}
-
-/// Sample flags (ISO/IEC 14496-12 §8.8.3.1): a sync sample; none; none, and leading with a dependency.
-const SYNC: u32 = 0x0200_0000;
-const DELTA: u32 = 0x0101_0000;
-const LEADING: u32 = 0x0501_0000;
-
-fn flags(chunk: &[u8]) -> u32 {
-    moof(chunk).traf[0].trun[0].samples.get(0).and_then(|sample| sample.flags).expect("flags")
-}
-
-fn tfdt(chunk: &[u8]) -> u64 {
-    moof(chunk).traf[0].tfdt.as_ref().expect("a tfdt").base_media_decode_time
-}
+use support::studio::{Studio, moof, tfdt};
+use support::units::{aac_ms, aac_stereo, avc, avc_changed, video};
+use support::{START_UNIX_MS, catalogs};
 
 #[test]
 fn a_group_is_a_closed_gop_on_both_tracks() {
@@ -199,82 +96,6 @@ fn audio_does_not_wait_for_ever_for_an_idr() {
     assert!(studio.objects("video/720p").is_empty());
     let first_ms = tfdt(&studio.objects("audio")[0].2) / 48;
     assert!((8_900..10_100).contains(&first_ms), "{first_ms}");
-}
-
-#[test]
-fn an_endless_gop_goes_on_in_groups_of_thirty_seconds_that_are_no_start() {
-    let mut studio = Studio::new();
-    studio.play(0, 61_000, &[0]);
-    let ids = [START_UNIX_MS, START_UNIX_MS + 30_000, START_UNIX_MS + 60_000];
-    assert_eq!(studio.groups("video/720p"), [(ids[0], 750), (ids[1], 750), (ids[2], 25)]);
-    assert_eq!(studio.groups("audio").iter().map(|group| group.0).collect::<Vec<_>>(), ids);
-    assert_eq!(studio.openers(), [SYNC, DELTA, DELTA]);
-    assert_eq!(studio.packager.counters().groups_in_gop, 2);
-    assert_eq!(studio.packager.without_start_ms(), 60_960);
-    studio.video(61_000, true);
-    assert_eq!(studio.openers(), [SYNC, DELTA, DELTA, SYNC], "a key frame begins a group that viewers can join at");
-    assert_eq!(studio.packager.without_start_ms(), 0);
-}
-
-#[test]
-fn an_endless_gop_goes_on_in_groups_of_bounded_bytes() {
-    let mut studio = Studio::with(PackagerConfig { group_len_max: 100_000, ..PackagerConfig::default() });
-    for frame in 0..100 {
-        let mut unit = video(&studio.video, frame * 40, frame == 0);
-        unit.data = vec![0; 9_000].into();
-        studio.push(unit);
-    }
-    let groups = studio.groups("video/720p");
-    assert_eq!(groups.len(), 10, "{groups:?}");
-    for (group, _) in groups {
-        let chunks = studio.objects("video/720p");
-        let len: usize = chunks.iter().filter(|chunk| chunk.0 == group).map(|chunk| chunk.2.len()).sum();
-        assert!(len <= 100_000 + 120, "{len}");
-    }
-    assert_eq!(studio.openers().iter().filter(|flags| **flags == SYNC).count(), 1);
-}
-
-#[test]
-fn a_frame_larger_than_a_group_is_a_group() {
-    let mut studio = Studio::with(PackagerConfig { group_len_max: 1000, ..PackagerConfig::default() });
-    for frame in 0..4 {
-        let mut unit = video(&studio.video, frame * 40, frame == 0);
-        unit.data = vec![0; 9_000].into();
-        studio.push(unit);
-    }
-    assert_eq!(studio.groups("video/720p").iter().map(|group| group.1).collect::<Vec<_>>(), [1, 1, 1, 1]);
-}
-
-/// Frames `(dts, pts, access)` in hundredths of a second.
-fn push_frames(studio: &mut Studio, frames: &[(i64, i64, RandomAccess)]) {
-    for (dts, pts, access) in frames {
-        let mut unit = video(&studio.video, dts * 10, false);
-        (unit.pts_us, unit.access) = (pts * 10_000, *access);
-        studio.push(unit);
-    }
-}
-
-#[test]
-fn a_recovery_point_begins_a_group_whose_leading_pictures_are_marked() {
-    use RandomAccess::{Closed, None, Open};
-    let mut studio = Studio::new();
-    push_frames(&mut studio, &[(0, 8, Closed), (4, 20, None), (8, 12, None), (12, 16, None)]);
-    // An open GOP: the pictures at 64 and 68 are shown before its first at 72, and decoded after it.
-    push_frames(&mut studio, &[(60, 72, Open), (64, 64, None), (68, 68, None), (72, 84, None), (76, 76, None)]);
-    // Too soon for another group, so that it is a picture like others.
-    push_frames(&mut studio, &[(80, 96, Open), (84, 88, None)]);
-    assert_eq!(studio.groups("video/720p"), [(START_UNIX_MS, 4), (START_UNIX_MS + 600, 7)]);
-    let flags = [SYNC, DELTA, DELTA, DELTA, SYNC, LEADING, LEADING, DELTA, DELTA, DELTA, DELTA];
-    assert_eq!(studio.flags(), flags);
-    assert_eq!(studio.packager.without_start_ms(), 40);
-}
-
-#[test]
-fn viewers_can_join_an_encoder_that_begins_in_the_middle_of_an_open_gop() {
-    let mut studio = Studio::new();
-    push_frames(&mut studio, &[(0, 0, RandomAccess::None), (4, 4, RandomAccess::Open), (8, 8, RandomAccess::None)]);
-    assert_eq!(studio.groups("video/720p"), [(START_UNIX_MS + 40, 2)]);
-    assert_eq!(studio.flags(), [SYNC, DELTA]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use streams_ingest::{
 };
 use streams_relay_core::catalog::Catalog;
 
+pub mod studio;
 pub mod units;
 
 /// The server's clock when a test's broadcast begins: above every group id that a test expects by hand.
