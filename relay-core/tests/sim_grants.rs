@@ -246,7 +246,7 @@ fn a_stranger_learns_neither_the_namespace_nor_whether_the_id_exists() {
 #[test]
 fn a_waiting_request_ends_with_its_token() {
     let (mut net, _) = world();
-    let viewer = join(&mut net, &token("lv_1", 600));
+    let viewer = join(&mut net, &only("ed", &["audio"], 600));
     let short = Some(only("ed", &["later"], 20));
     let rendezvous = Duration::from_secs(30);
     let wanted = SubscribeRequest { token: short, rendezvous, ..SubscribeRequest::live(track(live(), "later")) };

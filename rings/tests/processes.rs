@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use streams_rings::{Access, Polled, Table, TableRead, Workspace, WorkspaceBuilder};
+use streams_rings::{Access, Polled, Table, Workspace, WorkspaceBuilder};
 use support::{Folder, payload};
 
 const PART: &str = "RINGS_TEST_PART";
@@ -186,7 +186,7 @@ fn a_table_writer_killed_at_work_never_blocks_a_reader() {
         let before = table.entry_version(0);
         let writer = Part::start("table", &folder.file("w"));
         until("the writer has written", || {
-            if let TableRead::Entry(version) = table.read(0, &mut out) {
+            if let Some(version) = table.read(0, &mut out).version() {
                 assert_eq!(out, payload(version, TABLE_LEN), "version {version}");
             }
             table.entry_version(0) >= before + 100 + 37 * round as u64

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
-use streams_rings::{Access, RingsError, Signal, TableRead, Workspace, WorkspaceBuilder};
+use streams_rings::{Access, RingsError, Signal, Workspace, WorkspaceBuilder};
 use support::Folder;
 
 fn builder() -> WorkspaceBuilder {
@@ -36,7 +36,7 @@ fn every_object_is_found_by_whoever_joins() {
     let counters = joined.counters("counters").expect("counters");
     assert_eq!((counters.count(), counters.get(4), counters.get(5)), (5, 9, 0));
     let mut out = Vec::new();
-    assert_eq!(joined.table("table").expect("table").read(7, &mut out), TableRead::Entry(1));
+    assert_eq!(joined.table("table").expect("table").read(7, &mut out), streams_rings::TableRead::Entry(1));
     assert_eq!(out, b"seven");
     assert_eq!(joined.link_reader("link").expect("reader").seq(), made.link_writer("link").expect("writer").seq());
 }
