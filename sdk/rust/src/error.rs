@@ -77,13 +77,10 @@ pub(crate) fn close_reason(error: &quinn::ConnectionError) -> PlayError {
     }
 }
 
-/// Whether TLS ended the handshake over the server's certificate: RFC 8446 §6.2, bad_certificate (42) to unknown_ca (48) but for
-/// illegal_parameter (47).
+/// Whether TLS ended the handshake over the server's certificate (RFC 8446 §6.2): bad_certificate (42) to certificate_unknown (46),
+/// unknown_ca (48), or a signature in it that does not verify, decrypt_error (51).
 fn is_about_certificate(code: quinn::TransportErrorCode) -> bool {
-    const FIRST: u64 = 42;
-    const LAST: u64 = 48;
-    let alert = u64::from(code).checked_sub(CRYPTO_ERROR);
-    alert.is_some_and(|alert| (FIRST..=LAST).contains(&alert) && alert != 47)
+    matches!(u64::from(code).checked_sub(CRYPTO_ERROR), Some(42..=46 | 48 | 51))
 }
 
 /// RFC 9001 §4.8: a TLS alert is this plus its number.

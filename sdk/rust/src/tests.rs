@@ -232,7 +232,7 @@ async fn a_certificate_of_a_trusted_root_has_to_name_the_host() {
     // The certificate is for `localhost` and not for its address.
     let url = PlaybackUrl::parse(&service.url(server.address, 600)).unwrap();
     let refused = Viewer::connect(&client, &url, Delivery::InOrder).await.map(drop).unwrap_err();
-    assert_eq!(refused.kind, PlayErrorKind::Unreachable, "{refused}");
+    assert_eq!(refused.kind, PlayErrorKind::Untrusted, "{refused}");
 }
 
 #[tokio::test]
