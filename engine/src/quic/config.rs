@@ -14,7 +14,7 @@ pub const SEND_PAYLOAD_LEN_MAX: usize = 1472;
 pub(super) const SEND_PAYLOAD_LEN_MIN: usize = 1200;
 /// The largest one over IPv6.
 const SEND_PAYLOAD_LEN_MAX_V6: usize = 1452;
-/// What one connection may have in flight towards us, at first and for ever when it only reads. quiche keeps up to 65 bytes for
+/// What one connection may have in flight towards us, at first and for ever when it only reads. quiche keeps some 145 bytes for
 /// every second one of it, see [`super::intake`].
 pub(super) const CONNECTION_WINDOW_LEN_MIN: u64 = 128 << 10;
 /// The same for a publisher, once it has shown that it needs it: 160 Mbit/s over a path of 100 ms.

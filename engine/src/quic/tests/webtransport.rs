@@ -123,6 +123,9 @@ fn a_capsule_that_nobody_knows_is_skipped_at_any_length() {
     let mut close = Vec::new();
     Capsule::CloseWebTransportSession { code: 0, reason: String::new() }.encode(&mut close);
     world.say(CONNECT, &frame(0x00, &close));
+    // It stands behind more than is read in one period.
+    world.now += Duration::from_secs(3);
+    world.endpoint.handle_timeouts(world.now, &mut world.record);
     assert_eq!(world.record.closed, 1);
 }
 
