@@ -332,8 +332,8 @@ fn a_full_cache_makes_room_for_many_objects_at_once() {
             rounds += u64::from(net.relays[0].counters().groups_evicted > before);
         }
     }
-    // Half of the 600 groups of a kilobyte had to go, fifteen at a time.
-    assert!((15..=25).contains(&rounds), "groups were dropped {rounds} times");
+    // With what the cache needs for itself a group is 1.3 kB: some 370 of the 600 had to go, a dozen at a time.
+    assert!((22..=34).contains(&rounds), "groups were dropped {rounds} times");
 }
 
 #[test]

@@ -151,8 +151,9 @@ fn publish_parameters() -> impl Strategy<Value = Parameters> {
 }
 
 fn setup() -> impl Strategy<Value = ControlMessage> {
-    let text = || option::of("[!-~]{0,40}");
-    (text(), text(), vec(auth_token(), 0..3), option::of(number()), option::of("[ -~é]{0,40}")).prop_map(
+    let path = option::of("(/([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2}){0,8}){0,3}([?][A-Za-z0-9=&/?-]{0,12})?");
+    let authority = option::of("[!-~]{0,40}");
+    (path, authority, vec(auth_token(), 0..3), option::of(number()), option::of("[ -~é]{0,40}")).prop_map(
         |(path, authority, auth_tokens, max_auth_token_cache_size, implementation)| {
             ControlMessage::Setup(Setup { path, authority, auth_tokens, max_auth_token_cache_size, implementation })
         },
