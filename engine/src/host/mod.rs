@@ -181,9 +181,10 @@ impl Host {
     }
 
     fn turn(&mut self, now: Instant) -> Turn {
-        let mut shard = self.shard.borrow_mut();
-        let turn = shard.turn(now);
-        for encoder in shard.take_arrived() {
+        let turn = self.shard.borrow_mut().turn(now);
+        // Taking over borrows the shard itself.
+        let arrived = self.shard.borrow_mut().take_arrived();
+        for encoder in arrived {
             rtmp::take_over(&self.edge, encoder);
         }
         turn
