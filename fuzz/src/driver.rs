@@ -46,9 +46,9 @@ pub fn drive(target: &'static str, function: fn(&[u8])) -> ExitCode {
         Ok(_) => return complain(target, "its corpus is empty"),
         Err(error) => return complain(target, &format!("its corpus cannot be read: {error}")),
     };
-    let seed = options.seed.unwrap_or_else(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
-    });
+    let seed = options
+        .seed
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64));
     println!("{target}: seed {seed}, {} inputs to begin with", seeds.len());
     let current = Arc::new(Mutex::new(Current::default()));
     watch(target, current.clone());
@@ -67,6 +67,20 @@ pub fn drive(target: &'static str, function: fn(&[u8])) -> ExitCode {
     }
     println!("{target}: {runs} inputs in {} s, none broke it", options.seconds);
     ExitCode::SUCCESS
+}
+
+/// Runs every seed of a target and `changed` inputs made of them, always the same ones.
+///
+/// # Panics
+/// When an input breaks the target, or there are no seeds.
+pub fn check(target: &str, function: fn(&[u8]), changed: u32) {
+    let seeds = corpus::seeds(target).unwrap_or_default();
+    assert!(!seeds.is_empty(), "{target} has no seeds");
+    seeds.iter().for_each(|seed| function(seed));
+    let mut random = Random::new(1);
+    for _ in 0..changed {
+        function(&mutate::input(&mut random, &seeds));
+    }
 }
 
 fn run(target: &str, function: fn(&[u8]), input: Vec<u8>, current: &Mutex<Current>) -> bool {

@@ -14,7 +14,7 @@ mod driver;
 mod mutate;
 mod random;
 
-pub use driver::drive;
+pub use driver::{check, drive};
 
 /// Makes a fuzz target of a function that takes `&[u8]`: for libFuzzer under `cargo fuzz`, else for the driver here.
 #[macro_export]

@@ -224,8 +224,11 @@ impl World {
     }
 }
 
-/// Requests of every kind, with the id they get.
-fn requests() -> Vec<(&'static str, fn(u64) -> ControlMessage)> {
+/// A request by its id.
+type MakeRequest = fn(u64) -> ControlMessage;
+
+/// Requests of every kind.
+fn requests() -> Vec<(&'static str, MakeRequest)> {
     fn parameters() -> Parameters {
         Parameters::default()
     }

@@ -1,0 +1,32 @@
+//! Real bytes and some of their relatives break no target: the short form of what `scripts/fuzz` does for longer.
+
+use streams_engine::fuzzing as engine;
+use streams_fuzz::check;
+use streams_ingest::fuzzing as ingest;
+use streams_relay_core::fuzzing as relay;
+
+/// A session of an encoder is some ten kilobytes long and takes a few hundred microseconds.
+const CHANGED: u32 = 1_000;
+
+#[test]
+fn what_encoders_send_breaks_nothing() {
+    check("rtmp_session", ingest::rtmp_session, CHANGED);
+    check("flv_tags", ingest::flv_tags, CHANGED);
+    check("avc_config", ingest::avc_config, CHANGED);
+    check("aac_config", ingest::aac_config, CHANGED);
+}
+
+#[test]
+fn what_viewers_and_publishers_send_breaks_nothing() {
+    check("wire_control", relay::wire_control, CHANGED);
+    check("wire_data", relay::wire_data, CHANGED);
+    check("relay_session", relay::relay_session, CHANGED);
+    check("webtransport", engine::webtransport, CHANGED);
+    check("capsules", engine::capsules, CHANGED);
+}
+
+#[test]
+fn what_stands_in_documents_breaks_nothing() {
+    check("tokens", relay::tokens, CHANGED);
+    check("catalog", relay::catalog, CHANGED);
+}
