@@ -11,6 +11,10 @@ use signal_hook::iterator::Signals;
 use streams_config::{Config, Io, Poll, Value};
 use streams_engine::{EngineSettings, end_process_on_panic, start};
 
+/// glibc keeps what was once in use by many small pieces: after a flood of them 1.6 GB stayed resident of which 9 MB were in use.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The Streams data plane: QUIC, MoQT relay and ingest, one shard a core.
 #[derive(Parser)]
 #[command(name = "streams-engine", version)]

@@ -93,6 +93,11 @@ const MEMORY: &[c_long] = &[
     libc::SYS_brk,
     // Sorting a large array asks how much memory there is.
     libc::SYS_sysinfo,
+    // The allocator looks once how many NUMA nodes there are, and on which one a thread runs.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    libc::SYS_faccessat,
+    libc::SYS_getcpu,
 ];
 
 const THREADS: &[c_long] = &[
