@@ -2,6 +2,7 @@ import type { StreamObject } from "../wire/data-events.ts";
 import type { CatalogTrack } from "./catalog.ts";
 import { mimeType } from "./catalog.ts";
 import { type ChunkTiming, type TrackTiming, parseChunk, parseInit } from "./cmaf.ts";
+import { DecodeTimes } from "./decode-times.ts";
 import { type Delivery, GroupAssembler } from "./group-assembler.ts";
 import { type InitSegment, InitStore } from "./init-store.ts";
 
@@ -26,6 +27,7 @@ export class TrackFeed {
   readonly #sink: FeedSink;
   readonly #assembler: GroupAssembler;
   readonly #inits = new InitStore();
+  readonly #decodeTimes = new DecodeTimes();
   #mime: string;
   #appended: InitSegment | undefined;
   /** Of the init segment that was appended, and of the first one that came. */
@@ -142,7 +144,11 @@ export class TrackFeed {
     if (fresh && timing?.leading === true) {
       return;
     }
-    this.#sink.chunk(payload, timing, first && timing?.sync !== false, !this.#fetching);
+    const near =
+      timing === undefined || this.#timing === undefined
+        ? payload
+        : this.#decodeTimes.near(payload, timing, this.#timing);
+    this.#sink.chunk(near, timing, first && timing?.sync !== false, !this.#fetching);
   }
 
   /** Before an init segment is there, only flags that the chunk has itself count. */
