@@ -9,6 +9,8 @@ import { type InitSegment, InitStore } from "./init-store.ts";
 /** Where a feed's media goes. */
 export interface FeedSink {
   init(segment: InitSegment): void;
+  /** A decoder is at work: until then it may start at any group that was given. */
+  readonly decoding: boolean;
   /**
    * A chunk in order. `starts`: a group begins with it, and a decoder can. `counts`: it came live, so its arrival tells
    * about the path.
@@ -141,7 +143,7 @@ export class TrackFeed {
 
   #append({ payload, first, fresh }: Delivery): void {
     const timing = this.#read(payload);
-    if (fresh && timing?.leading === true) {
+    if (timing?.leading === true && (fresh || !this.#sink.decoding)) {
       return;
     }
     const near =
