@@ -43,14 +43,14 @@ const TRUN_PER_SAMPLE_FIELDS = [TRUN_DURATION, TRUN_SIZE, TRUN_FLAGS, 0x800] as 
 const SAMPLE_NON_SYNC = 0x10000;
 const SAMPLE_LEADING_SHIFT = 26;
 
-interface Box {
+export interface Box {
   readonly type: string;
   /** Body of the box, after its header. */
   readonly view: DataView;
 }
 
 /** All boxes of `view`, depth first; stops quietly at the first one that does not fit. */
-function* boxes(view: DataView): Generator<Box> {
+export function* boxes(view: DataView): Generator<Box> {
   let at = 0;
   while (at + 8 <= view.byteLength) {
     const size32 = view.getUint32(at);

@@ -106,7 +106,11 @@ export class Playback {
   /** Where the media of `kind` goes; `setTracks` has to be done. */
   sink(kind: TrackKind): FeedSink {
     const buffer = this.#tracks.get(kind);
+    const decoding = () => this.#positioned;
     return {
+      get decoding() {
+        return decoding();
+      },
       init: (segment) => buffer?.init(segment),
       chunk: (payload, timing, starts, counts) => {
         if (timing !== undefined) {

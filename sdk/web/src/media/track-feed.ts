@@ -2,12 +2,15 @@ import type { StreamObject } from "../wire/data-events.ts";
 import type { CatalogTrack } from "./catalog.ts";
 import { mimeType } from "./catalog.ts";
 import { type ChunkTiming, type TrackTiming, parseChunk, parseInit } from "./cmaf.ts";
+import { DecodeTimes } from "./decode-times.ts";
 import { type Delivery, GroupAssembler } from "./group-assembler.ts";
 import { type InitSegment, InitStore } from "./init-store.ts";
 
 /** Where a feed's media goes. */
 export interface FeedSink {
   init(segment: InitSegment): void;
+  /** A decoder is at work: until then it may start at any group that was given. */
+  readonly decoding: boolean;
   /**
    * A chunk in order. `starts`: a group begins with it, and a decoder can. `counts`: it came live, so its arrival tells
    * about the path.
@@ -26,6 +29,7 @@ export class TrackFeed {
   readonly #sink: FeedSink;
   readonly #assembler: GroupAssembler;
   readonly #inits = new InitStore();
+  readonly #decodeTimes = new DecodeTimes();
   #mime: string;
   #appended: InitSegment | undefined;
   /** Of the init segment that was appended, and of the first one that came. */
@@ -139,10 +143,14 @@ export class TrackFeed {
 
   #append({ payload, first, fresh }: Delivery): void {
     const timing = this.#read(payload);
-    if (fresh && timing?.leading === true) {
+    if (timing?.leading === true && (fresh || !this.#sink.decoding)) {
       return;
     }
-    this.#sink.chunk(payload, timing, first && timing?.sync !== false, !this.#fetching);
+    const near =
+      timing === undefined || this.#timing === undefined
+        ? payload
+        : this.#decodeTimes.near(payload, timing, this.#timing);
+    this.#sink.chunk(near, timing, first && timing?.sync !== false, !this.#fetching);
   }
 
   /** Before an init segment is there, only flags that the chunk has itself count. */

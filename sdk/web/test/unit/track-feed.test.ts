@@ -7,9 +7,10 @@ import { LEADING, NON_SYNC, chunk, initSegment } from "../support/boxes.ts";
 const TRACK: CatalogTrack = { name: "video/720p", kind: "video", codec: "avc1.42E01F", initGroup: 0 };
 
 /** A feed, and what it appended: `init 0`, `7/0`… */
-function feed(track: CatalogTrack): { readonly feed: TrackFeed; readonly appended: string[] } {
+function feed(track: CatalogTrack, decoding = true): { readonly feed: TrackFeed; readonly appended: string[] } {
   const appended: string[] = [];
   const sink = {
+    decoding,
     init: ({ group }: { group: number }) => void appended.push(`init ${group}`),
     chunk: (_: Uint8Array, timing: { start: number } | undefined, starts: boolean) =>
       void appended.push(`${timing?.start}${starts ? " first" : ""}`),
@@ -75,6 +76,13 @@ test("who joins at an open GOP leaves its leading pictures out, and shows those 
   giveOpenGop(to, 7, 70);
   giveOpenGop(to, 8, 80);
   assert.deepEqual(appended, ["init 0", "70 first", "73", "80 first", "81", "82", "83"]);
+});
+
+test("before a decoder is at work, leading pictures of every group are left out, for it may start at any of them", () => {
+  const { feed: to, appended } = feed({ ...TRACK, init: initSegment(1, 1) }, false);
+  giveOpenGop(to, 7, 70);
+  giveOpenGop(to, 8, 80);
+  assert.deepEqual(appended, ["init 0", "70 first", "73", "80 first", "83"]);
 });
 
 test("a jump to an open GOP leaves its leading pictures out too", () => {
