@@ -325,6 +325,7 @@ impl Shard {
     fn receive(&mut self) -> bool {
         let mut any = false;
         let now_us = streams_rings::now_us();
+        let began = Instant::now();
         for _ in 0..self.tuned.get(Tunable::RecvRounds) {
             let received = match self.parts.rx.fill(self.parts.backend.as_mut()) {
                 Ok(received) => received,
@@ -345,7 +346,7 @@ impl Shard {
                 }
             }
             // A batch that is not full was the last: asking once more would cost a system call to hear so.
-            if (received as u64) < self.tuned.get(Tunable::RecvBatch) {
+            if (received as u64) < self.tuned.get(Tunable::RecvBatch) || began.elapsed() > RECEIVE_TIME_MAX {
                 break;
             }
         }
@@ -466,6 +467,9 @@ impl Shard {
     }
 }
 
+/// A turn receives no longer before it sends. A batch of good packets takes some 100 us; one of packets that each hold a hundred
+/// pieces of a stream takes milliseconds, and viewers must not wait for sixteen of them.
+const RECEIVE_TIME_MAX: Duration = Duration::from_millis(2);
 /// Most shards of one engine. Every ordered pair of them has links of its own (8.5 MiB a pair with the default sizes, nearly
 /// all of it for replays), so 64 shards take some 36 GiB of shared memory, and the ids of connections have one byte for the shard.
 const SHARDS_MAX: usize = 64;
