@@ -23,7 +23,7 @@ mod watcher;
 
 pub use chromium::{Chromium, report};
 pub use encoder::Encoder;
-pub use film::{Film, decode_errors, film, probe};
+pub use film::{Film, decode_errors, film, probe, probe_refresh};
 pub use impair::{Counters, Fate, Impairment, Lane, REORDER_HOLD};
 pub use junk::{Flood, INITIAL_LEN, Noise};
 pub use moqt::{Answer, Moqt};

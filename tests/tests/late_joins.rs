@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use streams_tests::{Chromium, Encoder, Input, Namespace, Options, Stack, decode_errors, eventually, probe, report};
+use streams_tests::{
+    Chromium, Encoder, Input, Namespace, Options, Stack, decode_errors, eventually, probe, probe_refresh, report,
+};
 
 /// A key frame of an open GOP every 30 frames, and one IDR at the very start.
 const OPEN_GOP: &str = "open-gop=1:bframes=3:keyint=30:scenecut=0";
@@ -33,8 +35,8 @@ fn record(stack: &Stack, input: &Input, file: &Path) -> Value {
     stack.json(&["play", &stack.urls(&input.id).moqt, "-o", file, "--for", "4s", "--strict"])
 }
 
-fn frames(file: &Path) -> u64 {
-    let streams = probe(file)["streams"].clone();
+fn frames(probed: &Value) -> u64 {
+    let streams = probed["streams"].clone();
     let video = streams.as_array().expect("streams").iter().find(|stream| stream["codec_type"] == "video").cloned();
     video.expect("a video stream")["nb_read_frames"].as_str().expect("text").parse().expect("a number")
 }
@@ -49,7 +51,7 @@ fn who_joins_an_open_gop_late_sees_whole_pictures_from_the_next_group_on() {
     println!("{summary}");
     assert_eq!(decode_errors(&file), "");
     // A group has 30 frames: who joins gets the rest of one, and no more of what is old.
-    let (frames, groups) = (frames(&file), summary["groups"].as_u64().expect("a number"));
+    let (frames, groups) = (frames(&probe(&file)), summary["groups"].as_u64().expect("a number"));
     assert!((75..150).contains(&frames) && groups >= 3, "{frames} frames in {groups} groups");
     let output = chromium.run(&Namespace::here(), &["--url", &stack.urls(&input.id).watch, "--seconds", "5"]);
     assert!(output.status.success(), "{}", report(&output));
@@ -63,7 +65,7 @@ fn who_joins_an_intra_refresh_stream_late_gets_a_picture() {
     let file = stack.data.join("out.mp4");
     let summary = record(&stack, &input, &file);
     println!("{summary}");
-    let frames = frames(&file);
+    let frames = frames(&probe_refresh(&file));
     assert!((50..150).contains(&frames), "{frames} frames");
     let output = chromium.run(&Namespace::here(), &["--url", &stack.urls(&input.id).watch, "--seconds", "5"]);
     assert!(output.status.success(), "{}", report(&output));
