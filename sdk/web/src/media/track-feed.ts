@@ -39,6 +39,8 @@ export class TrackFeed {
   #open: Delivery[] = [];
   #openBytes = 0;
   #fetching: boolean;
+  /** A decoder may start at the open group, so its leading pictures are left out, all of them. */
+  #mayStart = false;
   #startlessSince: number | undefined;
 
   constructor(track: CatalogTrack, fetching: boolean, sink: FeedSink) {
@@ -143,7 +145,10 @@ export class TrackFeed {
 
   #append({ payload, first, fresh }: Delivery): void {
     const timing = this.#read(payload);
-    if (timing?.leading === true && (fresh || !this.#sink.decoding)) {
+    if (first) {
+      this.#mayStart = fresh || !this.#sink.decoding;
+    }
+    if (timing?.leading === true && (fresh || this.#mayStart)) {
       return;
     }
     const near =
