@@ -53,8 +53,12 @@ fn who_joins_an_open_gop_late_sees_whole_pictures_from_the_next_group_on() {
     // A group has 30 frames: who joins gets the rest of one, and no more of what is old.
     let (frames, groups) = (frames(&probe(&file)), summary["groups"].as_u64().expect("a number"));
     assert!((75..150).contains(&frames) && groups >= 3, "{frames} frames in {groups} groups");
+    // Its decoder refuses some groups as a start; the page tries the next one then, so the clock alone is no measure.
     let output = chromium.run(&Namespace::here(), &["--url", &stack.urls(&input.id).watch, "--seconds", "5"]);
-    assert!(output.status.success(), "{}", report(&output));
+    let report = report(&output);
+    println!("{report}");
+    assert!(report["played_s"].as_f64().is_some_and(|played| played > 2.0), "{report}");
+    assert_eq!(report["state"], "playing", "{report}");
 }
 
 #[test]
