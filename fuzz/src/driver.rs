@@ -106,7 +106,7 @@ fn watch(target: &'static str, current: Arc<Mutex<Current>>) {
         loop {
             std::thread::sleep(LOOK);
             let current = current.lock().unwrap_or_else(PoisonError::into_inner);
-            if current.number != seen || current.number % 2 == 0 {
+            if current.number != seen || current.number.is_multiple_of(2) {
                 (seen, began) = (current.number, processor_time());
             } else if processor_time().saturating_sub(began) > INPUT_TIME_MAX {
                 report(target, "more than 2 s of work", &current.input);
