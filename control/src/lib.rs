@@ -1,10 +1,10 @@
 //! The control process and the `streams` command.
 //!
 //! ```text
-//!  streams live create ──HTTPS──▶ api ──▶ store (SQLite)                 control process
+//!  streams live create ──HTTPS──▶ http ─▶ store (SQLite)                 control process
 //!                                  └────▶ program ──tables, commands──▶ shared memory ──▶ shards
 //!                                         program ◀─runtime, counters, events── shared memory ◀── shards
-//!  browser ──▶ web (player page, certificate hashes)      prometheus ──▶ metrics
+//!  browser ──▶ http (player page, certificate hashes)     prometheus ──▶ metrics
 //!
 //!  streams up = launcher: starts control and engine side by side, watches both
 //! ```
@@ -12,14 +12,13 @@
 //! No media byte passes through here, and the shards go on when this process dies: the tables stay in shared memory
 //! and the next control process writes every entry again ([`program`]).
 
-pub mod api;
 pub mod cli;
 pub mod clock;
-mod connections;
 pub mod credentials;
 pub mod datadir;
 pub mod endpoints;
 mod error;
+pub mod http;
 pub mod ids;
 pub mod keys;
 pub mod launcher;
@@ -29,13 +28,11 @@ pub mod operator;
 pub mod process;
 pub mod program;
 mod provision;
-mod servers;
 pub mod settings;
 mod signals;
 pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod tls;
-pub mod web;
 
 pub use error::Error;

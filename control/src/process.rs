@@ -15,18 +15,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::api::{App, RateLimit, router};
-use crate::connections::{Bounds, Limit};
 use crate::datadir::DataDir;
 use crate::endpoints::Endpoints;
+use crate::http::api::{App, RateLimit, router};
+use crate::http::connections::{Bounds, Limit};
+use crate::http::servers::{self, Serving};
+use crate::http::web::WebRoot;
 use crate::keys::Vault;
 use crate::metrics::Metrics;
 use crate::program::{Contents, Program, revoked_known_since_ms};
-use crate::servers::{self, Serving};
 use crate::settings::{Flags, Settings};
 use crate::store::{SqliteStore, Store};
 use crate::tls::Certificates;
-use crate::web::WebRoot;
 use crate::{Error, clock, provision};
 
 /// Shared memory is looked after so often: a restarted engine is joined and an event logged within this.

@@ -1,5 +1,5 @@
 //! The two listeners: TLS for everybody, plain HTTP for this machine. What a client can hold is bounded
-//! ([`crate::connections`]), and so is what it can send: the head of a request in bytes, fields and time here, its body in the
+//! ([`crate::http::connections`]), and so is what it can send: the head of a request in bytes, fields and time here, its body in the
 //! extractor. The TLS handshake has 10 s, axum-server's own bound.
 
 use std::net::{SocketAddr, TcpListener};
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::Error;
-use crate::connections::Limit;
+use crate::http::connections::Limit;
 
 /// A request's head in bytes: room for a token in its target and one in a field, with what a browser sends besides.
 const HEAD_LEN_MAX: usize = 16 << 10;
@@ -86,7 +86,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::connections::Bounds;
+    use crate::http::connections::Bounds;
 
     const FAR: Duration = Duration::from_secs(600);
     const SOON: Duration = Duration::from_millis(300);

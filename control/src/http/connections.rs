@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The time for a request's head is hyper's to watch, the time for its body the extractor's
-//! ([`Strict`](crate::api)): a stream does not know where a request begins.
+//! ([`Strict`](crate::http::api)): a stream does not know where a request begins.
 
 use std::collections::HashMap;
 use std::future::{Future, Ready, ready};

@@ -34,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::program::{Program, revoked_known_since_ms};
 use crate::store::{SigningKey, Store};
 use crate::tls::Certificates;
-use crate::web::WebRoot;
+use crate::http::web::WebRoot;
 use crate::{Error, clock};
 
 /// Everything a handler needs.
@@ -99,7 +99,7 @@ pub fn router(app: Arc<App>, plain: bool) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .merge(crate::web::routes())
+        .merge(crate::http::web::routes())
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(app.clone(), observe::observe))
         .layer(from_fn(unsplit));

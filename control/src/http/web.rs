@@ -10,7 +10,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use crate::api::{App, Problem, not_found};
+use crate::http::api::{App, Problem, not_found};
 
 /// Where the build is looked for, from the folder of the program: installed (`bin/` and `share/`), and in a checkout
 /// (`target/<profile>/`). Never from the folder that somebody happens to start it in: what lies there is not ours to serve.
