@@ -110,6 +110,12 @@ pub enum Error {
     /// A document of shared memory failed.
     #[error(transparent)]
     Document(#[from] streams_rings::schema::DocumentError),
+    /// The rules of a resource refuse what was asked for.
+    #[error(transparent)]
+    Refused(#[from] crate::resources::Refusal),
+    /// Control is about to end.
+    #[error("control is stopping and changes nothing any more; try again in a moment")]
+    Closing,
     /// A table of shared memory has no room.
     #[error("the table `{table}` is full ({entries} entries); delete what is no longer used")]
     TableFull {

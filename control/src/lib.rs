@@ -1,8 +1,8 @@
 //! The control process and the `streams` command.
 //!
 //! ```text
-//!  streams live create ──HTTPS──▶ http ─▶ store (SQLite)                 control process
-//!                                  └────▶ program ──tables, commands──▶ shared memory ──▶ shards
+//!  streams live create ──HTTPS──▶ http ──▶ resources ─┬▶ store (SQLite)                       control process
+//!                                                      └▶ program ──tables, commands──▶ shared memory ──▶ shards
 //!                                         program ◀─runtime, counters, events── shared memory ◀── shards
 //!  browser ──▶ http (player page, certificate hashes)     prometheus ──▶ metrics
 //!
@@ -28,6 +28,7 @@ pub mod operator;
 pub mod process;
 pub mod program;
 mod provision;
+pub mod resources;
 pub mod settings;
 mod signals;
 pub mod store;

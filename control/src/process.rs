@@ -24,6 +24,7 @@ use crate::http::web::WebRoot;
 use crate::keys::Vault;
 use crate::metrics::Metrics;
 use crate::program::{Contents, Program, revoked_known_since_ms};
+use crate::resources::Resources;
 use crate::settings::{Flags, Settings};
 use crate::store::{SqliteStore, Store};
 use crate::tls::Certificates;
@@ -31,6 +32,8 @@ use crate::{Error, clock, provision};
 
 /// Shared memory is looked after so often: a restarted engine is joined and an event logged within this.
 const TICK: Duration = Duration::from_millis(50);
+/// A change that could not be undone is tried again so often.
+const REPAIR: Duration = Duration::from_secs(1);
 /// The certificate is looked after so often; its steps are days apart.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(600);
 /// Requests get so long to finish when the process is asked to stop.
@@ -87,8 +90,8 @@ pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Re
             false
         }
     };
-    let vault = Vault::open(&dir.secret_key())?;
-    let store = Arc::new(SqliteStore::open(&dir.database()).await?);
+    let vault = Arc::new(Vault::open(&dir.secret_key())?);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.database()).await?);
     provision::first_start(dir, store.as_ref(), &endpoints).await?;
     let signing_keys = store.signing_keys_known_since(revoked_known_since_ms(clock::unix_ms())).await?;
     let (inputs, tunables) = (store.all_live_inputs().await?, store.tunables().await?);
@@ -98,7 +101,9 @@ pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Re
         // An engine that ran on while there was no control serves the one before.
         program.send(&Command::ReloadCertificate)?;
     }
+    let window_s = config.ingest.reconnect_window_s;
     Ok(Arc::new(App {
+        resources: Resources::new(store.clone(), program.clone(), vault.clone(), window_s),
         store,
         metrics: Metrics::new(program.clone()),
         program,
@@ -106,7 +111,6 @@ pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Re
         endpoints,
         certificates,
         web: WebRoot::find(web_dir.as_deref()),
-        changes: tokio::sync::Mutex::default(),
         limit: RateLimit::new(config.api.rate_per_s, config.api.burst),
         config,
     }))
@@ -126,6 +130,7 @@ async fn serve(app: &Arc<App>, https: TcpListener, http: Option<TcpListener>, te
         tasks.spawn(servers::http(http, router(app.clone(), true), serving()));
     }
     tasks.spawn(look_after_program(app.clone(), terminal));
+    tasks.spawn(look_after_resources(app.clone()));
     tasks.spawn(look_after_certificate(app.clone(), tls));
     let ended = tokio::select! {
         Some(ended) = tasks.join_next() => outcome(ended),
@@ -162,6 +167,15 @@ async fn look_after_program(app: Arc<App>, terminal: bool) -> Result<(), Error> 
                 let _ = writeln!(io::stderr(), "{}", redact(&line));
             }
         });
+    }
+}
+
+async fn look_after_resources(app: Arc<App>) -> Result<(), Error> {
+    let mut ticks = interval(REPAIR);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        app.resources.repair().await;
     }
 }
 

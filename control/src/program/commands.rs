@@ -10,6 +10,16 @@ use crate::Error;
 /// Commands that wait for a slow shard; past this the oldest is dropped and said so. The link itself holds 256.
 const WAITING_MAX: usize = 4096;
 
+/// A command as it will be sent. Making one can fail, sending it cannot.
+pub struct Message(Vec<u8>);
+
+impl Message {
+    /// Of a command.
+    pub fn new(command: &Command) -> Result<Self, Error> {
+        Ok(Self(encode(command)?))
+    }
+}
+
 /// The writers of `cmd.<i>`, and what waits for credit.
 pub struct Commands {
     shards: Vec<Shard>,
@@ -38,8 +48,7 @@ impl Commands {
     }
 
     /// Sends to every shard.
-    pub fn send(&mut self, command: &Command) -> Result<(), Error> {
-        let message = encode(command)?;
+    pub fn send(&mut self, Message(message): Message) {
         for (i, shard) in self.shards.iter_mut().enumerate() {
             if shard.waiting.len() >= WAITING_MAX {
                 shard.waiting.pop_front();
@@ -52,7 +61,6 @@ impl Commands {
             shard.waiting.push_back(message.clone());
         }
         self.flush();
-        Ok(())
     }
 
     /// Hands over what the links have room for.

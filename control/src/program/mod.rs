@@ -23,13 +23,14 @@ use streams_rings::schema::{self, Command, Event, RuntimeEntry, Tunable, Tunable
 use streams_rings::{Access, Cnc, Signal, Workspace, now_ns};
 
 use self::commands::Commands;
+pub(crate) use self::commands::Message;
 use self::engine_view::EngineView;
 pub(crate) use self::engine_view::shard_count;
 pub use self::engine_view::{EngineState, HEARTBEAT_FRESH, ShardState, peek, sessions_open};
 pub use self::tables::KEYS_OF_INPUT_MAX;
 use self::tables::Tables;
-use crate::Error;
-use crate::store::{LiveInput, SigningKey, TunedRow};
+use crate::store::{Change, LiveInput, SigningKey, TunedRow};
+use crate::{Error, clock};
 
 /// Events taken in one [`Program::tick`]: a flood of them must not keep the tables waiting.
 const EVENTS_A_TICK: usize = 256;
@@ -41,6 +42,11 @@ const REVOKED_KNOWN_MS: i64 = 25 * 3600 * 1000;
 /// Keys revoked before this are unknown to shards.
 pub fn revoked_known_since_ms(now_ms: i64) -> i64 {
     now_ms.saturating_sub(REVOKED_KNOWN_MS)
+}
+
+/// Whether shards have to know a key: any that is not revoked, and one that was revoked just now.
+fn is_known(key: &SigningKey, now_ms: i64) -> bool {
+    key.revoked_at.is_none_or(|revoked_at| revoked_at >= revoked_known_since_ms(now_ms))
 }
 
 /// What fills the tables at start.
@@ -75,6 +81,7 @@ struct Inner {
     tables: Tables,
     commands: Commands,
     engine: Option<EngineView>,
+    closed: bool,
     /// Why the last encoder of an input was turned away, until one is accepted. Bounded by the inputs of the table.
     refusals: HashMap<String, String>,
 }
@@ -98,6 +105,7 @@ impl Program {
             tables,
             commands: Commands::new(),
             engine: None,
+            closed: false,
             refusals: HashMap::new(),
             control,
         };
@@ -127,29 +135,35 @@ impl Program {
         });
     }
 
-    /// Writes a live input and its playback resource.
-    pub fn put_input(&self, input: &LiveInput) -> Result<(), Error> {
-        self.lock().tables.put_input(input)
-    }
-
-    /// Removes an organisation's live input and its playback resource. False when the tables hold neither.
-    pub fn remove_input(&self, org: &str, id: &str) -> Result<bool, Error> {
+    /// Makes a change in the tables. Refused once control is about to end: the one after it reads the database.
+    pub fn change(&self, change: &Change) -> Result<(), Error> {
         let mut inner = self.lock();
-        let removed = inner.tables.remove_input(org, id)?;
-        if removed {
-            inner.refusals.remove(id);
+        if inner.closed {
+            return Err(Error::Closing);
         }
-        Ok(removed)
+        match change {
+            Change::PutLiveInput(input) => inner.tables.put_input(input),
+            Change::DeleteLiveInput { org, id } => {
+                if inner.tables.remove_input(org, id)? {
+                    inner.refusals.remove(id);
+                }
+                Ok(())
+            }
+            Change::PutSigningKey(key) if is_known(key, clock::unix_ms()) => inner.tables.put_signing_key(key),
+            Change::PutSigningKey(SigningKey { id, .. }) | Change::DeleteSigningKey { id, .. } => {
+                inner.tables.remove_signing_key(id)
+            }
+            Change::SetTunable(TunedRow { shard, name, value }) => match Tunable::from_name(name) {
+                Ok(tunable) => inner.tables.set_tunable(*shard, tunable, *value),
+                // Of another build: kept in the database for it.
+                Err(_) => Ok(()),
+            },
+        }
     }
 
-    /// Writes a signing key.
-    pub fn put_signing_key(&self, key: &SigningKey) -> Result<(), Error> {
-        self.lock().tables.put_signing_key(key)
-    }
-
-    /// Removes a signing key; nothing when the table does not hold it.
-    pub fn remove_signing_key(&self, id: &str) -> Result<(), Error> {
-        self.lock().tables.remove_signing_key(id)
+    /// Whether the tables hold an organisation's live input.
+    pub fn has_input(&self, org: &str, id: &str) -> bool {
+        self.lock().tables.has_input_of(org, id)
     }
 
     /// Removes every signing key but these.
@@ -169,14 +183,15 @@ impl Program {
         }
     }
 
-    /// Sets a value for one shard or for all; `None` takes it back.
-    pub fn set_tunable(&self, shard: Option<usize>, tunable: Tunable, value: Option<u64>) -> Result<(), Error> {
-        self.lock().tables.set_tunable(shard, tunable, value)
-    }
-
     /// Sends a command to every shard. Without an engine there is nobody to tell: the next one reads the tables.
     pub fn send(&self, command: &Command) -> Result<(), Error> {
-        self.lock().commands.send(command)
+        self.send_message(Message::new(command)?);
+        Ok(())
+    }
+
+    /// The same with a command that was made before.
+    pub fn send_message(&self, message: Message) {
+        self.lock().commands.send(message);
     }
 
     /// The running input as its home shard sees it; `None` without an encoder or a living engine.
@@ -203,9 +218,11 @@ impl Program {
         self.lock().engine.as_ref().map(EngineView::counters).unwrap_or_default()
     }
 
-    /// Tells the shards that control is gone on purpose.
+    /// Tells the shards that control is gone on purpose. From now on no table changes.
     pub fn close(&self) {
-        self.lock().cnc.set_signal(Signal::Halt);
+        let mut inner = self.lock();
+        inner.cnc.set_signal(Signal::Halt);
+        inner.closed = true;
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -107,6 +107,12 @@ impl Tables {
         self.inputs.has(id)
     }
 
+    /// Whether the tables hold anything of an organisation's input.
+    pub fn has_input_of(&self, org: &str, id: &str) -> bool {
+        let input = self.inputs.get(id).is_some_and(|entry| entry.org == org);
+        input || self.resources.get(id).is_some_and(|entry| entry.org == org)
+    }
+
     /// Removes both of an organisation's input. False when it has neither.
     pub fn remove_input(&mut self, org: &str, id: &str) -> Result<bool, Error> {
         let input = self.inputs.get(id).is_some_and(|entry| entry.org == org);

@@ -1,12 +1,14 @@
 //! Where control keeps its state: one trait, so that SQLite (embedded) and a database server are the same to everybody
 //! above.
 
+mod change;
 mod rows;
 mod sqlite;
 
 use std::future::Future;
 use std::pin::Pin;
 
+pub use change::{Change, Receipt};
 pub use rows::{ApiKey, Begun, LiveInput, SigningKey, StoredAnswer, StreamKey, TunedRow};
 pub use sqlite::SqliteStore;
 
@@ -26,6 +28,11 @@ pub struct Page<'a> {
 
 /// Control's state. Every look-up by a caller names its organisation: a row of another one does not exist for it.
 pub trait Store: Send + Sync {
+    /// Makes a change and, when it is asked for under an idempotency key, says what becomes of that, both in one
+    /// transaction: with an error nothing is changed. [`crate::resources`] alone calls this, for shared memory has to
+    /// follow.
+    fn change<'a>(&'a self, change: &'a Change, receipt: Option<&'a Receipt>) -> Later<'a, ()>;
+
     /// Whether the database answers.
     fn ping(&self) -> Later<'_, ()>;
 
@@ -39,31 +46,12 @@ pub trait Store: Send + Sync {
     /// The API key with this hash, unless revoked.
     fn api_key<'a>(&'a self, sha256: &'a str) -> Later<'a, Option<ApiKey>>;
 
-    /// Adds a live input with its keys.
-    fn add_live_input<'a>(&'a self, input: &'a LiveInput) -> Later<'a, ()>;
     /// One live input.
     fn live_input<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, Option<LiveInput>>;
     /// A page of an organisation's live inputs.
     fn live_inputs<'a>(&'a self, org: &'a str, page: Page<'a>) -> Later<'a, Vec<LiveInput>>;
     /// Every live input of every organisation.
     fn all_live_inputs(&self) -> Later<'_, Vec<LiveInput>>;
-    /// Writes name, ingest, reconnect window, meta and time of change of an input that is there.
-    fn update_live_input<'a>(&'a self, input: &'a LiveInput) -> Later<'a, ()>;
-    /// Allows or forbids publishing. False when there is no such input.
-    fn enable_live_input<'a>(&'a self, org: &'a str, id: &'a str, enabled: bool, now_ms: i64) -> Later<'a, bool>;
-    /// Adds `key` and ends all others at `others_end_ms` at the latest; those already over are removed. Answers the keys
-    /// that are left, newest first.
-    fn rotate_stream_key<'a>(
-        &'a self,
-        id: &'a str,
-        key: &'a StreamKey,
-        others_end_ms: i64,
-    ) -> Later<'a, Vec<StreamKey>>;
-    /// Removes an input with its keys. False when there is no such input.
-    fn delete_live_input<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, bool>;
-
-    /// Adds a signing key.
-    fn add_signing_key<'a>(&'a self, key: &'a SigningKey) -> Later<'a, ()>;
     /// One signing key, revoked or not.
     fn signing_key<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, Option<SigningKey>>;
     /// A page of an organisation's signing keys.
@@ -72,18 +60,10 @@ pub trait Store: Send + Sync {
     fn signing_keys_known_since(&self, since_ms: i64) -> Later<'_, Vec<SigningKey>>;
     /// The key that the server mints with for this organisation.
     fn server_key<'a>(&'a self, org: &'a str) -> Later<'a, Option<SigningKey>>;
-    /// Marks a key as revoked. False when there is no such key or it was revoked before.
-    fn revoke_signing_key<'a>(&'a self, org: &'a str, id: &'a str, now_ms: i64) -> Later<'a, bool>;
-
     /// Every setting of the shards.
     fn tunables(&self) -> Later<'_, Vec<TunedRow>>;
-    /// Writes one, or removes it when it has no value.
-    fn set_tunable<'a>(&'a self, row: &'a TunedRow) -> Later<'a, ()>;
-
     /// Reserves an idempotency key for a request, or tells what became of the first request with it.
     fn begin_request<'a>(&'a self, org: &'a str, key: &'a str, fingerprint: &'a str, now_ms: i64) -> Later<'a, Begun>;
-    /// Keeps the answer of a reserved request.
-    fn finish_request<'a>(&'a self, org: &'a str, key: &'a str, answer: &'a StoredAnswer) -> Later<'a, ()>;
     /// Frees the key of a request that failed.
     fn abandon_request<'a>(&'a self, org: &'a str, key: &'a str) -> Later<'a, ()>;
 }

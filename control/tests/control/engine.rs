@@ -89,6 +89,21 @@ impl FakeEngine {
         self.entries::<InputEntry>(names::INPUTS).into_iter().find(|(_, entry)| entry.id == id)
     }
 
+    /// Every input.
+    pub fn inputs(&self) -> Vec<InputEntry> {
+        self.entries(names::INPUTS).into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// Every resource that can be watched.
+    pub fn resources(&self) -> Vec<ResourceEntry> {
+        self.entries(names::RESOURCES).into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// Every signing key.
+    pub fn signing_keys(&self) -> Vec<SigningKeyEntry> {
+        self.entries(names::SIGNING_KEYS).into_iter().map(|(_, entry)| entry).collect()
+    }
+
     pub fn resource(&self, id: &str) -> Option<ResourceEntry> {
         self.entries::<ResourceEntry>(names::RESOURCES).into_iter().map(|(_, entry)| entry).find(|entry| entry.id == id)
     }

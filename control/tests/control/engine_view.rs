@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::engine::{self, FakeEngine};
 use crate::server::Server;
 use serde_json::json;
+use streams_control::store::{Change, SigningKey};
 use streams_control::{clock, ids};
 use streams_rings::Signal;
 use streams_rings::schema::{Command, Counter, Event, RuntimeEntry};
@@ -83,7 +84,7 @@ async fn a_revocation_that_failed_half_way_is_completed_by_its_repeat() {
     server.app.program.tick(|_| ());
     let key = server.post("/v1/signing-keys", json!({})).await.data();
     let (kid, org) = (key["id"].as_str().unwrap().to_owned(), key["org"].as_str().unwrap());
-    server.app.store.revoke_signing_key(org, &kid, clock::unix_ms()).await.unwrap();
+    revoke_in_the_database(&server, org, &kid, clock::unix_ms()).await;
     assert_eq!(server.delete(&format!("/v1/signing-keys/{kid}")).await.status, 204);
     assert!(engine.signing_key(&kid).unwrap().revoked);
     assert_eq!(engine.commands(0), [Command::RevokeKey { kid }]);
@@ -96,7 +97,7 @@ async fn a_deletion_that_failed_half_way_is_completed_by_its_repeat() {
     server.app.program.tick(|_| ());
     let (id, _) = server.live_input().await;
     let org = engine.input(&id).unwrap().1.org;
-    server.app.store.delete_live_input(&org, &id).await.unwrap();
+    delete_in_the_database(&server, &org, &id).await;
     assert_eq!(server.delete(&format!("/v1/live-inputs/{id}")).await.status, 204);
     assert!(engine.input(&id).is_none() && engine.resource(&id).is_none());
     assert!(matches!(&engine.commands(0)[..], [Command::DisconnectInput { input, .. }] if *input == id));
@@ -109,7 +110,7 @@ async fn a_client_that_leaves_does_not_split_a_change() {
     let engine = FakeEngine::start(&server.scratch.dir.run_dir());
     let kid = server.post("/v1/signing-keys", json!({})).await.data()["id"].as_str().unwrap().to_owned();
     // Held here, the handler stands where it is about to change both sides, and its client goes.
-    let change = server.app.changes.lock().await;
+    let turn = server.app.resources.turn().await.unwrap();
     let mut client = TcpStream::connect(server.address).await.unwrap();
     let request = format!(
         "DELETE /v1/signing-keys/{kid} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n",
@@ -120,7 +121,7 @@ async fn a_client_that_leaves_does_not_split_a_change() {
     assert!(tokio::time::timeout(waits, client.read_u8()).await.is_err(), "the handler waits for its turn");
     drop(client);
     tokio::time::sleep(waits).await;
-    drop(change);
+    drop(turn);
     let carried_out = async {
         while !engine.signing_key(&kid).unwrap().revoked {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -140,8 +141,8 @@ async fn keys_revoked_more_than_a_day_ago_leave_the_table() {
         org = key["org"].as_str().unwrap().to_owned();
     }
     let day_ms = 24 * 3600 * 1000;
-    server.app.store.revoke_signing_key(&org, &kids[0], clock::unix_ms() - 2 * day_ms).await.unwrap();
-    server.app.store.revoke_signing_key(&org, &kids[1], clock::unix_ms() - day_ms / 2).await.unwrap();
+    revoke_in_the_database(&server, &org, &kids[0], clock::unix_ms() - 2 * day_ms).await;
+    revoke_in_the_database(&server, &org, &kids[1], clock::unix_ms() - day_ms / 2).await;
     server.post("/v1/signing-keys", json!({})).await.data();
     assert!(engine.signing_key(&kids[0]).is_none(), "another key takes its place");
     assert_eq!(server.delete(&format!("/v1/signing-keys/{}", kids[0])).await.status, 204);
@@ -225,7 +226,7 @@ async fn a_new_control_process_keeps_every_entry_in_its_place() {
     let engine = FakeEngine::start(&server.scratch.dir.run_dir());
     let before = (engine.input(&first).unwrap(), engine.input(&second).unwrap());
     // While control is down a row goes and one comes: the table follows the database.
-    server.app.store.delete_live_input(&before.0.1.org, &first).await.unwrap();
+    delete_in_the_database(&server, &before.0.1.org, &first).await;
     let server = server.restart().await;
     assert!(engine.input(&first).is_none());
     assert_eq!(engine.input(&second).unwrap(), before.1);
@@ -233,4 +234,16 @@ async fn a_new_control_process_keeps_every_entry_in_its_place() {
     assert_eq!(server.get("/readyz").await.status, 200, "the running engine is still the one that is seen");
     let (third, _) = server.live_input().await;
     assert!(engine.input(&third).is_some(), "the workspace is the same one");
+}
+
+/// As if the change had stopped behind the database.
+async fn revoke_in_the_database(server: &Server, org: &str, kid: &str, revoked_ms: i64) {
+    let key = server.app.store.signing_key(org, kid).await.unwrap().unwrap();
+    let revoked = Change::PutSigningKey(SigningKey { revoked_at: Some(revoked_ms), ..key });
+    server.app.store.change(&revoked, None).await.unwrap();
+}
+
+async fn delete_in_the_database(server: &Server, org: &str, id: &str) {
+    let deletion = Change::DeleteLiveInput { org: org.to_owned(), id: id.to_owned() };
+    server.app.store.change(&deletion, None).await.unwrap();
 }

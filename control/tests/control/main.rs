@@ -12,3 +12,4 @@ mod server;
 mod signing_keys;
 mod tokens;
 mod tunables;
+mod undone;

@@ -9,9 +9,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use streams_config::Config;
-use streams_control::http::api::{App, router};
 use streams_control::credentials::Credentials;
 use streams_control::datadir::DataDir;
+use streams_control::http::api::{App, router};
 use streams_control::{ids, process};
 use tokio::net::{TcpListener, TcpStream};
 

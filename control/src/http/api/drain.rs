@@ -5,14 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
-use streams_rings::schema::Command;
 
 use super::extract::{Strict, data};
 use super::{App, Caller, Problem};
 use crate::clock;
-
-/// Longest time that sessions may be given.
-const TIMEOUT_MAX_S: u64 = 3600;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,11 +26,7 @@ impl Drain {
 
 pub async fn drain(State(app): State<Arc<App>>, caller: Caller, body: Strict<Drain>) -> Result<Response, Problem> {
     caller.needs("admin")?;
-    let timeout_s = body.value.timeout_seconds;
-    if timeout_s > TIMEOUT_MAX_S {
-        return Err(Problem::invalid(format!("timeout_seconds is {timeout_s}; at most {TIMEOUT_MAX_S} is possible")));
-    }
-    let deadline_ms = clock::unix_ms().unsigned_abs() + timeout_s * 1000;
-    app.program.send(&Command::Drain { deadline_ms })?;
-    Ok(data(202, &serde_json::json!({ "deadline": clock::rfc3339(deadline_ms as i64) })))
+    let deadline_ms = app.resources.drain(body.value.timeout_seconds)?;
+    let deadline = clock::rfc3339(i64::try_from(deadline_ms).unwrap_or(i64::MAX));
+    Ok(data(202, &serde_json::json!({ "deadline": deadline })))
 }

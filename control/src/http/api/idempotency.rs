@@ -1,10 +1,8 @@
 //! `Idempotency-Key`: a create request that is sent twice is carried out once.
 //!
-//! The first answer is kept for a day, sealed, and given again to whoever repeats the request; a key that comes back with
-//! another path or body is refused; while the first request is still at work the second is told to wait. A request that
-//! failed frees its key.
-
-use std::future::Future;
+//! The first answer is kept for a day, sealed, in the same transaction as the change that it tells of, and given again to
+//! whoever repeats the request; a key that comes back with another path or body is refused; while the first request is still
+//! at work the second is told to wait. A request that failed frees its key.
 
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
@@ -12,61 +10,93 @@ use serde_json::Value;
 
 use super::extract::{Caller, json_text};
 use super::{App, Problem};
-use crate::store::{Begun, StoredAnswer};
+use crate::resources::Answered;
+use crate::store::{Begun, Receipt, StoredAnswer};
 use crate::{Error, clock, ids};
 
 /// Longest accepted key: a UUID has 36 letters.
 const KEY_LEN_MAX: usize = 255;
 
-/// Carries out `create` once for each key. It answers the status and the body of a success.
-pub async fn once(
-    app: &App,
-    caller: &Caller,
-    headers: &HeaderMap,
+/// Whether a request is carried out.
+pub enum Start<'a> {
+    /// It is: nobody has asked this before.
+    First(Once<'a>),
+    /// It was; this is the answer of then.
+    Repeat(Response),
+}
+
+/// A request that is carried out now and never again under its key.
+pub struct Once<'a> {
+    app: &'a App,
+    org: &'a str,
+    /// `None`: the caller does not mind a second time.
+    key: Option<&'a str>,
+}
+
+/// Reserves the key of a request, or finds what became of it.
+pub async fn begin<'a>(
+    app: &'a App,
+    caller: &'a Caller,
+    headers: &'a HeaderMap,
     (path, body): (&str, &[u8]),
-    create: impl Future<Output = Result<(u16, Value), Problem>>,
-) -> Result<Response, Problem> {
-    let Some(key) = request_key(headers)? else {
-        let (status, value) = create.await?;
-        return Ok(json_text(status, value.to_string()));
+) -> Result<Start<'a>, Problem> {
+    let once = Once { app, org: &caller.org, key: request_key(headers)? };
+    let Some(key) = once.key else {
+        return Ok(Start::First(once));
     };
     let fingerprint = ids::sha256_hex(&[path.as_bytes(), b"\0", body].concat());
-    match app.store.begin_request(&caller.org, key, &fingerprint, clock::unix_ms()).await? {
-        Begun::First => {}
+    // An answer whose change may yet be undone is none: this looks between two changes.
+    let turn = app.resources.turn().await?;
+    let begun = app.store.begin_request(once.org, key, &fingerprint, clock::unix_ms()).await?;
+    drop(turn);
+    match begun {
+        Begun::First => Ok(Start::First(once)),
         Begun::AtWork => {
-            return Err(Problem::conflict("the first request with this Idempotency-Key is still at work".to_owned()));
+            Err(Problem::conflict("the first request with this Idempotency-Key is still at work".to_owned()))
         }
         Begun::Other => {
             let detail = "this Idempotency-Key was used with another path or body; use a new one".to_owned();
-            return Err(Problem::idempotency_mismatch(detail));
+            Err(Problem::idempotency_mismatch(detail))
         }
-        Begun::Answered(answer) => return replay(app, caller, key, &answer),
+        Begun::Answered(answer) => {
+            let body = app.vault.unseal(&owner(once.org, key), &answer.body_sealed)?;
+            let mut response = json_text(answer.status, String::from_utf8_lossy(&body).into_owned());
+            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            Ok(Start::Repeat(response))
+        }
     }
-    let answered = match create.await {
-        Ok((status, value)) => keep(app, caller, key, status, value.to_string()).await.map_err(Problem::from),
-        Err(problem) => Err(problem),
-    };
-    if answered.is_err() {
-        app.store.abandon_request(&caller.org, key).await?;
+}
+
+impl Once<'_> {
+    /// The answer of a success, and what is kept of it with the change.
+    pub fn keep(&self, status: u16, body: &Value) -> Answered<(u16, String)> {
+        let body = body.to_string();
+        let receipt = match self.key {
+            None => None,
+            Some(key) => {
+                let body_sealed = self.app.vault.seal(&owner(self.org, key), body.as_bytes())?;
+                let answer = Some(StoredAnswer { status, body_sealed });
+                Some(Receipt { org: self.org.to_owned(), key: key.to_owned(), answer })
+            }
+        };
+        Ok(((status, body), receipt))
     }
-    answered
+
+    /// Answers, and frees the key of a request that failed.
+    pub async fn end(self, made: Result<(u16, String), Error>) -> Result<Response, Problem> {
+        match (made, self.key) {
+            (Ok((status, body)), _) => Ok(json_text(status, body)),
+            (Err(error), None) => Err(error.into()),
+            (Err(error), Some(key)) => {
+                self.app.store.abandon_request(self.org, key).await?;
+                Err(error.into())
+            }
+        }
+    }
 }
 
-async fn keep(app: &App, caller: &Caller, key: &str, status: u16, body: String) -> Result<Response, Error> {
-    let body_sealed = app.vault.seal(&owner(caller, key), body.as_bytes())?;
-    app.store.finish_request(&caller.org, key, &StoredAnswer { status, body_sealed }).await?;
-    Ok(json_text(status, body))
-}
-
-fn replay(app: &App, caller: &Caller, key: &str, answer: &StoredAnswer) -> Result<Response, Problem> {
-    let body = app.vault.unseal(&owner(caller, key), &answer.body_sealed)?;
-    let mut response = json_text(answer.status, String::from_utf8_lossy(&body).into_owned());
-    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
-    Ok(response)
-}
-
-fn owner(caller: &Caller, key: &str) -> String {
-    format!("idempotency/{}/{key}", caller.org)
+fn owner(org: &str, key: &str) -> String {
+    format!("idempotency/{org}/{key}")
 }
 
 fn request_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

@@ -1,4 +1,5 @@
-//! The HTTP side of control: REST API `/v1`, health, metrics and the player page.
+//! REST API `/v1`, health, metrics, and the routes of the player page. A handler takes a request apart, calls a resource
+//! ([`crate::resources`]) and makes the answer.
 //!
 //! A request passes: host check (plain HTTP only) ▶ log and count ▶ API key and rate ([`Caller`]) ▶ strict body ▶ handler.
 //! Every refusal, whoever makes it, is a [`Problem`].
@@ -28,23 +29,26 @@ use streams_config::Config;
 pub use self::extract::Caller;
 pub use self::limit::RateLimit;
 pub use self::problem::Problem;
+use crate::Error;
 use crate::endpoints::Endpoints;
+use crate::http::web::WebRoot;
 use crate::keys::Vault;
 use crate::metrics::Metrics;
-use crate::program::{Program, revoked_known_since_ms};
-use crate::store::{SigningKey, Store};
+use crate::program::Program;
+use crate::resources::Resources;
+use crate::store::Store;
 use crate::tls::Certificates;
-use crate::http::web::WebRoot;
-use crate::{Error, clock};
 
 /// Everything a handler needs.
 pub struct App {
+    /// What callers make and change.
+    pub resources: Resources,
     /// The database.
     pub store: Arc<dyn Store>,
     /// Shared memory.
     pub program: Arc<Program>,
     /// Seals secrets for the database.
-    pub vault: Vault,
+    pub vault: Arc<Vault>,
     /// Addresses in URLs.
     pub endpoints: Endpoints,
     /// `streams.toml`.
@@ -57,25 +61,6 @@ pub struct App {
     pub metrics: Metrics,
     /// Requests an API key may make.
     pub limit: RateLimit,
-    /// Held while database and shared memory are changed together: two changes that overtake each other between the two
-    /// would leave the older one, say a key that was just rotated out, in force.
-    pub changes: tokio::sync::Mutex<()>,
-}
-
-impl App {
-    /// Adds a signing key to shared memory and to the database, in the place of keys that no token needs any more. The
-    /// caller holds `changes`.
-    async fn add_signing_key(&self, key: &SigningKey) -> Result<(), Error> {
-        let known = self.store.signing_keys_known_since(revoked_known_since_ms(clock::unix_ms())).await?;
-        self.program.retain_signing_keys(&known)?;
-        // The table first: a key that does not fit must not stand in the database.
-        self.program.put_signing_key(key)?;
-        let added = self.store.add_signing_key(key).await;
-        if added.is_err() {
-            self.program.remove_signing_key(&key.id)?;
-        }
-        added
-    }
 }
 
 /// All routes. `plain` adds the check of `Host` that a server without TLS on loopback needs.

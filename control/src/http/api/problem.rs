@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use streams_logs::Seldom;
 
 use crate::Error;
+use crate::resources::Refusal;
 
 /// Why a request was refused.
 #[derive(Debug)]
@@ -100,6 +101,8 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
+            Error::Refused(refusal) => Self::from(refusal),
+            Error::Closing => Self::unavailable(error.to_string()),
             Error::PublicKey { .. } => Self::invalid(error.to_string()),
             Error::TableFull { .. } => Self::limit_reached(error.to_string()),
             Error::DiskFull { .. } => {
@@ -114,6 +117,18 @@ impl From<Error> for Problem {
                 let detail = "the request failed inside the server; its log says why".to_owned();
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
             }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::Unknown { .. } | Refusal::UnknownSession(_) => Self::not_found(detail),
+            Refusal::IngestToCome(_) => Self::not_implemented(detail),
+            Refusal::KeysInForce(_) => Self::limit_reached(detail),
+            _ => Self::invalid(detail),
         }
     }
 }

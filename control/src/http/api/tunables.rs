@@ -11,7 +11,7 @@ use streams_rings::schema::{Applies, Domain, Tunable};
 use super::extract::{Strict, data};
 use super::{App, Caller, Problem};
 use crate::program::Tuned;
-use crate::store::TunedRow;
+use crate::resources::DEFAULT;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,45 +23,22 @@ pub struct Set {
     shard: Option<u64>,
 }
 
-/// What takes a setting back.
-const DEFAULT: &str = "default";
-
 pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
     caller.needs("admin")?;
-    let tuned = app.program.tuned();
+    let tuned = app.resources.tuned();
     Ok(data(200, &Tunable::ALL.iter().map(|tunable| describe(*tunable, &tuned)).collect::<Vec<_>>()))
 }
 
 pub async fn set(State(app): State<Arc<App>>, caller: Caller, body: Strict<Set>) -> Result<Response, Problem> {
     caller.needs("admin")?;
     let Set { key, value, shard } = body.value;
-    let invalid = |error: &dyn ToString| Problem::invalid(error.to_string());
-    let tunable = Tunable::from_name(&key).map_err(|error| invalid(&error))?;
     let text = match value {
         Value::Null => DEFAULT.to_owned(),
         Value::String(text) => text,
         other => other.to_string(),
     };
-    let value = match text.as_str() {
-        DEFAULT => None,
-        text => Some(tunable.parse(text).map_err(|error| invalid(&error))?),
-    };
-    let shards = app.program.tuned().shards.len();
-    let shard = match shard.map(usize::try_from) {
-        None => None,
-        Some(Ok(shard)) if shard < shards => Some(shard),
-        Some(_) => {
-            let last = shards.saturating_sub(1);
-            return Err(Problem::invalid(format!(
-                "there is no such shard; write --shard 0 to {last}, or leave it out"
-            )));
-        }
-    };
-    let changes = app.changes.lock().await;
-    app.store.set_tunable(&TunedRow { shard, name: key, value }).await?;
-    app.program.set_tunable(shard, tunable, value)?;
-    drop(changes);
-    Ok(data(200, &describe(tunable, &app.program.tuned())))
+    let tunable = app.resources.set_tunable(&key, &text, shard).await?;
+    Ok(data(200, &describe(tunable, &app.resources.tuned())))
 }
 
 /// One tunable as the API shows it.

@@ -1,5 +1,7 @@
 //! The embedded store: SQLite in the data directory.
 
+mod change;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +12,9 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 
-use super::{ApiKey, Begun, Later, LiveInput, Page, SigningKey, Store, StoredAnswer, StreamKey, TunedRow};
+use super::{
+    ApiKey, Begun, Change, Later, LiveInput, Page, Receipt, SigningKey, Store, StoredAnswer, StreamKey, TunedRow,
+};
 use crate::Error;
 
 /// Connections: one writer at a time is SQLite's nature, a few readers beside it are plenty for an API.
@@ -67,6 +71,17 @@ async fn sound(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
 }
 
 impl Store for SqliteStore {
+    fn change<'a>(&'a self, change: &'a Change, receipt: Option<&'a Receipt>) -> Later<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin().await?;
+            change::make(&mut transaction, change).await?;
+            if let Some(receipt) = receipt {
+                change::keep(&mut transaction, receipt).await?;
+            }
+            Ok(transaction.commit().await?)
+        })
+    }
+
     fn ping(&self) -> Later<'_, ()> {
         Box::pin(async {
             sqlx::query("SELECT 1").execute(&self.pool).await?;
@@ -112,33 +127,6 @@ impl Store for SqliteStore {
         })
     }
 
-    fn add_live_input<'a>(&'a self, input: &'a LiveInput) -> Later<'a, ()> {
-        Box::pin(async move {
-            let mut transaction = self.pool.begin().await?;
-            sqlx::query(
-                "INSERT INTO live_inputs (id, org, name, ingest, enabled, reconnect_window_s, meta, srt_passphrase_sealed, \
-                 created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-            )
-            .bind(&input.id)
-            .bind(&input.org)
-            .bind(&input.name)
-            .bind(&input.ingest)
-            .bind(input.enabled)
-            .bind(input.reconnect_window_s)
-            .bind(&input.meta)
-            .bind(&input.srt_passphrase_sealed)
-            .bind(input.created_at)
-            .bind(input.updated_at)
-            .execute(&mut *transaction)
-            .await?;
-            for key in &input.keys {
-                add_stream_key(&mut transaction, &input.id, key).await?;
-            }
-            transaction.commit().await?;
-            Ok(())
-        })
-    }
-
     fn live_input<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, Option<LiveInput>> {
         Box::pin(async move {
             let select = sqlx::query_as("SELECT * FROM live_inputs WHERE org = $1 AND id = $2").bind(org).bind(id);
@@ -177,96 +165,6 @@ impl Store for SqliteStore {
         })
     }
 
-    fn update_live_input<'a>(&'a self, input: &'a LiveInput) -> Later<'a, ()> {
-        Box::pin(async move {
-            sqlx::query(
-                "UPDATE live_inputs SET name = $3, ingest = $4, reconnect_window_s = $5, meta = $6, updated_at = $7 \
-                 WHERE org = $1 AND id = $2",
-            )
-            .bind(&input.org)
-            .bind(&input.id)
-            .bind(&input.name)
-            .bind(&input.ingest)
-            .bind(input.reconnect_window_s)
-            .bind(&input.meta)
-            .bind(input.updated_at)
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-    }
-
-    fn enable_live_input<'a>(&'a self, org: &'a str, id: &'a str, enabled: bool, now_ms: i64) -> Later<'a, bool> {
-        Box::pin(async move {
-            let update = sqlx::query("UPDATE live_inputs SET enabled = $3, updated_at = $4 WHERE org = $1 AND id = $2")
-                .bind(org)
-                .bind(id)
-                .bind(enabled)
-                .bind(now_ms);
-            Ok(update.execute(&self.pool).await?.rows_affected() > 0)
-        })
-    }
-
-    fn rotate_stream_key<'a>(
-        &'a self,
-        id: &'a str,
-        key: &'a StreamKey,
-        others_end_ms: i64,
-    ) -> Later<'a, Vec<StreamKey>> {
-        Box::pin(async move {
-            let mut transaction = self.pool.begin().await?;
-            sqlx::query(
-                "UPDATE stream_keys SET expires_at = $2 WHERE input = $1 AND (expires_at IS NULL OR expires_at > $2)",
-            )
-            .bind(id)
-            .bind(others_end_ms)
-            .execute(&mut *transaction)
-            .await?;
-            sqlx::query("DELETE FROM stream_keys WHERE input = $1 AND expires_at <= $2")
-                .bind(id)
-                .bind(key.created_at)
-                .execute(&mut *transaction)
-                .await?;
-            add_stream_key(&mut transaction, id, key).await?;
-            sqlx::query("UPDATE live_inputs SET updated_at = $2 WHERE id = $1")
-                .bind(id)
-                .bind(key.created_at)
-                .execute(&mut *transaction)
-                .await?;
-            // Before the commit: a look-up that fails later would leave the caller without the keys that are in force.
-            let keys = stream_keys(&mut *transaction, id).await?;
-            transaction.commit().await?;
-            Ok(keys)
-        })
-    }
-
-    fn delete_live_input<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, bool> {
-        Box::pin(async move {
-            let delete = sqlx::query("DELETE FROM live_inputs WHERE org = $1 AND id = $2").bind(org).bind(id);
-            Ok(delete.execute(&self.pool).await?.rows_affected() > 0)
-        })
-    }
-
-    fn add_signing_key<'a>(&'a self, key: &'a SigningKey) -> Later<'a, ()> {
-        Box::pin(async move {
-            sqlx::query(
-                "INSERT INTO signing_keys (id, org, alg, public_key_pem, custody, private_sealed, created_at, revoked_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
-            .bind(&key.id)
-            .bind(&key.org)
-            .bind(&key.alg)
-            .bind(&key.public_key_pem)
-            .bind(&key.custody)
-            .bind(&key.private_sealed)
-            .bind(key.created_at)
-            .bind(key.revoked_at)
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-    }
-
     fn signing_key<'a>(&'a self, org: &'a str, id: &'a str) -> Later<'a, Option<SigningKey>> {
         Box::pin(async move {
             let select = sqlx::query_as("SELECT * FROM signing_keys WHERE org = $1 AND id = $2").bind(org).bind(id);
@@ -300,15 +198,6 @@ impl Store for SqliteStore {
         })
     }
 
-    fn revoke_signing_key<'a>(&'a self, org: &'a str, id: &'a str, now_ms: i64) -> Later<'a, bool> {
-        Box::pin(async move {
-            let update = sqlx::query(
-                "UPDATE signing_keys SET revoked_at = $3 WHERE org = $1 AND id = $2 AND revoked_at IS NULL",
-            );
-            Ok(update.bind(org).bind(id).bind(now_ms).execute(&self.pool).await?.rows_affected() > 0)
-        })
-    }
-
     fn tunables(&self) -> Later<'_, Vec<TunedRow>> {
         Box::pin(async {
             let select = sqlx::query_as("SELECT shard, name, value FROM tunables ORDER BY shard, name");
@@ -319,24 +208,6 @@ impl Store for SqliteStore {
                 value: u64::try_from(value).ok(),
             };
             Ok(rows.into_iter().map(row).collect())
-        })
-    }
-
-    fn set_tunable<'a>(&'a self, row: &'a TunedRow) -> Later<'a, ()> {
-        Box::pin(async move {
-            let shard = row.shard.and_then(|shard| i64::try_from(shard).ok()).unwrap_or(ALL_SHARDS);
-            let change = match row.value.map(i64::try_from) {
-                Some(value) => sqlx::query(
-                    "INSERT INTO tunables (shard, name, value) VALUES ($1, $2, $3) \
-                     ON CONFLICT (shard, name) DO UPDATE SET value = excluded.value",
-                )
-                .bind(shard)
-                .bind(&row.name)
-                .bind(value.unwrap_or(i64::MAX)),
-                None => sqlx::query("DELETE FROM tunables WHERE shard = $1 AND name = $2").bind(shard).bind(&row.name),
-            };
-            change.execute(&self.pool).await?;
-            Ok(())
         })
     }
 
@@ -368,19 +239,6 @@ impl Store for SqliteStore {
         })
     }
 
-    fn finish_request<'a>(&'a self, org: &'a str, key: &'a str, answer: &'a StoredAnswer) -> Later<'a, ()> {
-        Box::pin(async move {
-            sqlx::query("UPDATE idempotency SET status = $3, body_sealed = $4 WHERE org = $1 AND request_key = $2")
-                .bind(org)
-                .bind(key)
-                .bind(answer.status)
-                .bind(&answer.body_sealed)
-                .execute(&self.pool)
-                .await?;
-            Ok(())
-        })
-    }
-
     fn abandon_request<'a>(&'a self, org: &'a str, key: &'a str) -> Later<'a, ()> {
         Box::pin(async move {
             let delete = sqlx::query("DELETE FROM idempotency WHERE org = $1 AND request_key = $2 AND status IS NULL");
@@ -403,15 +261,4 @@ async fn stream_keys(database: impl SqliteExecutor<'_>, input: &str) -> Result<V
         "SELECT sha256, created_at, expires_at FROM stream_keys WHERE input = $1 ORDER BY created_at DESC, sha256",
     );
     Ok(select.bind(input).fetch_all(database).await?)
-}
-
-async fn add_stream_key(connection: &mut sqlx::SqliteConnection, input: &str, key: &StreamKey) -> Result<(), Error> {
-    sqlx::query("INSERT INTO stream_keys (sha256, input, created_at, expires_at) VALUES ($1, $2, $3, $4)")
-        .bind(&key.sha256)
-        .bind(input)
-        .bind(key.created_at)
-        .bind(key.expires_at)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
