@@ -1,4 +1,4 @@
-//! Everything that can go wrong in control and in the `streams` command.
+//! Everything that can go wrong in control.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -104,9 +104,6 @@ pub enum Error {
     /// Shared memory failed.
     #[error(transparent)]
     Rings(#[from] streams_rings::RingsError),
-    /// The folder of shared memory could not be made root's.
-    #[error("{0}")]
-    Privileges(#[from] streams_privileges::PrivilegesError),
     /// A document of shared memory failed.
     #[error(transparent)]
     Document(#[from] streams_rings::schema::DocumentError),
@@ -156,6 +153,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// There are no credentials to call the API with.
+    #[error("no credentials in {}: run `streams up` on this data directory first, or give --api URL and --api-key KEY", path.display())]
+    NoCredentials {
+        /// The file looked for.
+        path: PathBuf,
+    },
     /// A server stopped by itself.
     #[error("the server on {address} stopped: {source}")]
     Server {
@@ -171,14 +174,6 @@ pub enum Error {
         task: &'static str,
         /// Its panic.
         source: tokio::task::JoinError,
-    },
-    /// A program of this installation could not be started.
-    #[error("cannot start {}: {source}; it is expected next to `streams`", program.display())]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
     },
     /// A signal could not be sent or a process not watched.
     #[error("cannot {action} process {pid}: {source}")]
@@ -196,139 +191,6 @@ pub enum Error {
         /// Its process id.
         pid: i32,
     },
-    /// Control ended before it was ready.
-    #[error("control did not start ({status}); its reason stands above, more in {}", log.display())]
-    ControlFailed {
-        /// How it ended.
-        status: String,
-        /// Its log.
-        log: PathBuf,
-    },
-    /// Control ended too often while serving.
-    #[error(
-        "control stopped {deaths} times within a minute, the last time with {status}; the engine (pid {engine}) keeps serving. \
-         Its log says why: {}. Then run `streams up` again, which attaches to the engine",
-        log.display()
-    )]
-    ControlGone {
-        /// How it ended the last time.
-        status: String,
-        /// How often.
-        deaths: usize,
-        /// The engine's process id.
-        engine: u32,
-        /// Its log.
-        log: PathBuf,
-    },
-    /// The engine ended too often while serving.
-    #[error(
-        "the engine stopped {deaths} times within a minute, the last time with {status}; its log says why: {}. Then run `streams \
-         up` again",
-        log.display()
-    )]
-    EngineGivenUp {
-        /// How it ended the last time.
-        status: String,
-        /// How often.
-        deaths: usize,
-        /// Its log.
-        log: PathBuf,
-    },
-    /// The engine does not become ready.
-    #[error("the engine did not become ready: {reason}; more in {}", log.display())]
-    EngineFailed {
-        /// What was seen.
-        reason: String,
-        /// Its log.
-        log: PathBuf,
-    },
-    /// An engine that was asked to end goes on.
-    #[error("the engine (pid {pid}) was asked to end and still runs after {seconds} s; end it with: kill -9 {pid}")]
-    EngineEnding {
-        /// Its process.
-        pid: u32,
-        /// How long it was waited for.
-        seconds: u64,
-    },
-    /// The notes of `streams configure` cannot be used.
-    #[error("the notes of `streams configure` in {} cannot be used: {reason}; name another file with --state FILE", path.display())]
-    StateFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// A stage needs a right that this user has not.
-    #[error("stage `{stage}` needs {right}; run: {command}")]
-    Rights {
-        /// The stage.
-        stage: &'static str,
-        /// The right.
-        right: &'static str,
-        /// The command with the right.
-        command: String,
-    },
-    /// The machine is not as it should be.
-    #[error("{what}")]
-    NotPrepared {
-        /// How much is open, and the command that changes it.
-        what: String,
-    },
-    /// A command line that asks for something impossible.
-    #[error("{0}")]
-    Usage(String),
-    /// There are no credentials to call the API with.
-    #[error("no credentials in {}: run `streams up` on this data directory first, or give --api URL and --api-key KEY", path.display())]
-    NoCredentials {
-        /// The file looked for.
-        path: PathBuf,
-    },
-    /// The server's certificate is not believed, and nothing was said about which one to believe.
-    #[error(
-        "cannot play: {0}. Is it an installation with a development certificate? On its machine name its data directory (--data \
-         DIR); elsewhere trust this one certificate: --cert-sha256 HEX, which `streams playback-url` prints there"
-    )]
-    Untrusted(streams_sdk::PlayError),
-    /// Watching failed.
-    #[error("cannot play: {0}")]
-    Play(#[from] streams_sdk::PlayError),
-    /// A second signal cut off what the first had asked to end.
-    #[error("stopped before the recording was finished; its last seconds are missing")]
-    Interrupted,
-    /// The API refused.
-    #[error("{detail}")]
-    Api {
-        /// HTTP status.
-        status: u16,
-        /// Problem type.
-        kind: String,
-        /// For a person.
-        detail: String,
-    },
-    /// The API cannot be reached.
-    #[error("cannot reach {url}: {reason}; is `streams up` running?")]
-    Unreachable {
-        /// Where.
-        url: String,
-        /// Why.
-        reason: String,
-    },
-    /// No engine runs on the data directory.
-    #[error("no engine runs on {}: {reason}; start one with `streams up`, or name another directory with --data DIR", data.display())]
-    NoEngine {
-        /// The data directory.
-        data: PathBuf,
-        /// What was found.
-        reason: String,
-    },
-    /// The API answered something this build cannot read.
-    #[error("{url} answered something unexpected: {reason}; is it a Streams server of the same version?")]
-    Answer {
-        /// Where.
-        url: String,
-        /// What.
-        reason: String,
-    },
 }
 
 impl Error {
@@ -341,25 +203,14 @@ impl Error {
         }
     }
 
-    /// The exit code of the command: 1 failed, 2 bad usage, 3 not found, 4 refused (auth), 5 unreachable.
+    /// Whether what was asked for is impossible, rather than that it went wrong.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Config(_) | Self::NoDataDir)
+    }
+
+    /// The exit code of a program: 1 failed, 2 bad usage.
     pub fn exit_code(&self) -> ExitCode {
-        use streams_sdk::PlayErrorKind;
-        let code = match self {
-            Error::Play(error) => match error.kind {
-                PlayErrorKind::Usage => 2,
-                PlayErrorKind::NotFound => 3,
-                PlayErrorKind::Auth => 4,
-                PlayErrorKind::Unreachable | PlayErrorKind::Untrusted => 5,
-                PlayErrorKind::Failed => 1,
-            },
-            Error::Usage(_) | Error::Config(_) | Error::NoDataDir => 2,
-            Error::Api { status: 404, .. } => 3,
-            Error::Api { status: 401 | 403, .. } => 4,
-            Error::Api { status: 400 | 422, .. } => 2,
-            Error::Untrusted(_) | Error::Unreachable { .. } | Error::NoCredentials { .. } | Error::NoEngine { .. } => 5,
-            _ => 1,
-        };
-        ExitCode::from(code)
+        ExitCode::from(if self.is_usage() { 2 } else { 1 })
     }
 }
 

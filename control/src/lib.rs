@@ -1,18 +1,15 @@
-//! The control process and the `streams` command.
+//! The control process.
 //!
 //! ```text
 //!  streams live create ──HTTPS──▶ http ──▶ resources ─┬▶ store (SQLite)                       control process
 //!                                                      └▶ program ──tables, commands──▶ shared memory ──▶ shards
 //!                                         program ◀─runtime, counters, events── shared memory ◀── shards
 //!  browser ──▶ http (player page, certificate hashes)     prometheus ──▶ metrics
-//!
-//!  streams up = launcher: starts control and engine side by side, watches both
 //! ```
 //!
 //! No media byte passes through here, and the shards go on when this process dies: the tables stay in shared memory
 //! and the next control process writes every entry again ([`program`]).
 
-pub mod cli;
 pub mod clock;
 pub mod credentials;
 pub mod datadir;
@@ -21,16 +18,13 @@ mod error;
 pub mod http;
 pub mod ids;
 pub mod keys;
-pub mod launcher;
 pub mod metrics;
-mod monitor;
-pub mod operator;
+pub mod ports;
 pub mod process;
 pub mod program;
 mod provision;
 pub mod resources;
 pub mod settings;
-mod signals;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -219,7 +219,8 @@ pub fn sessions_open(run_dir: &Path) -> Option<u64> {
     (0..shard_count(&workspace)).map(of).sum()
 }
 
-pub(crate) fn shard_count(workspace: &Workspace) -> usize {
+/// How many shards a workspace `shards` has.
+pub fn shard_count(workspace: &Workspace) -> usize {
     (0..SHARDS_MAX).take_while(|shard| workspace.cnc(&names::shard(*shard)).is_ok()).count()
 }
 
