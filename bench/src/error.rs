@@ -4,23 +4,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use streams_harness::HarnessError;
 use streams_rings::RingsError;
-use streams_rings::schema::DocumentError;
 use streams_sdk::PlayError;
 
 /// Why a measurement could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// A program that is started from here was not built.
-    #[error(
-        "{} is not there; build it first: cargo build {profile}-p streams-control -p streams-engine", path.display()
-    )]
-    NotBuilt {
-        /// Where it was expected.
-        path: PathBuf,
-        /// `--release ` or nothing: how this program was built.
-        profile: &'static str,
-    },
+    /// The stack could not be set up or driven.
+    #[error(transparent)]
+    Harness(#[from] HarnessError),
     /// Options that do not go together.
     #[error("{0}")]
     Usage(&'static str),
@@ -48,15 +41,9 @@ pub enum BenchError {
         /// Its last words, or why it did not start.
         reason: String,
     },
-    /// A program's JSON lacks something.
-    #[error("the output of `streams` has no `{0}`: it is of another version than this program")]
-    Output(&'static str),
     /// Shared memory could not be read.
     #[error("the engine's shared memory cannot be read: {0}; is `streams up` running on that data directory?")]
     Rings(#[from] RingsError),
-    /// A table's entry could not be read.
-    #[error(transparent)]
-    Document(#[from] DocumentError),
     /// The system did not do something in time.
     #[error("not within {} s: {what}", patience.as_secs())]
     TooLong {

@@ -8,12 +8,6 @@ use bytes::Bytes;
 
 use crate::error::BenchError;
 
-/// The film that is used when none is named: the project's sample, with a key frame every two seconds.
-const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/bigbuckbunny-720p25-h264-aac.mp4");
-/// Two seconds of the sample's 25 frames a second, closed groups, none extra at scene cuts.
-const RECIPE: &str =
-    "-c:v libx264 -preset veryfast -g 50 -keyint_min 50 -sc_threshold 0 -flags +cgop -bf 0 -c:a aac -ac 2 -b:a 128k";
-
 /// Signature, version, flags, header length, and the first `PreviousTagSize`.
 const FLV_HEADER_LEN: usize = 13;
 /// Type, 24-bit length, 24+8-bit time, 24-bit stream id (FLV Annex E.4.1).
@@ -201,38 +195,15 @@ fn has_idr(mut picture: &[u8], length_size: usize) -> bool {
     false
 }
 
-/// The named film, or the sample with a key frame every two seconds. That is made by the first who asks, while others wait, and
-/// lies beside this program, so that it goes with the build.
+/// The named film, or the project's sample with a key frame every two seconds.
 ///
 /// # Errors
-/// [`BenchError::Command`] when ffmpeg fails.
+/// [`BenchError::Harness`] when ffmpeg fails.
 pub fn file(named: Option<&Path>) -> Result<PathBuf, BenchError> {
-    if let Some(path) = named {
-        return path.canonicalize().map_err(BenchError::file("find", path));
+    match named {
+        Some(path) => path.canonicalize().map_err(BenchError::file("find", path)),
+        None => Ok(streams_harness::film::film(streams_harness::Film::Gop2s)?),
     }
-    let program = std::env::current_exe().map_err(BenchError::file("find", Path::new("streams-bench")))?;
-    sample_in(&program.with_file_name("bench-films"))
-}
-
-fn sample_in(folder: &Path) -> Result<PathBuf, BenchError> {
-    std::fs::create_dir_all(folder).map_err(BenchError::file("make", folder))?;
-    let source = std::fs::read(SAMPLE).map_err(BenchError::file("read", Path::new(SAMPLE)))?;
-    let mut hasher = DefaultHasher::new();
-    (source, RECIPE).hash(&mut hasher);
-    let name = format!("sample-2s-gop-{:016x}", hasher.finish());
-    let path = folder.join(format!("{name}.mp4"));
-    let lock = folder.join(format!("{name}.lock"));
-    // Held until the end of this function, against threads and processes alike.
-    let turn = std::fs::File::create(&lock).map_err(BenchError::file("make", &lock))?;
-    turn.lock().map_err(BenchError::file("lock", &lock))?;
-    if !path.exists() {
-        // Made under another name, so that nobody ever takes half a film for one.
-        let fresh = folder.join(format!("{name}.part.mp4"));
-        let recipe: Vec<&str> = RECIPE.split(' ').collect();
-        ffmpeg(&["-y".as_ref(), "-i".as_ref(), SAMPLE.as_ref()], &[recipe, vec![&fresh.to_string_lossy()]].concat())?;
-        std::fs::rename(&fresh, &path).map_err(BenchError::file("make", &path))?;
-    }
-    Ok(path)
 }
 
 fn ffmpeg(input: &[&std::ffi::OsStr], output: &[&str]) -> Result<Vec<u8>, BenchError> {
@@ -277,16 +248,8 @@ mod tests {
     }
 
     #[test]
-    fn all_who_want_the_sample_first_get_the_same_whole_file() {
-        let folder = std::env::temp_dir().join(format!("streams-bench-films-{}", std::process::id()));
-        let films: Vec<PathBuf> = std::thread::scope(|scope| {
-            let asking: Vec<_> = (0..3).map(|_| scope.spawn(|| sample_in(&folder).unwrap())).collect();
-            asking.into_iter().map(|asked| asked.join().unwrap()).collect()
-        });
-        let whole = Film::read(&films[0]);
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert!(films.iter().all(|film| *film == films[0]));
-        assert_eq!(whole.unwrap().group_lens()[0], 50);
+    fn the_sample_has_a_group_every_two_seconds() {
+        assert_eq!(Film::read(&file(None).unwrap()).unwrap().group_lens()[0], 50);
     }
 
     #[test]

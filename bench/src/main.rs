@@ -19,7 +19,6 @@
 mod abuse;
 mod allocations;
 mod cores;
-mod engine;
 mod error;
 mod fanout;
 mod film;
@@ -30,7 +29,6 @@ mod ingest;
 mod join;
 mod latency;
 mod machine;
-mod namespace;
 mod process;
 mod publisher;
 mod relay_load;

@@ -1,75 +1,17 @@
-//! Processes: those started here, and what the kernel tells about any.
+//! What the kernel tells about processes and the machine.
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use streams_harness::name_of;
 
 use crate::error::BenchError;
 
-/// How often a child that was asked to end is looked at.
-const POLL: Duration = Duration::from_millis(20);
 /// Fields of `/proc/PID/stat` behind the name, from 0: user and system time.
 const STAT_UTIME: usize = 11;
 /// See [`STAT_UTIME`].
 const STAT_STIME: usize = 12;
-
-/// A child that is ended when it goes out of scope.
-#[derive(Debug)]
-pub struct Owned {
-    child: Child,
-    /// How it is asked to end.
-    signal: Signal,
-    /// How long it may take.
-    grace: Duration,
-}
-
-impl Owned {
-    /// Takes over a child that ends within `grace` of `signal`, or is killed.
-    pub fn new(child: Child, signal: Signal, grace: Duration) -> Self {
-        Self { child, signal, grace }
-    }
-
-    /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        // A child that is not yet waited for keeps its id, so the signal reaches it or nobody.
-        if self.ended().is_none() {
-            signal(self.pid(), self.signal);
-        }
-        let deadline = Instant::now() + self.grace;
-        while self.ended().is_none() && Instant::now() < deadline {
-            sleep(POLL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Sends a signal; a process that is gone does not mind.
-pub fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// Name of a running process, at most 15 bytes of it.
-pub fn name(pid: u32) -> Option<String> {
-    fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim().to_owned())
-}
 
 /// Memory of a process, KiB.
 #[derive(Debug, Clone, Copy, Default)]
@@ -164,7 +106,7 @@ pub fn waited(pid: u32) -> Result<Duration, BenchError> {
 pub fn softirq_thread(core: usize) -> Option<u32> {
     let wanted = format!("ksoftirqd/{core}");
     let mut ids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    ids.find(|pid| name(*pid).as_deref() == Some(&wanted))
+    ids.find(|pid| name_of(*pid).as_deref() == Some(&wanted))
 }
 
 /// Name and processor time of every thread of the process `pid`.
@@ -262,7 +204,7 @@ mod tests {
                 if waited(std::process::id()).unwrap() > before + Duration::from_millis(20) {
                     return;
                 }
-                sleep(Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1));
             }
             panic!("two threads shared a core for 200 ms and none waited");
         });

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
+use streams_harness::SILENCE_MAX;
 
-use crate::engine::SILENCE_MAX;
 use crate::error::BenchError;
 use crate::machine::Machine;
 

@@ -11,9 +11,9 @@ pub mod configure;
 pub mod doctor;
 mod error;
 pub mod monitor;
-pub mod screen;
 #[cfg(test)]
 mod scratch;
+pub mod screen;
 pub mod text;
 pub mod tune;
 

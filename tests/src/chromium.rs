@@ -1,25 +1,21 @@
 //! A real Chromium that watches the player page.
 
-use std::fs::File;
 use std::process::Output;
 
 use serde_json::Value;
-
-use crate::film::kept;
-use crate::{Namespace, repo};
+use streams_harness::{Namespace, Turn, film, repo};
 
 /// The turn of one test to run browsers. All others, in this process or another, wait for it: a browser without a graphics card
 /// takes a core, and two of them beside a stack tell more about the machine than about the player.
 pub struct Chromium {
-    _turn: File,
+    _turn: Turn,
 }
 
 impl Chromium {
     /// Waits for the turn, which lasts until this is dropped. Take it before the stack is started, so that nothing waits meanwhile.
     pub fn turn() -> Self {
-        let turn = File::create(kept().join("chromium.lock")).expect("a lock for browsers");
-        turn.lock().expect("a file can be locked");
-        Self { _turn: turn }
+        let turn = film::kept().and_then(|folder| Turn::wait(&folder.join("chromium.lock")));
+        Self { _turn: turn.unwrap_or_else(|error| panic!("{error}")) }
     }
 
     /// Runs `sdk/web/test/browser.mjs`, whose head says what it takes, and waits for its end.

@@ -2,7 +2,9 @@
 
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::{Film, Input, Namespace, Owned, film};
+use streams_harness::{Film, Input, Namespace, Owned, Signal};
+
+use crate::film;
 
 /// An ffmpeg that pushes a film by RTMP in real time, over and over.
 pub struct Encoder(Owned);
@@ -43,13 +45,13 @@ impl Encoder {
 
     /// The power cut: no goodbye on the connection.
     pub fn kill_hard(mut self) {
-        self.0.signal(libc::SIGKILL);
+        self.0.signal(Signal::KILL);
         self.0.wait();
     }
 
     /// The broadcaster's stop button: ffmpeg ends the stream in good order.
     pub fn stop(mut self) {
-        self.0.signal(libc::SIGINT);
+        self.0.signal(Signal::INT);
         self.0.wait();
     }
 

@@ -8,31 +8,36 @@
 
 mod chromium;
 mod encoder;
-mod film;
 mod impair;
 mod junk;
 mod moqt;
-mod namespace;
 mod port;
-mod process;
+mod probe;
 mod recording;
 mod stack;
 mod testbed;
 mod wait;
 mod watcher;
 
+use std::path::PathBuf;
+
 pub use chromium::{Chromium, report};
 pub use encoder::Encoder;
-pub use film::{Film, decode_errors, film, probe, probe_refresh};
 pub use impair::{Counters, Fate, Impairment, Lane, REORDER_HOLD};
 pub use junk::{Flood, INITIAL_LEN, Noise};
 pub use moqt::{Answer, Moqt};
-pub use namespace::Namespace;
 pub use port::{FRAME_LEN_MAX, Port, interface_is_gone};
-pub use process::{Owned, kill, processes_named};
+pub use probe::{decode_errors, probe, probe_refresh};
 pub use recording::played_well;
-use stack::binary_folder;
-pub use stack::{Input, Options, Stack, Urls, binary, repo};
+pub use stack::{Stack, binary};
+pub use streams_harness::{
+    Film, Input, Namespace, Options, Owned, Signal, Urls, processes_named, repo, signal as kill,
+};
 pub use testbed::{Forwarder, Testbed};
 pub use wait::{eventually, eventually_some};
 pub use watcher::Watcher;
+
+/// The file of a film; encoded by the first who asks, while all others wait.
+pub fn film(film: Film) -> PathBuf {
+    streams_harness::film::film(film).unwrap_or_else(|error| panic!("{error}"))
+}

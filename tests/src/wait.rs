@@ -1,6 +1,6 @@
 //! Waiting for something to become true, with a limit instead of a guess.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long anything may take before a test gives up: far beyond what a loaded machine needs, so that only a defect reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -11,13 +11,6 @@ pub fn eventually(name: &str, mut what: impl FnMut() -> bool) {
 }
 
 /// Returns the first value that `what` gives; panics with `name` when there is none within a minute.
-pub fn eventually_some<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = what() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {name}");
-        std::thread::sleep(Duration::from_millis(25));
-    }
+pub fn eventually_some<T>(name: &str, what: impl FnMut() -> Option<T>) -> T {
+    streams_harness::until(name, PATIENCE, what).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
-use streams_tests::{Encoder, Film, Namespace, Options, Stack, Testbed, Watcher, binary, eventually, kill};
+use streams_tests::{Encoder, Film, Namespace, Options, Signal, Stack, Testbed, Watcher, binary, eventually, kill};
 
 const IO: &str = "xdp:pop0";
 /// Rights to load programs, and to have the kernel steer frames to a socket.
@@ -87,7 +87,7 @@ fn a_killed_engine_leaves_no_program_and_the_next_one_serves() {
     let stack = Stack::start(&options(&testbed, 2));
     let input = stack.live("killed");
     let first = stack.engine_pid();
-    kill(first, libc::SIGKILL);
+    kill(first, Signal::KILL);
     // Its program would be in the way of the one that the launcher starts next.
     eventually("another engine runs", || stack.engine_pid() != first);
     assert!(has_program(&testbed.pop));

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket};
 use serde_json::{Value, json};
-use streams_tests::{Encoder, Film, Noise, Options, Stack, Testbed, Watcher, eventually, kill};
+use streams_tests::{Encoder, Film, Noise, Options, Signal, Stack, Testbed, Watcher, eventually, kill};
 
 /// Datagrams of each kind: fewer than a queue of a veth holds, so that none is lost on the way.
 const EACH: usize = 50;
@@ -140,7 +140,7 @@ fn rings_have_the_sizes_that_were_chosen_and_a_busy_shard_polls_its_queue() {
     }
     assert!(runs_with(&sizes), "not before a restart");
     let engine = stack.engine_pid();
-    kill(engine, libc::SIGKILL);
+    kill(engine, Signal::KILL);
     eventually("another engine runs", || stack.engine_pid() != engine && stack.http_get("/readyz").contains("200 OK"));
     let tuned = [("xdp_rx_frames", 1_024), ("xdp_send_frames", 3_000), ("xdp_busy_poll_us", 0), ("xdp_tx_frames", 128)];
     eventually("it runs with the new ones", || runs_with(&tuned));

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use streams_tests::{Chromium, Encoder, Film, Input, Namespace, Options, Stack, eventually, kill, report};
+use streams_tests::{Chromium, Encoder, Film, Input, Namespace, Options, Signal, Stack, eventually, kill, report};
 
 struct Broadcast {
     input: Input,
@@ -86,7 +86,7 @@ fn the_page_plays_again_after_the_engine_was_killed() {
         eventually("the page plays", || stack.metric("streams_engine_sessions_opened_total") > opened);
         std::thread::sleep(std::time::Duration::from_secs(4));
         let old = stack.engine_pid();
-        kill(old, libc::SIGKILL);
+        kill(old, Signal::KILL);
         eventually("another engine runs", || stack.engine_pid() != old);
         let _again = Encoder::push(&broadcast.input, Film::Gop2s);
         let output = page.join().expect("the browser ends");

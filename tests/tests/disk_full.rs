@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use streams_tests::{Encoder, Film, Options, Stack, Watcher, eventually_some};
+use streams_tests::{Encoder, Film, Options, Signal, Stack, Watcher, eventually_some};
 
 /// A small disk of its own; `None`, said by name, where it cannot be mounted.
 struct Disk(PathBuf);
@@ -97,7 +97,7 @@ fn a_disk_that_fills_up_refuses_changes_with_507_and_media_goes_on() {
 fn a_start_on_a_full_disk_says_so() {
     let Some(disk) = Disk::mount("a_start_on_a_full_disk_says_so") else { return };
     let mut stack = Stack::start(&Options { data: Some(disk.0.clone()), ..Options::default() });
-    stack.up.signal(libc::SIGINT);
+    stack.up.signal(Signal::INT);
     assert!(stack.up.wait().success(), "{}", stack.printed());
     disk.fill();
     let words = stack.up_refused();

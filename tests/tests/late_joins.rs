@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use streams_tests::{
-    Chromium, Encoder, Input, Namespace, Options, Stack, decode_errors, eventually, probe, probe_refresh, report,
+    Chromium, Encoder, Input, Namespace, Options, Signal, Stack, decode_errors, eventually, probe, probe_refresh,
+    report,
 };
 
 /// A key frame of an open GOP every 30 frames, and one IDR at the very start.
@@ -104,10 +105,10 @@ fn a_viewer_that_was_frozen_tells_how_much_its_recording_misses() {
     let mut play = stack.command(&["play", &urls.moqt, "-o", &file, "--for", "30s", "--strict", "--json"]);
     let playing = play.stdout(std::process::Stdio::piped()).spawn().expect("the streams command runs");
     eventually("it plays", || std::fs::metadata(&file).is_ok_and(|meta| meta.len() > 500_000));
-    streams_tests::kill(playing.id(), libc::SIGSTOP);
+    streams_tests::kill(playing.id(), Signal::STOP);
     let frozen = std::time::Instant::now();
     eventually("the engine has given it up", || stack.metric("streams_engine_sessions_open") == 0.0);
-    streams_tests::kill(playing.id(), libc::SIGCONT);
+    streams_tests::kill(playing.id(), Signal::CONT);
     let frozen = frozen.elapsed();
     eventually("it is back", || stack.metric("streams_engine_sessions_opened_total") > opened + 1.0);
     let played = playing.wait_with_output().expect("it ends");

@@ -1,6 +1,6 @@
 //! What is deleted leaves nothing on the disk.
 
-use streams_tests::{Encoder, Film, Options, Stack, eventually, kill};
+use streams_tests::{Encoder, Film, Options, Signal, Stack, eventually, kill};
 
 #[test]
 fn the_saved_group_id_of_a_deleted_input_goes_at_once_or_at_the_next_start() {
@@ -15,7 +15,7 @@ fn the_saved_group_id_of_a_deleted_input_goes_at_once_or_at_the_next_start() {
     // Deleted while no engine ran, as far as the engine can tell.
     std::fs::write(groups.join("lv_01ARZ3NDEKTSV4RRFFQ69G5FAV"), "1\n").expect("written");
     let old = stack.engine_pid();
-    kill(old, libc::SIGKILL);
+    kill(old, Signal::KILL);
     eventually("another engine runs", || stack.engine_pid() != old);
     eventually("it tidies up", || !groups.join("lv_01ARZ3NDEKTSV4RRFFQ69G5FAV").exists());
     assert!(groups.join(&stays.id).exists(), "what is there is kept");

@@ -4,7 +4,9 @@ use std::io::Read;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use streams_tests::{Encoder, Film, Options, Owned, Stack, binary, eventually, eventually_some, kill, processes_named};
+use streams_tests::{
+    Encoder, Film, Options, Owned, Signal, Stack, binary, eventually, eventually_some, kill, processes_named,
+};
 
 /// Viewers of the fan-out.
 const VIEWERS: usize = 4;
@@ -71,7 +73,7 @@ fn the_monitor_adds_up_with_what_viewers_counted() {
 
     let mut received = (0.0, 0.0);
     for viewer in &mut viewers {
-        viewer.signal(libc::SIGINT);
+        viewer.signal(Signal::INT);
         assert!(viewer.wait().success());
         let counted: Value = serde_json::from_reader(viewer.child().stdout.take().expect("piped")).expect("JSON");
         received = (received.0 + number(&counted, "/objects"), received.1 + number(&counted, "/payload_bytes"));
@@ -117,7 +119,7 @@ fn the_monitor_needs_no_control_and_says_when_there_is_no_engine() {
     let text = stack.cli(&["monitor", "--once"]);
     assert!(text.status.success() && String::from_utf8_lossy(&text.stdout).contains("out bit/s"));
 
-    kill(engine, libc::SIGKILL);
+    kill(engine, Signal::KILL);
     eventually("the monitor misses its heartbeat", || !stack.cli(&["monitor", "--once"]).status.success());
     let said = no_engine(&stack.cli(&["monitor", "--once", "--json"]));
     assert!(said.contains("last heartbeat") && said.contains(&engine.to_string()), "{said}");
@@ -156,6 +158,6 @@ fn the_monitor_ends_with_its_terminal() {
         assert!(len > 0, "it ended by itself: {}", String::from_utf8_lossy(&shown));
         shown.extend_from_slice(&some[..len]);
     }
-    kill(terminal.pid(), libc::SIGKILL);
+    kill(terminal.pid(), Signal::KILL);
     eventually("it ends", || processes_named("streams", &data).is_empty());
 }

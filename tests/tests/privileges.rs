@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use streams_tests::{
-    Encoder, Film, Input, Namespace, Options, Stack, Testbed, eventually, eventually_some, kill, played_well, repo,
+    Encoder, Film, Input, Namespace, Options, Signal, Stack, Testbed, eventually, eventually_some, kill, played_well,
+    repo,
 };
 
 /// A user that every Debian has.
@@ -122,7 +123,7 @@ fn an_unprivileged_engine_serves_reloads_and_comes_back() {
     });
     stack.wait_status(&input, "active");
 
-    kill(engine, libc::SIGKILL);
+    kill(engine, Signal::KILL);
     let engine = eventually_some("another engine runs", || Some(stack.engine_pid()).filter(|pid| *pid != engine));
     let _encoder = Encoder::push(&input, Film::Gop2s);
     stack.wait_status(&input, "active");
@@ -130,7 +131,7 @@ fn an_unprivileged_engine_serves_reloads_and_comes_back() {
     is_nobody(engine);
     plays(&stack, &input, "third.mp4");
 
-    stack.up.signal(libc::SIGINT);
+    stack.up.signal(Signal::INT);
     assert!(stack.up.wait().success(), "it drains and ends in good order: {}", stack.printed());
 }
 
@@ -142,7 +143,7 @@ fn root_serves_in_a_run_folder_of_the_engine_s_user_and_of_nobody_else() {
     let mut stack = Stack::start(&as_nobody());
     let run_dir = stack.run_dir();
     let stop = |stack: &mut Stack| {
-        stack.up.signal(libc::SIGINT);
+        stack.up.signal(Signal::INT);
         assert!(stack.up.wait().success(), "{}", stack.printed());
         assert!(!run_dir.exists());
     };
@@ -228,7 +229,7 @@ fn af_xdp_goes_on_without_rights_and_leaves_no_program_behind() {
     assert!(stack.metric("streams_engine_xdp_received_total") > 0.0);
 
     stack.kill_up();
-    kill(engine, libc::SIGKILL);
+    kill(engine, Signal::KILL);
     eventually("the program is gone with the engine", || !has_program(&testbed.pop));
 }
 

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use streams_tests::{Encoder, Film, Options, Stack, binary, decode_errors, eventually, kill, probe};
+use streams_tests::{Encoder, Film, Options, Signal, Stack, binary, decode_errors, eventually, kill, probe};
 
 fn frames(file: &std::path::Path) -> f64 {
     let found = probe(file);
@@ -72,7 +72,7 @@ fn a_killed_engine_is_started_again_and_players_come_back_within_five_seconds() 
     );
     eventually("the viewer plays", || file.metadata().is_ok_and(|meta| meta.len() > 200_000));
     let old = stack.engine_pid();
-    kill(old, libc::SIGKILL);
+    kill(old, Signal::KILL);
     let killed = Instant::now();
     let before = file.metadata().expect("written").len();
     eventually("another engine runs", || stack.engine_pid() != old);
@@ -91,7 +91,7 @@ fn a_killed_engine_is_started_again_and_players_come_back_within_five_seconds() 
 fn a_start_finds_an_engine_that_is_gone_or_just_ending() {
     let mut stack = Stack::start(&Options::default());
     let input = stack.live("no-wait");
-    for signal in [libc::SIGKILL, libc::SIGTERM] {
+    for signal in [Signal::KILL, Signal::TERM] {
         let _encoder = Encoder::push(&input, Film::Gop2s);
         stack.wait_status(&input, "active");
         // With a viewer an engine takes a moment to end.
@@ -110,10 +110,10 @@ fn a_start_finds_an_engine_that_is_gone_or_just_ending() {
     let busy = ["up", "--config", &config, "--shards", "3"];
     fails_with_one_line(&stack, &busy, &format!("kill {old}"));
     // As it was told to: the same command works at once.
-    kill(old, libc::SIGTERM);
+    kill(old, Signal::TERM);
     let mut up = streams_tests::Owned::new(stack.command(&busy).spawn().expect("it starts"));
     eventually("another engine runs", || stack.engine_pid() != old && stack.http_get("/readyz").contains("200 OK"));
-    up.signal(libc::SIGINT);
+    up.signal(Signal::INT);
     assert!(up.wait().success());
 }
 
@@ -121,7 +121,7 @@ fn a_start_finds_an_engine_that_is_gone_or_just_ending() {
 fn a_closed_terminal_stops_everything() {
     let mut stack = Stack::start(&Options::default());
     let engine = stack.engine_pid();
-    stack.up.signal(libc::SIGHUP);
+    stack.up.signal(Signal::HUP);
     assert!(stack.up.wait().success(), "{}", stack.printed());
     let data = stack.data.to_str().expect("UTF-8");
     assert!(!streams_tests::processes_named("streams-engine", data).contains(&engine), "the engine has ended too");
@@ -137,7 +137,7 @@ fn a_viewer_that_is_stopped_finishes_its_file_and_tells_what_it_is() {
     let mut command = stack.command(&["play", &url, "--json", "-o", file.to_str().expect("UTF-8")]);
     let mut viewer = streams_tests::Owned::new(command.stdout(Stdio::piped()).spawn().expect("it starts"));
     eventually("the viewer plays", || file.metadata().is_ok_and(|meta| meta.len() > 400_000));
-    viewer.signal(libc::SIGINT);
+    viewer.signal(Signal::INT);
     assert!(viewer.wait().success());
     let summary: serde_json::Value =
         serde_json::from_reader(viewer.child().stdout.take().expect("piped")).expect("one JSON object");
@@ -186,7 +186,7 @@ fn control_is_started_again_with_one_line_and_given_up_after_five_deaths_within_
         assert_eq!(told, death, "{}", stack.printed());
     }
     assert_eq!(stack.status(&input), "idle", "it serves what it served before");
-    kill(stack.control_pid(), libc::SIGKILL);
+    kill(stack.control_pid(), Signal::KILL);
     assert_eq!(stack.up.wait().code(), Some(1));
     let last = || stack.printed().lines().last().unwrap_or_default().to_owned();
     eventually("it says why", || last().contains("5 times within a minute"));
@@ -200,10 +200,10 @@ fn an_engine_that_keeps_dying_is_given_up_with_words() {
     let mut stack = Stack::start(&Options::default());
     for _ in 0..4 {
         let old = stack.engine_pid();
-        kill(old, libc::SIGKILL);
+        kill(old, Signal::KILL);
         eventually("another engine runs", || stack.engine_pid() != old);
     }
-    kill(stack.engine_pid(), libc::SIGKILL);
+    kill(stack.engine_pid(), Signal::KILL);
     assert_eq!(stack.up.wait().code(), Some(1));
     eventually("it says why", || stack.printed().contains("the engine stopped 5 times within a minute"));
 }

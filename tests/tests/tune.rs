@@ -1,7 +1,7 @@
 //! `streams tune`: each setting reaches the running shards, is told as they have it, and lasts.
 
 use serde_json::{Value, json};
-use streams_tests::{Options, Owned, Stack, eventually, kill};
+use streams_tests::{Options, Owned, Signal, Stack, eventually, kill};
 
 fn tunable(stack: &Stack, key: &str) -> Value {
     stack.json(&["tune", "get", key])["tunables"][0].clone()
@@ -124,7 +124,7 @@ fn settings_outlive_control_and_engine_and_sizes_wait_for_a_restart() {
     assert_eq!(tunable(&stack, "recv_batch")["set_by_shard"], json!({ "1": 2 }), "control has kept them");
     assert_eq!(effective(&stack, "recv_batch"), json!([4, 2]), "the engine never lost them");
 
-    kill(engine, libc::SIGKILL);
+    kill(engine, Signal::KILL);
     eventually("another engine runs", || stack.engine_pid() != engine && stack.http_get("/readyz").contains("200 OK"));
     eventually("it runs with all of them", || {
         effective(&stack, "recv_batch") == json!([4, 2])

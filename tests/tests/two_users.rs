@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use streams_tests::{Owned, binary, eventually, repo};
+use streams_tests::{Owned, Signal, binary, eventually, repo};
 
 /// Users that no machine has: their numbers stand for their names, and the engine's for the group `streams` as well.
 const CONTROL: u32 = 64_201;
@@ -43,7 +43,7 @@ impl Place {
     fn make() -> Self {
         let root = std::env::temp_dir().join(format!("streams-two-users-{}", std::process::id()));
         fs::create_dir_all(root.join("var/lib/streams/data")).expect("made");
-        let run_dir = streams_engine::run_dir(&root.join("var/lib/streams/data")).expect("there");
+        let run_dir = streams_harness::Engine::run_dir(&root.join("var/lib/streams/data")).expect("there");
         let place = Self { root, run_dir };
         let text = fs::read_to_string(repo().join("deploy/tmpfiles.d/streams.conf")).expect("text");
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -138,10 +138,10 @@ fn two_users_serve_together_and_the_engine_s_has_no_secret_of_control_s() {
     }
 
     // Each is started again by itself.
-    engine.signal(libc::SIGKILL);
+    engine.signal(Signal::KILL);
     engine.wait();
     engine = place.start("streams-engine", ENGINE, &config);
-    control.signal(libc::SIGKILL);
+    control.signal(Signal::KILL);
     control.wait();
     control = place.start("streams-control", CONTROL, &config);
     eventually("both serve again", || {

@@ -45,7 +45,7 @@ use self::track_table::TrackTable;
 use crate::error::BenchError;
 use crate::film::{self, Film};
 use crate::report::Report;
-use crate::stack::{Input, Own, Stack};
+use crate::stack::{Input, Stack, on_loopback};
 use crate::viewing::Broadcast;
 
 /// How long the scene runs before it is measured: the group caches reach their age limit.
@@ -109,7 +109,7 @@ pub async fn run(args: &AbuseArgs) -> Result<Report, BenchError> {
     abuses.retain(|abuse| args.only.is_empty() || args.only.iter().any(|key| key == abuse.key()));
     raise_descriptors()?;
     let film = Arc::new(Film::read(&film::file(None)?)?);
-    let stack = Stack::start(&Own::on_loopback(args.shards as usize, "adaptive"))?;
+    let stack = Stack::start(&on_loopback(args.shards as usize, "adaptive"))?;
     let measured = measure(args, &stack, film, abuses).await;
     stack.tell_complaints(&measured);
     measured

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use streams_harness::Engine;
 use tokio::time::sleep;
 
 use super::ledger::{Delivery, deliver};
 use super::scene::{Moment, Scene, Tries};
 use super::target::{Abuse, Running, Target};
-use crate::engine::Engine;
 use crate::error::BenchError;
 use crate::film::Film;
 use crate::process::{cpu_time, memory};

@@ -1,10 +1,10 @@
 //! What is seen of the engine each minute.
 
 use serde_json::{Value, json};
+use streams_harness::Engine;
 use streams_rings::schema::Counter;
 
 use super::audience::Audience;
-use crate::engine::Engine;
 use crate::error::BenchError;
 use crate::process::{descriptors, memory};
 use crate::publisher::Publisher;

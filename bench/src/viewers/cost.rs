@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use streams_harness::Engine;
 use tokio::time::{Instant, sleep};
 
-use crate::engine::Engine;
 use crate::error::BenchError;
 use crate::process::{Memory, cpu_time, machine_busy, memory};
 

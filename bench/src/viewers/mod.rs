@@ -16,22 +16,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::json;
+use streams_harness::{Owned, Signal};
 use streams_sdk::PlaybackUrl;
 use tokio::time::sleep;
 
 use self::check::examples;
-pub use self::check::{Faults, check};
 use self::cost::{Cost, slope};
 use self::crowd::Crowd;
-pub use self::crowd::{Watched, watch_for};
 use crate::error::BenchError;
 use crate::film::{self, Film};
-use crate::process::Owned;
 use crate::report::{Report, Times};
 use crate::stack::{Input, Stack, StackArgs};
 use crate::viewing::Broadcast;
+
+pub use self::check::{Faults, check};
+pub use self::crowd::{Watched, watch_for};
 
 /// How long the broadcast runs before anybody watches: the group caches reach their age limit.
 const ALONE: Duration = Duration::from_secs(10);
@@ -215,10 +215,10 @@ fn push(film: &Path, input: &Input) -> Result<Owned, BenchError> {
         .args(["-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i"])
         .arg(film)
         .args(["-c", "copy", "-f", "flv"])
-        .arg(format!("{}/{}", input.rtmp, input.key))
+        .arg(input.rtmp_with_key())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
         .map_err(|error| BenchError::Command { command: "ffmpeg".to_owned(), reason: error.to_string() })?;
-    Ok(Owned::new(child, Signal::INT, FFMPEG_STOP_MAX))
+    Ok(Owned::asked_to_end(child, Signal::INT, FFMPEG_STOP_MAX))
 }

@@ -197,9 +197,8 @@ fn fini(
 ) -> Result<(), Error> {
     let steps = configure::fini(system, stages, names, &notes.state, |steps: &[Step]| say(steps, output))?;
     let value = json!({ "state_file": notes.state, "steps": steps, "failed": configure::failed(&steps) });
-    output.show(&value, || {
-        text::summary(&steps, "Nothing to put back: init has changed nothing that is still noted.")
-    })?;
+    output
+        .show(&value, || text::summary(&steps, "Nothing to put back: init has changed nothing that is still noted."))?;
     Ok(configure::settled(&steps)?)
 }
 

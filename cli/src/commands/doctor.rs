@@ -7,9 +7,9 @@ use streams_operator::configure::system::System;
 use streams_operator::doctor::{examine, text};
 use streams_operator::screen::Screen;
 
+use super::configure::TargetArgs;
 use crate::output::Output;
 use crate::{Error, Global};
-use super::configure::TargetArgs;
 
 /// Steal time is measured for so long.
 const SAMPLE: Duration = Duration::from_secs(1);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use streams_operator::text::field;
 
+use super::live::resource;
 use crate::client::Client;
 use crate::output::Output;
 use crate::{Error, parse_duration};
-use super::live::resource;
 
 #[derive(Debug, clap::Args)]
 pub struct DrainArgs {

@@ -3,10 +3,10 @@
 use serde_json::json;
 use streams_operator::text::field;
 
+use super::live::resource;
 use crate::Error;
 use crate::client::Client;
 use crate::output::Output;
-use super::live::resource;
 
 #[derive(Debug, clap::Args)]
 pub struct KickArgs {

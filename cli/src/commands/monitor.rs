@@ -33,8 +33,7 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 pub fn run(dir: &DataDir, args: &MonitorArgs, output: &Output) -> Result<(), Error> {
     if args.once {
         let report = monitor::once(dir, args.interval)?;
-        return output
-            .show(&monitor::json::report(&report, dir.root()), || monitor::text::report(&report, dir.root()));
+        return output.show(&monitor::json::report(&report, dir.root()), || monitor::text::report(&report, dir.root()));
     }
     if output.is_json() || !stdout().is_terminal() {
         let usage = "the full screen needs a terminal; add --once for one sample as text, --once --json for programs";

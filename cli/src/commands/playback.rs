@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use streams_operator::text::{field, pairs};
 
+use super::live::{resource, segment};
 use crate::client::Client;
 use crate::output::Output;
 use crate::{Error, parse_duration};
-use super::live::{resource, segment};
 
 #[derive(Debug, clap::Args)]
 pub struct PlaybackUrlArgs {

@@ -6,10 +6,10 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use streams_operator::text::{field, pairs, table};
 
+use super::live::{all, resource, segment};
 use crate::Error;
 use crate::client::Client;
 use crate::output::Output;
-use super::live::{all, resource, segment};
 
 #[derive(Debug, Subcommand)]
 pub enum Signing {

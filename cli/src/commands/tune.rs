@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use streams_operator::text::field;
 use streams_operator::tune::{effective, list, settled};
 
+use super::live::resource;
 use crate::Error;
 use crate::client::Client;
 use crate::output::Output;
-use super::live::resource;
 
 /// Shards take a live setting over within their housekeeping of 50 ms; this is what a loaded machine may need.
 const LIVE_PATIENCE: Duration = Duration::from_secs(2);

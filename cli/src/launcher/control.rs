@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use streams_control::datadir::DataDir;
 use tokio::process::Command;
 
-use crate::Error;
 use super::restarts::{DEATHS_MAX, Restarts};
 use super::watched::Watched;
 use super::{CONTROL_STOP, Launch};
+use crate::Error;
 
 /// How often the lock of a control process that is ending is tried.
 const LOCK_RETRY: Duration = Duration::from_millis(20);

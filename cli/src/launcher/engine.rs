@@ -9,11 +9,11 @@ use streams_control::program::peek;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::Error;
 use super::Launch;
 use super::control::{beside, shared_flags};
 use super::restarts::{DEATHS_MAX, Restarts};
 use super::watched::Watched;
+use crate::Error;
 
 /// A shard shows within a housekeeping interval (50 ms) that it was asked to stop; the rest is for a busy machine.
 const STOP_SHOWS: Duration = Duration::from_millis(250);

@@ -9,9 +9,9 @@ use streams_control::program::peek;
 use streams_operator::text::pairs;
 use tokio::time::{Instant, sleep};
 
+use super::Launch;
 use crate::Error;
 use crate::client::Client;
-use super::Launch;
 
 /// How often is asked.
 const POLL: Duration = Duration::from_millis(25);

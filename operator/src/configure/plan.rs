@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use streams_config::{Config, Poll};
 use streams_control::datadir::DataDir;
 
-use crate::Error;
 use super::system::System;
+use crate::Error;
 
 /// Memory of a shard that has to lie in huge pages, at least: 16 MiB of packet frames (8192 of 2 KiB, by default), and as much
 /// again for an engine that starts while the one before it still ends, with room for more.

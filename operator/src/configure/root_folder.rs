@@ -36,8 +36,7 @@ impl RootFolder {
     /// Opens the folder; what is missing of its path is made, mode 0700.
     pub fn open_or_make(path: &Path) -> Result<Self, Error> {
         let path = std::path::absolute(path).map_err(Error::file("find", path))?;
-        let failed =
-            |at: &Path, errno: Errno| Error::file("open", at)(errno.into());
+        let failed = |at: &Path, errno: Errno| Error::file("open", at)(errno.into());
         let mut at = PathBuf::from("/");
         let mut fd = open("/", folder_flags(), Mode::empty()).map_err(|errno| failed(&at, errno))?;
         let names = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));

@@ -5,12 +5,12 @@ use std::fs::{File, TryLockError};
 use streams_control::endpoints::Endpoints;
 use streams_control::ports;
 
+use super::{Basis, Report};
 use crate::configure::nic::XdpFeatures;
 use crate::configure::plan::Plan;
 use crate::configure::stages::rss::driver;
 use crate::configure::system::System;
 use crate::monitor::polled_queues;
-use super::{Basis, Report};
 
 /// Drivers that are known for zero-copy AF_XDP, for kernels that do not tell it themselves (before 6.3).
 const ZERO_COPY_DRIVERS: [&str; 7] = ["i40e", "ice", "igc", "ixgbe", "mlx5_core", "nfp", "stmmac"];

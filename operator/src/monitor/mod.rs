@@ -28,9 +28,9 @@ use std::time::Duration;
 use streams_control::datadir::DataDir;
 use streams_rings::schema::Counter;
 
-use crate::Error;
 use self::report::Health;
 use self::watcher::Watcher;
+use crate::Error;
 
 pub use self::report::Report;
 

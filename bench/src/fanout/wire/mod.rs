@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
+use streams_harness::{HarnessError, Testbed};
 use streams_rings::schema::Counter;
 use streams_sdk::PlaybackUrl;
 
@@ -44,10 +45,9 @@ use super::receiver::Depth;
 use super::{FanoutArgs, GROUP_SECONDS, Io};
 use crate::cores::{Pair, pin};
 use crate::error::BenchError;
-use crate::namespace::{Testbed, enter};
 use crate::process::{machine_cores, softirq_thread};
 use crate::report::Report;
-use crate::stack::{Own, Stack};
+use crate::stack::{Stack, on_loopback};
 
 /// From the first object to the window: congestion windows open, and an overloaded engine has begun to drop groups.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -76,25 +76,25 @@ impl Place {
     /// There is no testbed to be had.
     pub fn find(testbed: bool) -> Result<Self, BenchError> {
         let cores = Pair::find()?;
-        let testbed = testbed.then(Testbed::up).transpose()?;
+        let testbed = testbed.then(|| Testbed::up(1, &[])).transpose()?;
         Ok(Self { cores, machine_cores: machine_cores()?, testbed })
     }
 
     fn start(&self, args: &FanoutArgs) -> Result<Stack, BenchError> {
-        let mut own = Own::on_loopback(1, "adaptive");
+        let mut own = on_loopback(1, "adaptive");
         own.io = args.io.to_string();
         // Viewers wait for each other before the first object.
-        own.engine = "idle_timeout_ms = 600000".to_owned();
-        own.toml = format!("[relay]\ndelivery_timeout_ms = {}", args.delivery_timeout_ms);
+        own.engine.push_str("\nidle_timeout_ms = 600000");
+        own.toml = format!("delivery_timeout_ms = {}", args.delivery_timeout_ms);
         if let Some(testbed) = &self.testbed {
-            own.host = Testbed::HOST;
-            own.namespace = Some(testbed.pop());
+            own.host = Testbed::POP_IPV4;
+            own.namespace = testbed.pop.clone();
         }
         pin(self.cores.measured)?;
         let stack = Stack::start(&own);
         pin(self.cores.load)?;
         if let Some(testbed) = &self.testbed {
-            enter(&testbed.net())?;
+            testbed.net.enter()?;
         }
         stack
     }
@@ -175,7 +175,7 @@ fn load(args: &FanoutArgs, viewers: u32, stack: &Stack, cores: Pair) -> Result<(
 fn target(stack: &Stack) -> Result<Target, BenchError> {
     let input = stack.live_input("bench-fanout")?;
     let url = PlaybackUrl::parse(&stack.moqt_url(&input)?)?;
-    let host: IpAddr = url.host.parse().map_err(|_| BenchError::Output("moqt URL with an address"))?;
+    let host: IpAddr = url.host.parse().map_err(|_| HarnessError::Output("moqt URL with an address"))?;
     Ok(Target {
         server: SocketAddr::from((host, url.port)),
         authority: url.authority,

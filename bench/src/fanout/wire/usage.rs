@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use streams_harness::Engine;
 use streams_rings::schema::Counter;
 
-use crate::engine::Engine;
 use crate::error::BenchError;
 use crate::process::{CpuTime, cpu_times, machine_stolen, waited};
 

@@ -1,16 +1,14 @@
 //! The engine seen from outside: its shared memory, mapped read-only, which costs it nothing.
 
-use std::fmt::Write as _;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use streams_rings::schema::{self, Counter, RuntimeEntry, names};
 use streams_rings::{Access, Workspace, now_ns};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::error::BenchError;
+use crate::HarnessError;
+use crate::stack::log_lines;
 
 /// How often shared memory is looked at while waiting. Shards write their counters every 50 ms.
 const POLL: Duration = Duration::from_millis(10);
@@ -33,13 +31,26 @@ impl Engine {
     /// Looks at the engine that serves the data directory.
     ///
     /// # Errors
-    /// [`BenchError::File`] for a folder that is not there, [`BenchError::Rings`] when no engine was started for it.
-    pub fn of(data: &Path) -> Result<Self, BenchError> {
-        let path = schema::current_path(&run_dir(data)?, names::SHARDS);
+    /// [`HarnessError::Engine`] for a folder that is not there, [`HarnessError::Rings`] when no engine was started for it.
+    pub fn of(data: &Path) -> Result<Self, HarnessError> {
+        let path = schema::current_path(&Self::run_dir(data)?, names::SHARDS);
         let shards = Workspace::join(path, Access::ReadOnly)?;
         let pid = shards.cnc(&names::shard(0))?.pid();
         let count = (0..).take_while(|shard| shards.cnc(&names::shard(*shard)).is_ok()).count();
         Ok(Self { shards, count, pid })
+    }
+
+    /// The folder of the shared memory that belongs to a data directory.
+    ///
+    /// # Errors
+    /// [`HarnessError::Engine`] when the directory is not there.
+    pub fn run_dir(data: &Path) -> Result<PathBuf, HarnessError> {
+        Ok(streams_engine::run_dir(data)?)
+    }
+
+    /// Lines of its log that are more than notes, the newest of them, oldest first.
+    pub fn complaints(data: &Path, lines_max: usize) -> Vec<String> {
+        log_lines(data, "engine.log", lines_max, |line| !line.contains(" INFO "))
     }
 
     /// Its process id.
@@ -55,21 +66,21 @@ impl Engine {
     /// Waits until the input is on air with its tracks; gives its home shard.
     ///
     /// # Errors
-    /// [`BenchError::TooLong`] when it is not.
-    pub async fn wait_on_air(&self, input: &str) -> Result<usize, BenchError> {
+    /// [`HarnessError::TooLong`] when it is not.
+    pub async fn wait_on_air(&self, input: &str) -> Result<usize, HarnessError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(home) = self.home(input)? {
                 return Ok(home);
             }
             if Instant::now() >= deadline {
-                return Err(BenchError::TooLong { what: "the input comes on air", patience: PATIENCE });
+                return Err(HarnessError::TooLong { what: "the input comes on air".to_owned(), patience: PATIENCE });
             }
             sleep(POLL).await;
         }
     }
 
-    fn home(&self, input: &str) -> Result<Option<usize>, BenchError> {
+    fn home(&self, input: &str) -> Result<Option<usize>, HarnessError> {
         let mut bytes = Vec::new();
         for shard in 0..self.count {
             let table = self.shards.table(&names::runtime(shard))?;
@@ -89,8 +100,8 @@ impl Engine {
     /// How long ago the shard that was silent for longest gave a sign of life; shards do so every 50 ms.
     ///
     /// # Errors
-    /// [`BenchError::Rings`] when the workspace is not what it was.
-    pub fn silence(&self) -> Result<Duration, BenchError> {
+    /// [`HarnessError::Rings`] when the workspace is not what it was.
+    pub fn silence(&self) -> Result<Duration, HarnessError> {
         let mut longest = Duration::ZERO;
         for shard in 0..self.count {
             let heartbeat_ns = self.shards.cnc(&names::shard(shard))?.heartbeat_ns();
@@ -102,8 +113,8 @@ impl Engine {
     /// Waits, and tells the longest silence of a shard meanwhile.
     ///
     /// # Errors
-    /// [`BenchError::Rings`] when the workspace is not what it was.
-    pub async fn listen(&self, time: Duration) -> Result<Duration, BenchError> {
+    /// [`HarnessError::Rings`] when the workspace is not what it was.
+    pub async fn listen(&self, time: Duration) -> Result<Duration, HarnessError> {
         let deadline = Instant::now() + time;
         let mut longest = Duration::ZERO;
         while Instant::now() < deadline {
@@ -116,8 +127,8 @@ impl Engine {
     /// A counter of every shard, by shard.
     ///
     /// # Errors
-    /// [`BenchError::Rings`] when the workspace is not what it was.
-    pub fn counter(&self, counter: Counter) -> Result<Vec<u64>, BenchError> {
+    /// [`HarnessError::Rings`] when the workspace is not what it was.
+    pub fn counter(&self, counter: Counter) -> Result<Vec<u64>, HarnessError> {
         let of = |shard| Ok(self.shards.counters(&names::shard(shard))?.get(counter.index()));
         (0..self.count).map(of).collect()
     }
@@ -126,15 +137,18 @@ impl Engine {
     /// cannot be told.
     ///
     /// # Errors
-    /// [`BenchError::TooLong`] when no shard tells a connection.
-    pub async fn wait_accepted(&self, before: &[u64]) -> Result<Option<usize>, BenchError> {
+    /// [`HarnessError::TooLong`] when no shard tells a connection.
+    pub async fn wait_accepted(&self, before: &[u64]) -> Result<Option<usize>, HarnessError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let now = self.counter(Counter::ConnectionsAccepted)?;
             let grown: Vec<u64> = now.iter().zip(before).map(|(now, before)| now.saturating_sub(*before)).collect();
             match grown.iter().sum::<u64>() {
                 0 if Instant::now() >= deadline => {
-                    return Err(BenchError::TooLong { what: "a shard counts the connection", patience: PATIENCE });
+                    return Err(HarnessError::TooLong {
+                        what: "a shard counts the connection".to_owned(),
+                        patience: PATIENCE,
+                    });
                 }
                 0 => sleep(POLL).await,
                 1 => return Ok(grown.iter().position(|count| *count == 1)),
@@ -142,17 +156,4 @@ impl Engine {
             }
         }
     }
-}
-
-/// The folder of the shared memory that belongs to a data directory.
-///
-/// # Errors
-/// [`BenchError::File`] when the directory is not there.
-pub fn run_dir(data: &Path) -> Result<PathBuf, BenchError> {
-    let canonical = data.canonicalize().map_err(BenchError::file("find", data))?;
-    let mut hex = String::new();
-    for byte in digest(&SHA256, canonical.as_os_str().as_bytes()).as_ref() {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    Ok(schema::run_dir(&hex))
 }

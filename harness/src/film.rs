@@ -1,13 +1,13 @@
-//! Test films, made once from the sample film.
+//! Films, made once from the project's sample for all who ask.
 
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::{binary_folder, repo};
+use crate::programs::build_folder;
+use crate::{HarnessError, Turn, repo};
 
-/// What a test pushes.
+/// What an encoder pushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Film {
     /// The sample as it is: one key frame, 5.1 AAC.
@@ -55,90 +55,61 @@ impl Film {
 /// Names the folder of the films; without it they lie below the target folder, and go with the checkout.
 const FOLDER: &str = "STREAMS_TEST_FILMS";
 
-/// What the tests of this checkout keep from one run to the next, or share between their processes.
-pub(crate) fn kept() -> PathBuf {
-    let folder = std::env::var_os(FOLDER).map(PathBuf::from).unwrap_or_else(|| binary_folder().join("test-films"));
-    std::fs::create_dir_all(&folder).expect("a folder for films");
-    folder
+/// What the tests and measurements of this checkout keep from one run to the next, or share between their processes.
+///
+/// # Errors
+/// [`HarnessError::File`] when the folder cannot be made.
+pub fn kept() -> Result<PathBuf, HarnessError> {
+    let folder = match std::env::var_os(FOLDER) {
+        Some(named) => PathBuf::from(named),
+        None => build_folder()?.join("test-films"),
+    };
+    std::fs::create_dir_all(&folder).map_err(HarnessError::file("make", &folder))?;
+    Ok(folder)
 }
 
 /// The file of a film; encoded by the first who asks, while all others wait.
-pub fn film(film: Film) -> PathBuf {
-    film_in(&kept(), film)
+///
+/// # Errors
+/// [`HarnessError::Command`] when ffmpeg fails.
+pub fn film(film: Film) -> Result<PathBuf, HarnessError> {
+    film_in(&kept()?, film)
 }
 
-fn film_in(folder: &Path, film: Film) -> PathBuf {
+fn film_in(folder: &Path, film: Film) -> Result<PathBuf, HarnessError> {
     let source = repo().join("assets/bigbuckbunny-720p25-h264-aac.mp4");
     let (name, recipe) = film.recipe();
     let mut hasher = DefaultHasher::new();
-    (std::fs::read(&source).expect("the sample film"), &recipe).hash(&mut hasher);
+    let sample = std::fs::read(&source).map_err(HarnessError::file("read", &source))?;
+    (sample, &recipe).hash(&mut hasher);
     let name = format!("{name}-{:016x}", hasher.finish());
     let path = folder.join(format!("{name}.mp4"));
-    // Held until the end of this function, against threads and processes alike.
-    let turn = File::create(folder.join(format!("{name}.lock"))).expect("a lock beside the film");
-    turn.lock().expect("a file can be locked");
+    let _turn = Turn::wait(&folder.join(format!("{name}.lock")))?;
     if path.exists() {
-        return path;
+        return Ok(path);
     }
     // Under another name, so that a film that was cut short is never taken for one.
     let fresh = folder.join(format!("{name}.part.mp4"));
-    let status = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-y", "-i"])
-        .arg(&source)
-        .args(recipe)
-        .arg(&fresh)
-        .status()
-        .expect("ffmpeg is installed");
-    assert!(status.success(), "ffmpeg could not make {name}");
-    std::fs::rename(&fresh, &path).expect("the film can be put in place");
-    path
-}
-
-/// Everything that a full decode of `file` complains about; empty when it is good.
-pub fn decode_errors(file: &Path) -> String {
-    let output = Command::new("ffmpeg")
-        .args(["-v", "warning", "-i"])
-        .arg(file)
-        .args(["-f", "null", "-"])
-        .output()
-        .expect("ffmpeg is installed");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// What a decoder says that starts at a recovery point: it lacks pictures that the stream refers to or wants forgotten.
-const MISSING_REFERENCES: [&str; 5] = [
-    "mmco: unref short failure",
-    "reference picture missing during reorder",
-    "Missing reference picture",
-    "number of reference frames",
-    "co located POCs unavailable",
-];
-
-/// ffprobe's streams and format of a file as JSON, frames counted.
-pub fn probe(file: &Path) -> serde_json::Value {
-    probe_but(file, &[])
-}
-
-/// As [`probe`], of a file that begins at a recovery point.
-pub fn probe_refresh(file: &Path) -> serde_json::Value {
-    probe_but(file, &MISSING_REFERENCES)
-}
-
-fn probe_but(file: &Path, allowed: &[&str]) -> serde_json::Value {
-    let output = Command::new("ffprobe")
-        .args(["-v", "error", "-count_frames", "-show_streams", "-show_format", "-of", "json"])
-        .arg(file)
-        .output()
-        .expect("ffprobe is installed");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let complaints: Vec<&str> = said.lines().filter(|line| !allowed.iter().any(|part| line.contains(part))).collect();
-    assert!(complaints.is_empty(), "ffprobe of {} says: {}", file.display(), complaints.join("\n"));
-    serde_json::from_slice(&output.stdout).expect("ffprobe prints JSON")
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-nostdin", "-y", "-i"]).arg(&source).args(recipe).arg(&fresh).stdin(Stdio::null());
+    let made = ffmpeg.output().map_err(HarnessError::command("ffmpeg"))?;
+    if !made.status.success() {
+        let reason = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+        return Err(HarnessError::Command { command: "ffmpeg".to_owned(), reason });
+    }
+    std::fs::rename(&fresh, &path).map_err(HarnessError::file("make", &path))?;
+    Ok(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Everything that a full decode complains about.
+    fn decode_errors(file: &Path) -> String {
+        let ffmpeg = Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(file).args(["-f", "null", "-"]).output();
+        String::from_utf8_lossy(&ffmpeg.unwrap().stderr).into_owned()
+    }
 
     struct Folder(PathBuf);
 
@@ -163,7 +134,7 @@ mod tests {
         let films: Vec<PathBuf> = std::thread::scope(|scope| {
             let ask = || {
                 start.wait();
-                film_in(&folder.0, Film::Original)
+                film_in(&folder.0, Film::Original).unwrap()
             };
             let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
             asking.into_iter().map(|asked| asked.join().unwrap()).collect()
@@ -175,10 +146,10 @@ mod tests {
     #[test]
     fn a_film_whose_encoder_was_killed_half_way_is_made_again() {
         let folder = Folder::new("again");
-        let whole = film_in(&folder.0, Film::Original);
+        let whole = film_in(&folder.0, Film::Original).unwrap();
         let half = whole.with_extension("part.mp4");
         std::fs::rename(&whole, &half).unwrap();
         std::fs::OpenOptions::new().write(true).open(&half).unwrap().set_len(10_000).unwrap();
-        assert_eq!(decode_errors(&film_in(&folder.0, Film::Original)), "");
+        assert_eq!(decode_errors(&film_in(&folder.0, Film::Original).unwrap()), "");
     }
 }
