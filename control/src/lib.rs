@@ -19,7 +19,6 @@ pub mod http;
 pub mod ids;
 pub mod keys;
 pub mod metrics;
-pub mod ports;
 pub mod process;
 pub mod program;
 mod provision;

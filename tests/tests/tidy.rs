@@ -1,12 +1,39 @@
 //! House rules that a machine can check.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
 use streams_tests::repo;
 
 /// Lines that a source file may have before it is two concepts.
 const LINES_MAX: usize = 600;
+
+/// The crates, ground floor first: a crate may use those before it, and no other.
+const FLOORS: [&str; 16] = [
+    "streams-rings",
+    "streams-config",
+    "streams-logs",
+    "streams-privileges",
+    "streams-relay-core",
+    "streams-xdp-prog",
+    "streams-ingest",
+    "streams-sdk",
+    "streams-engine",
+    "streams-control",
+    "streams-operator",
+    "streams-cli",
+    "streams-harness",
+    "streams-bench",
+    "streams-tests",
+    "streams-fuzz",
+];
+
+/// Files of a folder, besides the one that opens it.
+const FILES_MAX: usize = 12;
+/// Folders that keep to [`FILES_MAX`], with all below them.
+const SMALL_FOLDERS: [&str; 4] = ["control/src", "operator/src", "cli/src", "harness/src"];
 
 fn tracked(extensions: &[&str]) -> Vec<PathBuf> {
     let output = Command::new("git").arg("-C").arg(repo()).args(["ls-files", "-z"]).output().expect("git is installed");
@@ -55,7 +82,6 @@ fn unsafe_code_stays_where_it_may_be() {
         "engine/src/backend/",
         "bench/src/allocations.rs",
         "xdp-prog/src/",
-        "tests/src/process.rs",
         "tests/tests/tidy.rs",
     ];
     let astray = offenders(&["rs"], |file, text| {
@@ -66,6 +92,79 @@ fn unsafe_code_stays_where_it_may_be() {
             && !name.contains("/tests/")
             && !name.contains("/benches/");
         (found > 0 && elsewhere).then(|| format!("{found} unsafe blocks"))
+    });
+    assert!(astray.is_empty(), "{astray:#?}");
+}
+
+/// The packages of this workspace.
+fn packages() -> Vec<Value> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["metadata", "--no-deps", "--format-version", "1", "--locked", "--offline"];
+    let output = Command::new(cargo).args(arguments).current_dir(repo()).output().expect("cargo is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+fn name(value: &Value) -> &str {
+    value["name"].as_str().expect("a name")
+}
+
+#[test]
+fn crates_use_crates_of_lower_floors_alone() {
+    let packages = packages();
+    let mut wrong = Vec::new();
+    for package in &packages {
+        let Some(floor) = FLOORS.iter().position(|known| *known == name(package)) else {
+            wrong.push(format!("{} is on no floor", name(package)));
+            continue;
+        };
+        for used in package["dependencies"].as_array().expect("dependencies") {
+            let of_ours = packages.iter().any(|package| name(package) == name(used));
+            if of_ours && !FLOORS.iter().take(floor).any(|lower| *lower == name(used)) {
+                wrong.push(format!("{} uses {}", name(package), name(used)));
+            }
+        }
+    }
+    let missing = FLOORS.iter().filter(|floor| !packages.iter().any(|package| name(package) == **floor));
+    wrong.extend(missing.map(|floor| format!("there is no crate {floor}")));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn contributing_says_how_to_test_every_crate() {
+    let text = std::fs::read_to_string(repo().join("CONTRIBUTING.md")).expect("a document");
+    let mut unknown = packages();
+    unknown.retain(|package| {
+        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
+        let folder = manifest.parent().and_then(|folder| folder.strip_prefix(repo()).ok()).expect("in the checkout");
+        !text.contains(&format!("| `{}/` |", folder.display()))
+    });
+    assert!(unknown.is_empty(), "{:#?}", unknown.iter().map(name).collect::<Vec<_>>());
+}
+
+#[test]
+fn folders_hold_about_a_dozen_files() {
+    let mut folders: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for file in tracked(&["rs"]) {
+        let opens = ["lib.rs", "main.rs", "mod.rs"].iter().any(|opening| file.ends_with(opening));
+        let small = SMALL_FOLDERS.iter().any(|folder| file.starts_with(repo().join(folder)));
+        if let Some(folder) = file.parent().filter(|_| small && !opens) {
+            *folders.entry(folder.to_owned()).or_default() += 1;
+        }
+    }
+    let full: Vec<_> = folders.iter().filter(|(_, files)| **files > FILES_MAX).collect();
+    assert!(full.is_empty(), "{full:#?}");
+}
+
+#[test]
+fn resources_alone_change_database_and_tables() {
+    let may = ["control/src/resources/", "control/src/store/", "control/src/program/"];
+    let astray = offenders(&["rs"], |file, text| {
+        let name = file.strip_prefix(repo()).ok()?.to_str()?;
+        let elsewhere = name.starts_with("control/src/") && !may.iter().any(|folder| name.starts_with(folder));
+        let line = text.lines().position(|line| line.contains(".change(")).filter(|_| elsewhere)?;
+        Some(format!("line {}", line + 1))
     });
     assert!(astray.is_empty(), "{astray:#?}");
 }

@@ -2,8 +2,7 @@
 
 use std::fs::{File, TryLockError};
 
-use streams_control::endpoints::Endpoints;
-use streams_control::ports;
+use streams_control::endpoints::{Endpoints, ports};
 
 use super::{Basis, Report};
 use crate::configure::nic::XdpFeatures;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use crate::Error;
-use crate::endpoints::Endpoints;
+use super::Endpoints;
 
 /// Tries the ports. Those of the engine are left out when it already runs.
 pub fn check(endpoints: &Endpoints, engine_runs: bool) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! The URLs that this installation prints: one place that knows hosts and ports.
 
+pub mod ports;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
