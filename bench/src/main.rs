@@ -23,7 +23,6 @@ mod engine;
 mod error;
 mod fanout;
 mod film;
-mod fmp4;
 mod group;
 mod idle;
 mod ingest;

@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 
 use crate::rtmp::flv::{Demuxed, FlvDemuxer};
 use crate::{
-    AacConfig, AvcConfig, Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession,
+    Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession,
 };
 
 /// When the broadcast of every run begins.
@@ -44,19 +44,6 @@ pub fn flv_tags(bytes: &[u8]) {
             Err(_) => return,
         }
     }
-}
-
-/// An AVC configuration record, and the same bytes as an access unit by it.
-pub fn avc_config(bytes: &[u8]) {
-    if let Ok(avc) = AvcConfig::parse(Bytes::copy_from_slice(bytes)) {
-        let _ = (avc.scan(bytes, false), avc.scan(bytes, true));
-    }
-}
-
-/// An AudioSpecificConfig.
-pub fn aac_config(bytes: &[u8]) {
-    // What it says of the bytes is not judged here.
-    let _ = AacConfig::parse(Bytes::copy_from_slice(bytes));
 }
 
 /// One broadcast behind a reader.

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use streams_ingest::{AccessUnit, Notice, StreamMetadata};
+use streams_ingest::{Notice, StreamMetadata};
+use streams_media::AccessUnit;
 use streams_relay_core::relay::Relay;
 use streams_rings::schema::{Home, RuntimeEntry, names};
 use streams_rings::{RingsError, Words, Workspace};

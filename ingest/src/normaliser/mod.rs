@@ -15,7 +15,7 @@
 mod reorder;
 mod track;
 
-use crate::{AccessUnit, MediaKind};
+use streams_media::{AccessUnit, MediaKind};
 use reorder::Reorder;
 use track::TrackClock;
 

@@ -23,7 +23,7 @@ mod metadata;
 mod replies;
 mod session;
 
-use crate::MediaKind;
+use streams_media::MediaKind;
 pub use flv::RtmpCounters;
 pub use limits::RtmpLimits;
 pub use session::{RtmpEvent, RtmpSession};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::bits::BitReader;
-use crate::IngestError;
+use crate::MediaError;
 
 const WHAT: &str = "AAC sequence header";
 /// A program configuration with its comment has about 300 bytes.
@@ -37,22 +37,22 @@ impl AacConfig {
     /// Reads an AudioSpecificConfig. Channels and rate come from here and never from FLV's flags.
     ///
     /// # Errors
-    /// [`IngestError::Config`] when it is cut short or describes no channels or no rate; [`IngestError::AudioCodec`] for an
+    /// [`MediaError::Config`] when it is cut short or describes no channels or no rate; [`MediaError::AudioCodec`] for an
     /// object type other than AAC Main, LC, SSR or LTP with or without SBR and PS.
-    pub fn parse(asc: Bytes) -> Result<Self, IngestError> {
+    pub fn parse(asc: Bytes) -> Result<Self, MediaError> {
         if asc.len() > ASC_LEN_MAX {
-            return Err(IngestError::Config { what: WHAT, reason: "it is longer than 1 KiB" });
+            return Err(MediaError::Config { what: WHAT, reason: "it is longer than 1 KiB" });
         }
         let mut bits = BitReader::new(&asc);
-        let fields = Fields::read(&mut bits).ok_or(IngestError::Config { what: WHAT, reason: "it is cut short" })?;
+        let fields = Fields::read(&mut bits).ok_or(MediaError::Config { what: WHAT, reason: "it is cut short" })?;
         if !OBJECT_TYPES_CORE.contains(&fields.core_type) {
-            return Err(IngestError::AudioCodec { codec: format!("AAC object type {}", fields.core_type) });
+            return Err(MediaError::AudioCodec { codec: format!("AAC object type {}", fields.core_type) });
         }
         if !RATE_RANGE.contains(&fields.core_rate) || !RATE_RANGE.contains(&fields.output_rate) {
-            return Err(IngestError::Config { what: WHAT, reason: "its sampling rate is out of range" });
+            return Err(MediaError::Config { what: WHAT, reason: "its sampling rate is out of range" });
         }
         if fields.channels == 0 {
-            return Err(IngestError::Config { what: WHAT, reason: "it describes no channels" });
+            return Err(MediaError::Config { what: WHAT, reason: "it describes no channels" });
         }
         let (object_type, channels) = match fields.extension {
             // Parametric stereo makes two channels of one.

@@ -1,24 +1,28 @@
-//! Segments made by hand for tests: as small as a reader allows, every flag as the test wants it.
+//! Segments made by hand: as small as a reader allows, every flag as the test wants it.
+
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use bytes::Bytes;
 
 /// `sample_is_non_sync_sample`.
-pub(crate) const NON_SYNC: u32 = 0x0001_0000;
+pub const NON_SYNC: u32 = 0x0001_0000;
 /// `is_leading` 1.
-pub(crate) const LEADING: u32 = 0x0400_0000;
+pub const LEADING: u32 = 0x0400_0000;
 
-fn boxed(kind: &[u8; 4], bodies: &[&[u8]]) -> Vec<u8> {
+/// A box with these bodies, one behind the other.
+pub fn boxed(kind: &[u8; 4], bodies: &[&[u8]]) -> Vec<u8> {
     let body = bodies.concat();
     let len = u32::try_from(body.len() + 8).unwrap();
     [&len.to_be_bytes()[..], kind, &body].concat()
 }
 
-fn words(words: &[u32]) -> Vec<u8> {
+/// 32-bit numbers.
+pub fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
 /// An init segment whose samples have these flags unless they say otherwise.
-pub(crate) fn init(timescale: u32, default_flags: u32) -> Bytes {
+pub fn init(timescale: u32, default_flags: u32) -> Bytes {
     let stsd = boxed(b"stsd", &[&words(&[0, 0])]);
     let minf = boxed(b"minf", &[&boxed(b"stbl", &[&stsd])]);
     let mdia = boxed(b"mdia", &[&boxed(b"mdhd", &[&words(&[0, 0, 0, timescale, 0, 0])]), &minf]);
@@ -29,7 +33,7 @@ pub(crate) fn init(timescale: u32, default_flags: u32) -> Bytes {
 
 /// Where a chunk says what flags its sample has.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Flags {
+pub enum Flags {
     /// In the sample's own entry of the `trun`.
     Sample(u32),
     /// In the `trun`'s field for its first sample.
@@ -41,7 +45,7 @@ pub(crate) enum Flags {
 }
 
 /// A chunk with one sample at `time`, of `duration` ticks.
-pub(crate) fn chunk(time: u64, duration: u32, flags: Flags) -> Bytes {
+pub fn chunk(time: u64, duration: u32, flags: Flags) -> Bytes {
     let (tfhd, trun) = match flags {
         Flags::Sample(flags) => (words(&[0x02_0000, 1]), words(&[0x0501, 1, 0, duration, flags])),
         Flags::First(flags) => (words(&[0x02_0000, 1]), words(&[0x0105, 1, 0, flags, duration])),

@@ -3,35 +3,26 @@
 use bytes::Bytes;
 use mp4_atom::{Encode, Mfhd, Moof, Tfdt, Tfhd, Traf, Trun, TrunEntry, TrunSamples};
 
-use crate::IngestError;
+use super::sample::Sample;
+use crate::MediaError;
 
 /// Length and type in front of the samples' bytes.
 const MDAT_HEADER_LEN: usize = 8;
 /// A `moof` with one sample takes about 108 bytes, each further one 4 to 16.
 const MOOF_LEN_HINT: usize = 128;
 
-/// One access unit in a chunk. Times are in the track's timescale.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    pub duration: u32,
-    pub flags: u32,
-    /// Presentation time less decoding time, signed (`trun` version 1).
-    pub composition: i32,
-    pub data: Bytes,
-}
-
 /// Writes one chunk whose first sample decodes at `tfdt`.
 ///
 /// # Errors
-/// [`IngestError::Cmaf`] when a length does not fit its box.
-pub fn write_chunk(track_id: u32, sequence: u32, tfdt: u64, samples: &[Sample]) -> Result<Bytes, IngestError> {
+/// [`MediaError::Write`] when a length does not fit its box.
+pub fn write_chunk(track_id: u32, sequence: u32, tfdt: u64, samples: &[Sample]) -> Result<Bytes, MediaError> {
     let data_len = samples.iter().fold(0usize, |len, sample| len.saturating_add(sample.data.len()));
     let mdat_len = u32::try_from(data_len.saturating_add(MDAT_HEADER_LEN))
         .map_err(|_| mp4_atom::Error::TooLarge(b"mdat".into()))?;
     let entry = |sample: &Sample| TrunEntry {
         duration: Some(sample.duration),
         size: u32::try_from(sample.data.len()).ok(),
-        flags: Some(sample.flags),
+        flags: Some(sample.flags.0),
         cts: (sample.composition != 0).then_some(i64::from(sample.composition)),
     };
     let mut moof = Moof {

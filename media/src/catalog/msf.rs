@@ -1,9 +1,12 @@
 //! The same tracks as an MSF catalog (draft-ietf-moq-msf-01) with CMAF packaging (CMSF).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::model::{Catalog, CatalogError, CatalogTrack, TrackKind};
+use super::{Catalog, CatalogTrack};
+use crate::{MediaError, MediaKind};
 
 /// Version string of the MSF draft that the document follows.
 const MSF_VERSION: &str = "draft-01";
@@ -35,7 +38,7 @@ struct MsfTrack<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     packaging: &'static str,
-    role: TrackKind,
+    role: MediaKind,
     is_live: bool,
     render_group: u32,
     codec: &'a str,
@@ -65,10 +68,10 @@ struct MsfTrack<'a> {
 }
 
 impl<'a> MsfTrack<'a> {
-    fn new(track: &'a CatalogTrack, live: bool) -> Self {
+    fn new(track: &'a CatalogTrack, init: Option<&'a str>, live: bool) -> Self {
         let mime_type = match track.kind {
-            TrackKind::Video => "video/mp4",
-            TrackKind::Audio => "audio/mp4",
+            MediaKind::Video => "video/mp4",
+            MediaKind::Audio => "audio/mp4",
         };
         Self {
             name: &track.name,
@@ -87,8 +90,8 @@ impl<'a> MsfTrack<'a> {
             height: track.height,
             samplerate: track.sample_rate,
             channel_config: track.channels.map(|channels| channels.to_string()),
-            init_ref: track.init.is_some().then_some(track.name.as_str()),
-            init_data: track.init.as_deref(),
+            init_ref: init.is_some().then_some(track.name.as_str()),
+            init_data: init,
         }
     }
 }
@@ -98,19 +101,16 @@ impl Catalog {
     /// `initRef`) and in `initData` too, since players of either draft read only one of them.
     ///
     /// # Errors
-    /// [`CatalogError::Json`], as [`Catalog::to_json`].
-    pub fn to_msf_json(&self, generated_at_ms: u64) -> Result<Bytes, CatalogError> {
+    /// [`MediaError::CatalogJson`], as [`Catalog::to_json`].
+    pub fn to_msf_json(&self, generated_at_ms: u64) -> Result<Bytes, MediaError> {
+        let inits: Vec<_> = self.tracks.iter().map(|track| track.init.as_ref().map(|init| STANDARD.encode(init))).collect();
+        let tracks = || self.tracks.iter().zip(inits.iter().map(Option::as_deref));
         let document = MsfCatalog {
             version: MSF_VERSION,
             generated_at: generated_at_ms,
-            tracks: self.tracks.iter().map(|track| MsfTrack::new(track, self.live)).collect(),
-            init_data_list: self
-                .tracks
-                .iter()
-                .filter_map(|track| {
-                    let data = track.init.as_deref()?;
-                    Some(MsfInitData { id: &track.name, r#type: "inline", data })
-                })
+            tracks: tracks().map(|(track, init)| MsfTrack::new(track, init, self.live)).collect(),
+            init_data_list: tracks()
+                .filter_map(|(track, init)| Some(MsfInitData { id: &track.name, r#type: "inline", data: init? }))
                 .collect(),
         };
         Ok(Bytes::from(serde_json::to_vec(&document)?))

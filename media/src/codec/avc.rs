@@ -4,8 +4,8 @@ use bytes::Bytes;
 use mp4_atom::{Atom as _, Avcc};
 use scuffle_h264::Sps;
 
-use super::{RandomAccess, nal};
-use crate::IngestError;
+use super::nal;
+use crate::{MediaError, RandomAccess};
 
 /// NAL units of one access unit: a key frame of 8 MiB in slices of 1 KiB.
 const NAL_UNITS_MAX: usize = 8192;
@@ -38,22 +38,22 @@ impl AvcConfig {
     /// Reads a configuration record.
     ///
     /// # Errors
-    /// [`IngestError::Config`] when it has no sequence or no picture parameter set, or the former cannot be read.
-    pub fn parse(record: Bytes) -> Result<Self, IngestError> {
+    /// [`MediaError::Config`] when it has no sequence or no picture parameter set, or the former cannot be read.
+    pub fn parse(record: Bytes) -> Result<Self, MediaError> {
         if record.len() > RECORD_LEN_MAX {
-            return Err(IngestError::Config { what: WHAT, reason: "it is longer than 16 KiB" });
+            return Err(MediaError::Config { what: WHAT, reason: "it is longer than 16 KiB" });
         }
-        let parts = RecordParts::parse(&record).ok_or(IngestError::Config { what: WHAT, reason: "it is cut short" })?;
+        let parts = RecordParts::parse(&record).ok_or(MediaError::Config { what: WHAT, reason: "it is cut short" })?;
         let sps = Sps::parse_with_emulation_prevention(parts.sps)
-            .map_err(|_| IngestError::Config { what: WHAT, reason: "its sequence parameter set cannot be read" })?;
+            .map_err(|_| MediaError::Config { what: WHAT, reason: "its sequence parameter set cannot be read" })?;
         let Some((width, height)) = picture_size(&sps) else {
-            return Err(IngestError::Config { what: WHAT, reason: "its picture size is out of range" });
+            return Err(MediaError::Config { what: WHAT, reason: "its picture size is out of range" });
         };
         let framerate = sps.frame_rate().filter(|rate| (1.0..=FRAMERATE_MAX).contains(rate));
         // What stands behind the parameter sets is only defined for the high profiles; encoders put odd bytes there too.
         let avcc = Avcc::decode_body(&mut record.as_ref())
             .or_else(|_| Avcc::decode_body(&mut record.get(..parts.sets_end).unwrap_or_default()))
-            .map_err(|_| IngestError::Config { what: WHAT, reason: "its parameter sets cannot be read" })?;
+            .map_err(|_| MediaError::Config { what: WHAT, reason: "its parameter sets cannot be read" })?;
         let [profile, compatibility, level] = parts.profile;
         let codec = format!("avc1.{profile:02X}{compatibility:02X}{level:02X}");
         Ok(Self { codec, avcc, nal_length_size: parts.nal_length_size, width, height, framerate, record })

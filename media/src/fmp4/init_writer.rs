@@ -6,8 +6,9 @@ use mp4_atom::{
     Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, esds,
 };
 
-use super::{AUDIO_TRACK_ID, SAMPLE_FLAGS_DELTA, SAMPLE_FLAGS_SYNC, VIDEO_TIMESCALE, VIDEO_TRACK_ID};
-use crate::{AacConfig, AvcConfig, IngestError};
+use super::sample::SampleFlags;
+use super::{AUDIO_TRACK_ID, VIDEO_TIMESCALE, VIDEO_TRACK_ID};
+use crate::{AacConfig, AvcConfig, MediaError};
 
 /// `mvhd` counts nothing in a fragmented file; milliseconds are customary.
 const MOVIE_TIMESCALE: u32 = 1000;
@@ -20,8 +21,8 @@ const SAMPLE_SIZE_BITS: u16 = 16;
 /// The init segment of an H.264 track; parameter sets stand in it and nowhere else (`avc1`).
 ///
 /// # Errors
-/// [`IngestError::Cmaf`] when a field does not fit its box.
-pub fn write_video_init(avc: &AvcConfig) -> Result<Bytes, IngestError> {
+/// [`MediaError::Write`] when a field does not fit its box.
+pub fn write_video_init(avc: &AvcConfig) -> Result<Bytes, MediaError> {
     let side = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
     let (width, height) = (side(avc.width()), side(avc.height()));
     let entry = Codec::Avc1(Avc1 {
@@ -45,7 +46,7 @@ pub fn write_video_init(avc: &AvcConfig) -> Result<Bytes, IngestError> {
         },
         timescale: VIDEO_TIMESCALE,
         hdlr: Hdlr { handler: b"vide".into(), name: "Video".to_owned() },
-        sample_flags: SAMPLE_FLAGS_DELTA,
+        sample_flags: SampleFlags::DELTA,
         entry,
     };
     track.write(Some(Vmhd::default()), None)
@@ -54,8 +55,8 @@ pub fn write_video_init(avc: &AvcConfig) -> Result<Bytes, IngestError> {
 /// The init segment of an AAC track. The AudioSpecificConfig goes in byte for byte; the sample entry's rate is the core's.
 ///
 /// # Errors
-/// [`IngestError::Cmaf`] when a field does not fit its box.
-pub fn write_audio_init(aac: &AacConfig) -> Result<Bytes, IngestError> {
+/// [`MediaError::Write`] when a field does not fit its box.
+pub fn write_audio_init(aac: &AacConfig) -> Result<Bytes, MediaError> {
     let entry = Codec::Mp4a(Mp4a {
         audio: Audio {
             data_reference_index: 1,
@@ -83,7 +84,7 @@ pub fn write_audio_init(aac: &AacConfig) -> Result<Bytes, IngestError> {
         tkhd: Tkhd { track_id: AUDIO_TRACK_ID, enabled: true, in_movie: true, volume: 1.into(), ..Tkhd::default() },
         timescale: aac.core_rate(),
         hdlr: Hdlr { handler: b"soun".into(), name: "Audio".to_owned() },
-        sample_flags: SAMPLE_FLAGS_SYNC,
+        sample_flags: SampleFlags::SYNC,
         entry,
     };
     track.write(None, Some(Smhd::default()))
@@ -94,12 +95,12 @@ struct TrackHead {
     timescale: u32,
     hdlr: Hdlr,
     /// Default for samples that say nothing themselves.
-    sample_flags: u32,
+    sample_flags: SampleFlags,
     entry: Codec,
 }
 
 impl TrackHead {
-    fn write(self, vmhd: Option<Vmhd>, smhd: Option<Smhd>) -> Result<Bytes, IngestError> {
+    fn write(self, vmhd: Option<Vmhd>, smhd: Option<Smhd>) -> Result<Bytes, MediaError> {
         let track_id = self.tkhd.track_id;
         let ftyp = Ftyp {
             major_brand: b"iso6".into(),
@@ -129,7 +130,7 @@ impl TrackHead {
                 trex: vec![Trex {
                     track_id,
                     default_sample_description_index: 1,
-                    default_sample_flags: self.sample_flags,
+                    default_sample_flags: self.sample_flags.0,
                     ..Trex::default()
                 }],
                 ..Mvex::default()
