@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use streams_rings::schema::{self, Counter, RuntimeEntry, names};
+use streams_contract::{self as contract, Counter, InputState, RuntimeEntry, names};
 use streams_rings::{Access, Workspace, now_ns};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -35,7 +35,7 @@ impl Engine {
     /// # Errors
     /// [`BenchError::File`] for a folder that is not there, [`BenchError::Rings`] when no engine was started for it.
     pub fn of(data: &Path) -> Result<Self, BenchError> {
-        let path = schema::current_path(&run_dir(data)?, names::SHARDS);
+        let path = contract::current_path(&run_dir(data)?, names::SHARDS);
         let shards = Workspace::join(path, Access::ReadOnly)?;
         let pid = shards.cnc(&names::shard(0))?.pid();
         let count = (0..).take_while(|shard| shards.cnc(&names::shard(*shard)).is_ok()).count();
@@ -77,8 +77,8 @@ impl Engine {
                 if table.read(index, &mut bytes).version().is_none() {
                     continue;
                 }
-                let entry: RuntimeEntry = schema::decode(&bytes)?;
-                if entry.input == input && entry.state == "active" && !entry.tracks.is_empty() {
+                let entry: RuntimeEntry = contract::decode(&bytes)?;
+                if entry.input == input && entry.state == InputState::Active && !entry.tracks.is_empty() {
                     return Ok(Some(shard));
                 }
             }
@@ -154,5 +154,5 @@ pub fn run_dir(data: &Path) -> Result<PathBuf, BenchError> {
     for byte in digest(&SHA256, canonical.as_os_str().as_bytes()).as_ref() {
         let _ = write!(hex, "{byte:02x}");
     }
-    Ok(schema::run_dir(&hex))
+    Ok(contract::run_dir(&hex))
 }

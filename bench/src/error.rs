@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use streams_rings::RingsError;
-use streams_rings::schema::DocumentError;
+use streams_contract::DocumentError;
 use streams_sdk::PlayError;
 
 /// Why a measurement could not be made.

@@ -109,7 +109,7 @@ pub enum Error {
     Privileges(#[from] streams_privileges::PrivilegesError),
     /// A document of shared memory failed.
     #[error(transparent)]
-    Document(#[from] streams_rings::schema::DocumentError),
+    Document(#[from] streams_contract::DocumentError),
     /// A table of shared memory has no room.
     #[error("the table `{table}` is full ({entries} entries); delete what is no longer used")]
     TableFull {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use streams_rings::schema::{current_path, names};
+use streams_contract::{current_path, names};
 use streams_rings::{Access, Workspace};
 
 use crate::{Namespace, Owned, eventually, eventually_some, processes_named};

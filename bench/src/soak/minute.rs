@@ -1,7 +1,7 @@
 //! What is seen of the engine each minute.
 
 use serde_json::{Value, json};
-use streams_rings::schema::Counter;
+use streams_contract::Counter;
 
 use super::audience::Audience;
 use crate::engine::Engine;

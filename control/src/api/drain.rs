@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
-use streams_rings::schema::Command;
+use streams_contract::Command;
 
 use super::extract::{Strict, data};
 use super::{App, Caller, Problem};

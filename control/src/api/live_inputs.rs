@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use streams_rings::schema::Command;
+use streams_contract::{Command, InputState};
 
 use super::extract::{Id, Listing, Strict, data};
 use super::{App, Caller, Problem, idempotency};
@@ -325,11 +325,10 @@ fn new_stream_key(now_ms: i64) -> Result<(String, StreamKey), Error> {
 /// The resource as callers see it. `secret` is its new stream key, told once.
 fn show(app: &App, input: &LiveInput, secret: Option<&str>) -> Value {
     let runtime = app.program.runtime(&input.id);
-    let status = match &runtime {
+    let status = match runtime.as_ref().map(|runtime| &runtime.state) {
         _ if !input.enabled => "disabled",
-        Some(runtime) if runtime.state == "active" => "active",
-        Some(runtime) if runtime.state == "reconnecting" => "reconnecting",
-        _ => "idle",
+        Some(state @ (InputState::Active | InputState::Reconnecting)) => state.as_str(),
+        _ => InputState::Idle.as_str(),
     };
     let last_error = runtime.as_ref().and_then(|runtime| runtime.last_error.clone());
     let last_error = app.program.last_refusal(&input.id).or(last_error);
@@ -345,7 +344,7 @@ fn show(app: &App, input: &LiveInput, secret: Option<&str>) -> Value {
         "dvr_window_s": 0,
         "meta": serde_json::from_str::<Value>(&input.meta).unwrap_or_default(),
         "urls": app.endpoints.ingest_urls(&input.id, &input.ingest, secret),
-        "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| !protocol.is_empty()),
+        "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| protocol.is_said()),
         "tracks": runtime.as_ref().map(|runtime| &runtime.tracks),
         "last_error": last_error,
         "warnings": runtime.as_ref().map(|runtime| runtime.warnings.as_slice()).unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use streams_rings::schema::Command;
+use streams_contract::Command;
 
 use super::extract::data;
 use super::{App, Caller, Problem};

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use streams_rings::schema::Command;
+use streams_contract::Command;
 
 use super::extract::{Id, Listing, Strict, data};
 use super::{App, Caller, Problem, idempotency};

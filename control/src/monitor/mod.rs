@@ -26,7 +26,7 @@ use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::time::Duration;
 
-use streams_rings::schema::Counter;
+use streams_contract::Counter;
 
 use self::report::{Health, Report};
 use self::watcher::Watcher;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use streams_rings::schema::Event;
+use streams_contract::{Event, Protocol};
 
 use crate::engine::FakeEngine;
 use crate::server::Scratch;
@@ -199,7 +199,7 @@ fn a_terminal_that_is_gone_does_not_end_control() {
     logged("joined the engine's workspace");
     let input = created["id"].as_str().unwrap().to_owned();
     for peer in ["127.0.0.1:7001", "127.0.0.1:7002"] {
-        let (protocol, peer) = ("rtmp".to_owned(), peer.to_owned());
+        let (protocol, peer) = (Protocol::Rtmp, peer.to_owned());
         engine.event(0, &Event::IngestUp { input: input.clone(), shard: 0, protocol, peer: peer.clone() });
         logged(&peer);
     }

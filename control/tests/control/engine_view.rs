@@ -7,7 +7,7 @@ use crate::server::Server;
 use serde_json::json;
 use streams_control::{clock, ids};
 use streams_rings::Signal;
-use streams_rings::schema::{Command, Counter, Event, RuntimeEntry};
+use streams_contract::{Command, Counter, Event, RuntimeEntry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -7,7 +7,7 @@ use streams_ingest::{Normaliser, NormaliserConfig, Output, Packager, PackagerCon
 use streams_media::AccessUnit;
 use streams_media::catalog::{CATALOG_TRACK, Catalog, MSF_CATALOG_TRACK};
 use streams_relay_core::relay::{FullTrackName, Namespace, PublishDone, TrackConfig, TrackId};
-use streams_rings::schema::{InputEntry, RuntimeTrack};
+use streams_contract::{InputEntry, RuntimeTrack};
 use tracing::warn;
 
 use super::inputs::{InputContext, TrackName};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use streams_rings::schema::Counter;
+use streams_contract::Counter;
 
 use crate::engine::Engine;
 use crate::error::BenchError;

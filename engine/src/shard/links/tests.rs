@@ -7,7 +7,7 @@ use streams_relay_core::relay::{
     SigningKey, StreamId, Transport,
 };
 use streams_relay_core::wire::{ControlMessage, Parameters, Setup, Subscribe};
-use streams_rings::schema::{ShardsSizes, shards_workspace};
+use streams_contract::{ShardsSizes, shards_workspace};
 
 use super::*;
 

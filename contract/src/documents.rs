@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{IngestKind, InputState, KeyAlgorithm, Protocol};
+
 /// A live input, table `inputs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -10,8 +12,8 @@ pub struct InputEntry {
     pub id: String,
     /// Owning organisation.
     pub org: String,
-    /// Accepted kind of ingest: `rtmp`, `srt`, `whip`, `fmp4` or `any`.
-    pub ingest: String,
+    /// How encoders may push.
+    pub ingest: IngestKind,
     /// A disabled input refuses every publisher.
     pub enabled: bool,
     /// Stream keys that are valid now; a rotated key stays here until its grace ends.
@@ -52,8 +54,8 @@ pub struct SigningKeyEntry {
     pub kid: String,
     /// Owning organisation; equals the token's `iss`.
     pub org: String,
-    /// `EdDSA` or `RS256`; a token naming another algorithm is refused.
-    pub alg: String,
+    /// A token naming another algorithm is refused.
+    pub alg: KeyAlgorithm,
     /// Public half, SubjectPublicKeyInfo PEM.
     pub public_key_pem: String,
     /// A revoked key fails every token.
@@ -80,10 +82,10 @@ pub struct TrackEntry {
 pub struct RuntimeEntry {
     /// `lv_…`
     pub input: String,
-    /// `active` or `reconnecting`.
-    pub state: String,
-    /// `rtmp`, `srt`, `whip` or `moqt`.
-    pub protocol: String,
+    /// What it is doing.
+    pub state: InputState,
+    /// How its encoder pushes.
+    pub protocol: Protocol,
     /// Home shard.
     pub shard: usize,
     /// Unix time in milliseconds since which `state` holds.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{CloseCause, Protocol, SessionKind};
+
 /// `sig` of every command and event message.
 pub const MESSAGE_SIG: u64 = 1;
 
@@ -50,8 +52,8 @@ pub enum Event {
         session: u64,
         /// Shard that owns it.
         shard: usize,
-        /// `playback`, `publish` or `open`.
-        kind: String,
+        /// What it may do.
+        kind: SessionKind,
         /// Id in the path.
         resource: String,
         /// Address and port.
@@ -63,7 +65,10 @@ pub enum Event {
         session: u64,
         /// Shard that owned it.
         shard: usize,
-        /// Why.
+        /// Why. An engine of an older build does not say.
+        #[serde(default)]
+        cause: CloseCause,
+        /// The same for people.
         reason: String,
     },
     /// An input has an encoder.
@@ -72,8 +77,8 @@ pub enum Event {
         input: String,
         /// Home shard.
         shard: usize,
-        /// `rtmp`, `srt`, `whip` or `moqt`.
-        protocol: String,
+        /// How it pushes.
+        protocol: Protocol,
         /// Address and port.
         peer: String,
     },

@@ -10,7 +10,7 @@ use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::RingsError;
+use streams_rings::RingsError;
 
 /// Hex digits of the data directory's hash in the folder's name: 64 bits, enough to keep directories of a machine apart.
 const HASH_DIGITS: usize = 16;
@@ -29,8 +29,7 @@ pub fn create_run_dir(run_dir: &Path, trusted: Option<u32>) -> Result<(), RingsE
         Ok(()) => fs::set_permissions(run_dir, fs::Permissions::from_mode(0o750)).map_err(io),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let found = fs::symlink_metadata(run_dir).map_err(io)?;
-            // SAFETY: geteuid has no preconditions and cannot fail.
-            let own = unsafe { libc::geteuid() };
+            let own = rustix::process::geteuid().as_raw();
             if found.is_dir() && (found.uid() == own || found.uid() == 0 || Some(found.uid()) == trusted) {
                 Ok(())
             } else {

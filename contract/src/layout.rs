@@ -1,7 +1,8 @@
 //! Object names and sizes of both workspaces.
 
-use super::{Counter, Tunable};
-use crate::WorkspaceBuilder;
+use streams_rings::WorkspaceBuilder;
+
+use crate::{Counter, Tunable};
 
 /// Names of objects, so that no two places spell them.
 pub mod names {
