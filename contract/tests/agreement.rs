@@ -6,8 +6,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use streams_contract::{
-    self as contract, CloseCause, Command, Counter, Event, HexBytes, Home, IngestKind, InputEntry, KeyAlgorithm, KeyHash,
-    ResourceEntry, RuntimeEntry, RuntimeTrack, ShardsSizes, SigningKeyEntry, TrackEntry, Tunable, Tunables, names,
+    self as contract, CloseCause, Command, Counter, Event, HexBytes, Home, IngestKind, InputEntry, KeyAlgorithm,
+    KeyHash, ResourceEntry, RuntimeEntry, RuntimeTrack, ShardsSizes, SigningKeyEntry, TrackEntry, Tunable, Tunables,
+    names,
 };
 use streams_rings::{Access, Polled, Workspace};
 use support::Folder;
@@ -139,8 +140,7 @@ fn commands_and_events_cross_with_each_side_writing_its_own_workspace() {
         assert!(matches!(inbox.poll(&mut out), Polled::Message { sig: contract::MESSAGE_SIG, .. }));
         assert_eq!(contract::decode::<Command>(&out).expect("decoded"), command);
         assert_eq!(inbox.poll(&mut out), Polled::Empty);
-        let event =
-            Event::SessionClosed { session, shard: 0, cause: CloseCause::Ended, reason: "kicked".into() };
+        let event = Event::SessionClosed { session, shard: 0, cause: CloseCause::Ended, reason: "kicked".into() };
         told.try_publish(contract::MESSAGE_SIG, 0, &contract::encode(&event).expect("encoded")).expect("credit");
         assert!(matches!(heard.poll(&mut out), Polled::Message { .. }));
         assert_eq!(contract::decode::<Event>(&out).expect("decoded"), event);

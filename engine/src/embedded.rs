@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use streams_config::Config;
-use streams_relay_core::relay::Relay;
 use streams_contract::{self as contract, ShardsSizes, names};
+use streams_relay_core::relay::Relay;
 use streams_rings::{Access, Workspace};
 
 use crate::EngineError;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use streams_config::{Config, Io, Seccomp};
+use streams_contract::{self as contract, ShardsSizes, names};
 use streams_ingest::RtmpLimits;
 use streams_privileges::{Account, configured_user};
 use streams_relay_core::relay::RelayConfig;
-use streams_contract::{self as contract, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
 use streams_xdp_prog::{PortClass, ReuseportProgram, Steering, SteeringMode};
 use tracing::{info, warn};

@@ -3,9 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use crate::rtmp::flv::{Demuxed, FlvDemuxer};
-use crate::{
-    Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession,
-};
+use crate::{Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession};
 
 /// When the broadcast of every run begins.
 const START_UNIX_MS: u64 = 1_800_000_000_000;

@@ -73,7 +73,8 @@ fn every_group_of_an_open_gop_begins_with_a_clean_picture() {
     assert!((9..=11).contains(&groups.len()), "a group a key frame: {groups:?}");
     let all = pictures(&broadcast.file("video/180p"));
     assert_eq!(all.len(), FRAMES);
-    let leading = broadcast.objects("video/180p").iter().filter(|object| flags(&object.2) == SampleFlags::LEADING).count();
+    let leading =
+        broadcast.objects("video/180p").iter().filter(|object| flags(&object.2) == SampleFlags::LEADING).count();
     assert!(leading >= groups.len() - 1, "pictures in front of a key frame are marked: {leading}");
     for (number, group) in groups.iter().enumerate() {
         let shown = pictures(&joined(&broadcast, *group));

@@ -68,11 +68,8 @@ fn composition_offsets_are_signed() {
     let mut early = video(&studio.video, 80, false);
     early.pts_us = 40_000;
     studio.push(early);
-    let offsets: Vec<_> = studio
-        .objects("video/720p")
-        .iter()
-        .map(|(_, _, chunk)| samples(chunk)[0].composition)
-        .collect();
+    let offsets: Vec<_> =
+        studio.objects("video/720p").iter().map(|(_, _, chunk)| samples(chunk)[0].composition).collect();
     assert_eq!(offsets, [0, 10_800, -3600]);
 }
 

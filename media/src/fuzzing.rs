@@ -67,7 +67,9 @@ mod tests {
 
     #[test]
     fn a_catalog_is_read_and_printed() {
-        catalog(br#"{"version":1,"live":true,"tracks":[{"name":"audio","kind":"audio","codec":"opus","init":"AA=="}]}"#);
+        catalog(
+            br#"{"version":1,"live":true,"tracks":[{"name":"audio","kind":"audio","codec":"opus","init":"AA=="}]}"#,
+        );
         catalog(b"{}");
     }
 }

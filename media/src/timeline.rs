@@ -90,8 +90,7 @@ impl Default for Timeline {
 impl Timeline {
     /// An empty one.
     pub fn new(limits: TimelineLimits) -> Self {
-        let limits =
-            TimelineLimits { groups_max: limits.groups_max.max(1), objects_max: limits.objects_max.max(1) };
+        let limits = TimelineLimits { groups_max: limits.groups_max.max(1), objects_max: limits.objects_max.max(1) };
         let (groups, offsets_us) = (VecDeque::new(), VecDeque::new());
         Self { limits, groups, offsets_us, forgotten: 0, counters: TimelineCounters::default() }
     }
@@ -312,10 +311,9 @@ mod tests {
 
     #[test]
     fn the_oldest_groups_are_forgotten_at_either_bound() {
-        for limits in [
-            TimelineLimits { groups_max: 3, objects_max: 1000 },
-            TimelineLimits { groups_max: 1000, objects_max: 150 },
-        ] {
+        for limits in
+            [TimelineLimits { groups_max: 3, objects_max: 1000 }, TimelineLimits { groups_max: 1000, objects_max: 150 }]
+        {
             let timeline = played(limits, 10);
             assert_eq!(timeline.oldest().unwrap().position, Position { group: 1007, object: 0 });
             assert_eq!(timeline.counters(), TimelineCounters { groups_forgotten: 7, objects_refused: 0 });

@@ -89,12 +89,8 @@ proptest! {
 
 #[test]
 fn several_fragments_of_an_object_are_one_row_of_samples() {
-    let sample = |byte: u8| Sample {
-        duration: 10,
-        flags: SampleFlags::SYNC,
-        composition: 0,
-        data: Bytes::from(vec![byte; 3]),
-    };
+    let sample =
+        |byte: u8| Sample { duration: 10, flags: SampleFlags::SYNC, composition: 0, data: Bytes::from(vec![byte; 3]) };
     let pieces: Vec<Bytes> =
         [(1, 100), (2, 110)].map(|(byte, tfdt)| write_chunk(2, 1, tfdt, &[sample(byte)]).expect("written")).into();
     let object = Bytes::from(pieces.concat());

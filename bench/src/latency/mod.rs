@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use streams_contract::Counter;
 use streams_media::MediaKind;
 use streams_media::fmp4::{Chunk, SampleDefaults};
-use streams_contract::Counter;
 use streams_sdk::{PlaybackUrl, ViewerEvent};
 use tokio::sync::watch;
 use tokio::task::JoinSet;

@@ -1,7 +1,7 @@
 //! The columns of each table: what they show, how wide they are, and which go first when the screen is narrow.
 
-use streams_rings::Signal;
 use streams_contract::{Counter, InputState, RuntimeEntry};
+use streams_rings::Signal;
 
 use super::numbers::{bytes, count, percent, short, time};
 use super::report::{LinkReport, Report, ShardReport};

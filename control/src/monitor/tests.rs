@@ -7,8 +7,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
-use streams_rings::Signal;
 use streams_contract::{Counter, InputState, Protocol, RuntimeEntry, RuntimeTrack};
+use streams_rings::Signal;
 
 use super::report::{Health, Report, rate};
 use super::sample::{LinkSample, Sample, ShardSample};

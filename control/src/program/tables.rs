@@ -1,7 +1,7 @@
 //! Rows of the store as documents of the tables.
 
-use streams_contract::{InputEntry, KeyHash, ResourceEntry, SigningKeyEntry, Tunable, Tunables, names};
 use streams_contract as contract;
+use streams_contract::{InputEntry, KeyHash, ResourceEntry, SigningKeyEntry, Tunable, Tunables, names};
 use streams_rings::{Table, Workspace};
 
 use super::Contents;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use streams_contract::{
-    self as contract, Command, Event, InputEntry, MESSAGE_SIG, ResourceEntry, RuntimeEntry, ShardsSizes, SigningKeyEntry, Tunable,
-    Tunables, names,
+    self as contract, Command, Event, InputEntry, MESSAGE_SIG, ResourceEntry, RuntimeEntry, ShardsSizes,
+    SigningKeyEntry, Tunable, Tunables, names,
 };
 use streams_rings::{Access, Polled, ReliableReader, ReliableWriter, Signal, Workspace, now_ns, now_us};
 

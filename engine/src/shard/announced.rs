@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
-use streams_relay_core::relay::{Namespace, Relay, offered_track};
 use streams_contract::{self as contract, HexBytes, TrackEntry, names};
+use streams_relay_core::relay::{Namespace, Relay, offered_track};
 use streams_rings::{RingsError, Table, TableRead, Workspace};
 
 /// Entries under one tenant's namespace, tracks that its publishers offer included. Without it a single publisher could fill

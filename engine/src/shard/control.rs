@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use streams_contract::{self as contract, Command, Counter, Event, MESSAGE_SIG, Section, TunableValues, Tunables, names};
+use streams_contract::{
+    self as contract, Command, Counter, Event, MESSAGE_SIG, Section, TunableValues, Tunables, names,
+};
 use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, ReliableWriter, RingsError, Signal, Workspace};
 
 use super::tables::{Changes, ReadStats, Tables};

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use streams_contract::{CloseCause, Command, Event, SessionKind};
 use streams_relay_core::relay::{Directory, RelayEvent, Role, SessionId};
 use streams_relay_core::wire::SessionError;
 use streams_rings::Signal;
-use streams_contract::{CloseCause, Command, Event, SessionKind};
 use tracing::{info, warn};
 
 use super::{InputContext, Shard, nanos};

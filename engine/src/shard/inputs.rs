@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use streams_contract::{Home, InputState, Protocol, RuntimeEntry, names};
 use streams_ingest::{Notice, StreamMetadata};
 use streams_media::AccessUnit;
 use streams_relay_core::relay::Relay;
-use streams_contract::{Home, InputState, Protocol, RuntimeEntry, names};
 use streams_rings::{RingsError, Words, Workspace};
 
 use super::announced::Announced;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use streams_rings::Table;
 use streams_contract::{self as contract, RuntimeEntry};
+use streams_rings::Table;
 
 /// Writer of one shard's runtime table.
 pub(super) struct RuntimeTable {

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use ring::digest;
-use streams_relay_core::relay::{Directory, Resource, SigningAlgorithm, SigningKey};
 use streams_contract::{self as contract, InputEntry, ResourceEntry, SigningKeyEntry, names};
+use streams_relay_core::relay::{Directory, Resource, SigningAlgorithm, SigningKey};
 use streams_rings::{RingsError, Table, TableRead, Workspace};
 
 /// What changed in one refresh that a running session may have to feel.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use streams_config::{Config, Poll};
-use streams_relay_core::relay::RelayTuning;
 use streams_contract::{self as contract, Applies, ShardsSizes, Tunable, TunableValues, Tunables, names};
+use streams_relay_core::relay::RelayTuning;
 use streams_rings::{Access, RingsError, Table, TableRead, Workspace};
 use tracing::info;
 

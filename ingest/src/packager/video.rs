@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use streams_media::fmp4::{
-    Sample, SampleFlags, VIDEO_TIMESCALE, VIDEO_TRACK_ID, write_chunk, write_video_init,
-};
+use streams_media::fmp4::{Sample, SampleFlags, VIDEO_TIMESCALE, VIDEO_TRACK_ID, write_chunk, write_video_init};
 use streams_media::{AccessUnit, AvcConfig, CodecConfig, MediaError, Position, RandomAccess, Timeline};
 
 use super::{Output, PRIORITY_INIT, PRIORITY_VIDEO};
@@ -152,12 +150,7 @@ impl VideoTrack {
     ///
     /// # Errors
     /// [`MediaError::Write`] when the chunk cannot be written.
-    pub fn frame(
-        &mut self,
-        unix_ms: u64,
-        unit: &AccessUnit,
-        outputs: &mut VecDeque<Output>,
-    ) -> Result<(), MediaError> {
+    pub fn frame(&mut self, unix_ms: u64, unit: &AccessUnit, outputs: &mut VecDeque<Output>) -> Result<(), MediaError> {
         let Some(group) = &mut self.group else { return Ok(()) };
         let flags = match group.opening {
             Opening::Start { .. } if group.next_object == 0 => SampleFlags::SYNC,

@@ -103,7 +103,8 @@ impl Catalog {
     /// # Errors
     /// [`MediaError::CatalogJson`], as [`Catalog::to_json`].
     pub fn to_msf_json(&self, generated_at_ms: u64) -> Result<Bytes, MediaError> {
-        let inits: Vec<_> = self.tracks.iter().map(|track| track.init.as_ref().map(|init| STANDARD.encode(init))).collect();
+        let inits: Vec<_> =
+            self.tracks.iter().map(|track| track.init.as_ref().map(|init| STANDARD.encode(init))).collect();
         let tracks = || self.tracks.iter().zip(inits.iter().map(Option::as_deref));
         let document = MsfCatalog {
             version: MSF_VERSION,

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use streams_media::MediaKind;
 use streams_media::fmp4::same_decoder;
 
-use super::source::{Folder, Source, audio, decode_complaints, probe, video, video_of};
 use super::Mp4Writer;
+use super::source::{Folder, Source, audio, decode_complaints, probe, video, video_of};
 
 fn writer(video: &Source, audio: &Source) -> Mp4Writer {
     Mp4Writer::new(vec![(MediaKind::Video, video.init.clone()), (MediaKind::Audio, audio.init.clone())]).unwrap()
