@@ -1,4 +1,4 @@
-//! Shared memory between the shards of an engine, and between engine, control and monitor: rings, tables, counters.
+//! Shared memory between threads and processes that do not trust each other's speed: rings, tables, counters.
 //!
 //! The data's way through a link:
 //!
