@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use streams_rings::schema::Counter;
+use streams_contract::Counter;
 use tokio::time::sleep;
 
 use crate::error::BenchError;

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use streams_relay_core::catalog::TrackKind;
+use streams_media::MediaKind;
+use streams_media::fmp4::{Chunk, SampleDefaults};
 use streams_sdk::{PlaybackUrl, ViewerEvent};
 use tokio::time::{sleep, timeout};
 
 use crate::error::BenchError;
 use crate::film::{self, Film, Picture};
-use crate::fmp4::Chunk;
 use crate::publisher::{Publisher, Speed};
 use crate::report::{Report, Times};
 use crate::stack::{Stack, StackArgs};
@@ -86,7 +86,7 @@ async fn join(broadcast: &Broadcast, film: &Film) -> Result<Joined, BenchError> 
     let connecting = Connected::to(broadcast).await?;
     let connected = began.elapsed();
     // The socket lives as long as the viewer does.
-    let Watching { mut viewer, tracks, client: _client } = connecting.watch(|kind| kind == TrackKind::Video).await?;
+    let Watching { mut viewer, tracks, client: _client } = connecting.watch(|kind| kind == MediaKind::Video).await?;
     let subscribed = began.elapsed();
     let first = async {
         loop {
@@ -94,7 +94,8 @@ async fn join(broadcast: &Broadcast, film: &Film) -> Result<Joined, BenchError> 
                 ViewerEvent::Object { track, location, payload, arrival, .. }
                     if tracks.iter().any(|(wanted, _)| *wanted == track) =>
                 {
-                    let picture = Chunk::parse(&payload).map(|chunk| Picture::of(chunk.payload));
+                    let picture = Chunk::parse(&payload, SampleDefaults::default());
+                    let picture = picture.ok().map(|chunk| Picture::of(&chunk.payload()));
                     let is_key = film.frames.iter().any(|frame| frame.key && Some(frame.picture) == picture);
                     let first_object = arrival.saturating_duration_since(began);
                     let right = location.object == 0 && is_key;

@@ -22,7 +22,6 @@ mod cores;
 mod error;
 mod fanout;
 mod film;
-mod fmp4;
 mod group;
 mod idle;
 mod ingest;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use streams_relay_core::catalog::{CATALOG_TRACK, Catalog, TrackKind};
+use streams_media::MediaKind;
+use streams_media::catalog::{CATALOG_TRACK, Catalog};
 use streams_relay_core::wire::{FullTrackName, Namespace};
 use streams_sdk::{Client, Delivery, PlaybackUrl, TrackId, Trust, Viewer, ViewerEvent};
 use tokio::time::timeout;
@@ -27,7 +28,7 @@ pub struct Watching {
     /// The session.
     pub viewer: Viewer,
     /// What was asked for, in the catalog's order.
-    pub tracks: Vec<(TrackId, TrackKind)>,
+    pub tracks: Vec<(TrackId, MediaKind)>,
     /// Its socket: every viewer has its own, as viewers do, and so the kernel spreads them over the shards.
     pub client: Client,
 }
@@ -54,7 +55,7 @@ impl Connected {
     ///
     /// # Errors
     /// [`BenchError::Viewer`] when the session ends, [`BenchError::TooLong`] when there is no catalog.
-    pub async fn watch(self, wanted: impl Fn(TrackKind) -> bool) -> Result<Watching, BenchError> {
+    pub async fn watch(self, wanted: impl Fn(MediaKind) -> bool) -> Result<Watching, BenchError> {
         let Self { mut viewer, client } = self;
         let joining = join(&mut viewer, wanted);
         let too_long = |_| BenchError::TooLong { what: "a viewer gets the catalog", patience: JOIN_MAX };
@@ -65,8 +66,8 @@ impl Connected {
 
 async fn join(
     viewer: &mut Viewer,
-    wanted: impl Fn(TrackKind) -> bool,
-) -> Result<Vec<(TrackId, TrackKind)>, BenchError> {
+    wanted: impl Fn(MediaKind) -> bool,
+) -> Result<Vec<(TrackId, MediaKind)>, BenchError> {
     let mut offered: Option<(Namespace, TrackId)> = None;
     loop {
         match (viewer.next_event().await?, &offered) {

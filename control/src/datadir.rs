@@ -91,7 +91,7 @@ impl DataDir {
     /// The folder in shared memory that belongs to this directory.
     pub fn run_dir(&self) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
-        streams_rings::schema::run_dir(&ids::sha256_hex(self.root.as_os_str().as_bytes()))
+        streams_contract::run_dir(&ids::sha256_hex(self.root.as_os_str().as_bytes()))
     }
 
     /// Holds the directory for `holder` until the answer is dropped; `name` is the lock file.

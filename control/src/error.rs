@@ -106,7 +106,7 @@ pub enum Error {
     Rings(#[from] streams_rings::RingsError),
     /// A document of shared memory failed.
     #[error(transparent)]
-    Document(#[from] streams_rings::schema::DocumentError),
+    Document(#[from] streams_contract::DocumentError),
     /// The rules of a resource refuse what was asked for.
     #[error(transparent)]
     Refused(#[from] crate::resources::Refusal),

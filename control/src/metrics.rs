@@ -13,7 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use streams_rings::schema::{self, CounterKind};
+use streams_contract::{self as contract, CounterKind};
 
 use crate::program::Program;
 
@@ -85,7 +85,7 @@ impl Collector for Shards {
         let (engine, counters) = (self.0.engine(), self.0.counters());
         let ready = engine.shards.iter().map(|shard| u64::from(shard.ready()));
         family(&mut encoder, "engine_shard_ready", "Whether a shard runs", CounterKind::Gauge, ready)?;
-        for counter in schema::Counter::ALL {
+        for counter in contract::Counter::ALL {
             let name = format!("engine_{}", counter.name());
             let values = counters.iter().map(|shard| shard.get(counter.index()).copied().unwrap_or_default());
             family(&mut encoder, &name, counter.help().trim_end_matches('.'), counter.kind(), values)?;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use streams_config::{Config, Profile};
+use streams_contract::{Command, Event};
 use streams_logs::{Seldom, redact};
-use streams_rings::schema::{Command, Event};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
@@ -208,10 +208,14 @@ async fn look_after_certificate(app: Arc<App>, tls: RustlsConfig) -> Result<(), 
 fn log_event(event: &Event) {
     match event {
         Event::SessionOpened { session, shard, kind, resource, peer } => {
-            tracing::info!(session, shard, kind, resource, peer, "session opened");
+            tracing::info!(session, shard, %kind, resource, peer, "session opened");
         }
-        Event::SessionClosed { session, shard, reason } => tracing::info!(session, shard, reason, "session closed"),
-        Event::IngestUp { input, shard, protocol, peer } => tracing::info!(input, shard, protocol, peer, "encoder up"),
+        Event::SessionClosed { session, shard, cause, reason } => {
+            tracing::info!(session, shard, %cause, reason, "session closed");
+        }
+        Event::IngestUp { input, shard, protocol, peer } => {
+            tracing::info!(input, shard, %protocol, peer, "encoder up");
+        }
         Event::IngestDown { input, shard, reason } => tracing::info!(input, shard, reason, "encoder down"),
         // Strangers may come thousands of times a second.
         Event::IngestRefused { input: None, shard, reason, peer } => {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use streams_config::Config;
+use streams_contract::{self as contract, ShardsSizes, names};
 use streams_relay_core::relay::Relay;
-use streams_rings::schema::{self, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
 
 use crate::EngineError;
@@ -118,12 +118,12 @@ pub(crate) fn parts(settings: &EmbeddedSettings, backend: Box<dyn PacketBackend>
 
 /// Control's tables, empty, and the shard's shared memory, as files in `run_dir`.
 fn workspaces(run_dir: &Path, sizes: ShardsSizes) -> Result<Workspace, EngineError> {
-    schema::create_run_dir(run_dir, None)?;
-    let generation = schema::next_generation(run_dir, names::CONTROL)?;
-    schema::control_workspace(1).create(schema::generation_path(run_dir, names::CONTROL, generation))?;
-    schema::switch_current(run_dir, names::CONTROL, generation)?;
-    let path = schema::generation_path(run_dir, names::SHARDS, schema::next_generation(run_dir, names::SHARDS)?);
-    schema::shards_workspace(1, sizes).create(&path)?;
+    contract::create_run_dir(run_dir, None)?;
+    let generation = contract::next_generation(run_dir, names::CONTROL)?;
+    contract::control_workspace(1).create(contract::generation_path(run_dir, names::CONTROL, generation))?;
+    contract::switch_current(run_dir, names::CONTROL, generation)?;
+    let path = contract::generation_path(run_dir, names::SHARDS, contract::next_generation(run_dir, names::SHARDS)?);
+    contract::shards_workspace(1, sizes).create(&path)?;
     Ok(Workspace::join(&path, Access::ReadWrite)?)
 }
 

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use streams_config::{Config, Io, Seccomp};
+use streams_contract::{self as contract, ShardsSizes, names};
 use streams_ingest::RtmpLimits;
 use streams_privileges::{Account, configured_user};
 use streams_relay_core::relay::RelayConfig;
-use streams_rings::schema::{self, ShardsSizes, names};
 use streams_rings::{Access, Workspace};
 use streams_xdp_prog::{PortClass, ReuseportProgram, Steering, SteeringMode};
 use tracing::{info, warn};
@@ -71,7 +71,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let ports = [reserve_udp(quic)?, reserve_tcp(rtmp)?];
     let keys = EngineKeys::load_or_create(&settings.data)?;
     let run_dir = run_dir(&settings.data)?;
-    schema::create_run_dir(&run_dir, configured_user(&config.engine.user)?)?;
+    contract::create_run_dir(&run_dir, configured_user(&config.engine.user)?)?;
     wait_for_control(&run_dir, CONTROL_PATIENCE)?;
     let wishes = start_wishes(config, &run_dir, shards)?;
     let (workspace, sizes) = make_workspace(&run_dir, &wishes)?;
@@ -167,7 +167,7 @@ impl Engine {
 pub fn run_dir(data: &Path) -> Result<PathBuf, EngineError> {
     use std::os::unix::ffi::OsStrExt;
     let canonical = data.canonicalize().map_err(|source| EngineError::file("find", data, source))?;
-    Ok(schema::run_dir(&crate::shard::sha256_hex(canonical.as_os_str().as_bytes())))
+    Ok(contract::run_dir(&crate::shard::sha256_hex(canonical.as_os_str().as_bytes())))
 }
 
 /// From here on a defect that an outsider finds gets no further than the process.
@@ -256,10 +256,10 @@ fn xdp_ends(
 
 fn make_workspace(run_dir: &Path, wishes: &[StartWish]) -> Result<(Workspace, Vec<ShardsSizes>), EngineError> {
     let shards = wishes.len();
-    let generation = schema::next_generation(run_dir, names::SHARDS)?;
-    let path = schema::generation_path(run_dir, names::SHARDS, generation);
+    let generation = contract::next_generation(run_dir, names::SHARDS)?;
+    let path = contract::generation_path(run_dir, names::SHARDS, generation);
     let create = |sizes: &[ShardsSizes]| {
-        schema::shards_workspace_of(sizes).build_id(env!("CARGO_PKG_VERSION")).create(&path).map(drop)
+        contract::shards_workspace_of(sizes).build_id(env!("CARGO_PKG_VERSION")).create(&path).map(drop)
     };
     let usual = vec![ShardsSizes::default(); shards];
     let mut sizes: Vec<ShardsSizes> = wishes.iter().map(|wish| wish.links).collect();
@@ -278,7 +278,7 @@ fn make_workspace(run_dir: &Path, wishes: &[StartWish]) -> Result<(Workspace, Ve
         cnc.set_pid(std::process::id());
         cnc.heartbeat(streams_rings::now_ns());
     }
-    schema::switch_current(run_dir, names::SHARDS, generation)?;
+    contract::switch_current(run_dir, names::SHARDS, generation)?;
     Ok((workspace, sizes))
 }
 

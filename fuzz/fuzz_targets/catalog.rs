@@ -1,4 +1,4 @@
 //! Catalogs: read, written, and read again.
 #![cfg_attr(fuzzing, no_main)]
 
-streams_fuzz::target!("catalog", streams_relay_core::fuzzing::catalog);
+streams_fuzz::target!("catalog", streams_media::fuzzing::catalog);

@@ -3,6 +3,7 @@
 use streams_engine::fuzzing as engine;
 use streams_fuzz::check;
 use streams_ingest::fuzzing as ingest;
+use streams_media::fuzzing as media;
 use streams_relay_core::fuzzing as relay;
 
 /// A session of an encoder is some ten kilobytes long and takes a few hundred microseconds.
@@ -12,8 +13,8 @@ const CHANGED: u32 = 1_000;
 fn what_encoders_send_breaks_nothing() {
     check("rtmp_session", ingest::rtmp_session, CHANGED);
     check("flv_tags", ingest::flv_tags, CHANGED);
-    check("avc_config", ingest::avc_config, CHANGED);
-    check("aac_config", ingest::aac_config, CHANGED);
+    check("avc_config", media::avc_config, CHANGED);
+    check("aac_config", media::aac_config, CHANGED);
 }
 
 #[test]
@@ -26,7 +27,8 @@ fn what_viewers_and_publishers_send_breaks_nothing() {
 }
 
 #[test]
-fn what_stands_in_documents_breaks_nothing() {
+fn what_stands_in_documents_and_media_breaks_nothing() {
     check("tokens", relay::tokens, CHANGED);
-    check("catalog", relay::catalog, CHANGED);
+    check("catalog", media::catalog, CHANGED);
+    check("fmp4", media::fmp4, CHANGED);
 }

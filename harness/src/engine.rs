@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use streams_rings::schema::{self, Counter, RuntimeEntry, names};
+use streams_contract::{self as contract, Counter, InputState, RuntimeEntry, names};
 use streams_rings::{Access, Workspace, now_ns};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -33,7 +33,7 @@ impl Engine {
     /// # Errors
     /// [`HarnessError::Engine`] for a folder that is not there, [`HarnessError::Rings`] when no engine was started for it.
     pub fn of(data: &Path) -> Result<Self, HarnessError> {
-        let path = schema::current_path(&Self::run_dir(data)?, names::SHARDS);
+        let path = contract::current_path(&Self::run_dir(data)?, names::SHARDS);
         let shards = Workspace::join(path, Access::ReadOnly)?;
         let pid = shards.cnc(&names::shard(0))?.pid();
         let count = (0..).take_while(|shard| shards.cnc(&names::shard(*shard)).is_ok()).count();
@@ -88,8 +88,8 @@ impl Engine {
                 if table.read(index, &mut bytes).version().is_none() {
                     continue;
                 }
-                let entry: RuntimeEntry = schema::decode(&bytes)?;
-                if entry.input == input && entry.state == "active" && !entry.tracks.is_empty() {
+                let entry: RuntimeEntry = contract::decode(&bytes)?;
+                if entry.input == input && entry.state == InputState::Active && !entry.tracks.is_empty() {
                     return Ok(Some(shard));
                 }
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use streams_rings::RingsError;
-use streams_rings::schema::DocumentError;
+use streams_contract::DocumentError;
 
 /// Why something could not be set up or driven.
 #[derive(Debug, thiserror::Error)]

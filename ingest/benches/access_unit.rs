@@ -6,10 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use rtmp_runtime::chunk::{ChunkWriter, Message};
 use rtmp_runtime::message::msg_type;
-use streams_ingest::{
-    AacConfig, AccessUnit, AvcConfig, CodecConfig, Normaliser, NormaliserConfig, Packager, PackagerConfig,
-    RandomAccess, RtmpEvent, RtmpLimits, RtmpSession,
-};
+use streams_ingest::{Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, RandomAccess};
 
 const RECORD: &[u8] = &[
     0x01, 0x4d, 0x40, 0x1f, 0xff, 0xe1, 0x00, 0x17, 0x67, 0x4d, 0x40, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xec, 0x04, 0x40,

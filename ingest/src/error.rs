@@ -2,6 +2,7 @@
 
 use rtmp_runtime::RtmpError;
 use scuffle_flv::error::FlvError;
+use streams_media::MediaError;
 
 /// Why an ingest session was refused or ended. The message is meant for the operator and, where the protocol can carry it, for
 /// the person at the encoder. After an error the session is over: write the reply bytes, then close the connection.
@@ -107,22 +108,11 @@ pub enum IngestError {
         codec: String,
     },
     /// A sequence header that cannot be used.
-    #[error("{what} is malformed: {reason}")]
-    Config {
-        /// Which header: `AVC sequence header` or `AAC sequence header`.
-        what: &'static str,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    #[error(transparent)]
+    Media(#[from] MediaError),
     /// A media tag cut short or otherwise not FLV.
     #[error("media tag is malformed: {0}")]
     Flv(#[from] FlvError),
-    /// A catalog could not be written.
-    #[error(transparent)]
-    Catalog(#[from] streams_relay_core::catalog::CatalogError),
-    /// An init segment or chunk could not be written.
-    #[error("CMAF could not be written: {0}")]
-    Cmaf(#[from] mp4_atom::Error),
     /// The stream key check said no.
     #[error("publish was rejected: {reason}")]
     Rejected {

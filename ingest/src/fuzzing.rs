@@ -3,9 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use crate::rtmp::flv::{Demuxed, FlvDemuxer};
-use crate::{
-    AacConfig, AvcConfig, Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession,
-};
+use crate::{Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession};
 
 /// When the broadcast of every run begins.
 const START_UNIX_MS: u64 = 1_800_000_000_000;
@@ -44,19 +42,6 @@ pub fn flv_tags(bytes: &[u8]) {
             Err(_) => return,
         }
     }
-}
-
-/// An AVC configuration record, and the same bytes as an access unit by it.
-pub fn avc_config(bytes: &[u8]) {
-    if let Ok(avc) = AvcConfig::parse(Bytes::copy_from_slice(bytes)) {
-        let _ = (avc.scan(bytes, false), avc.scan(bytes, true));
-    }
-}
-
-/// An AudioSpecificConfig.
-pub fn aac_config(bytes: &[u8]) {
-    // What it says of the bytes is not judged here.
-    let _ = AacConfig::parse(Bytes::copy_from_slice(bytes));
 }
 
 /// One broadcast behind a reader.

@@ -10,18 +10,18 @@
 //! ```
 //!
 //! One [`RtmpSession`] lives as long as one TCP connection; [`Normaliser`] and [`Packager`] live as long as the broadcast and
-//! go on over reconnects of the encoder ([`Normaliser::reconnect`], [`Packager::reconnect`]).
+//! go on over reconnects of the encoder ([`Normaliser::reconnect`], [`Packager::reconnect`]). What an access unit, a codec
+//! configuration, a catalog and a chunk are is `streams-media`.
 
-mod cmaf;
 mod error;
 pub mod fuzzing;
-mod media;
+mod metadata;
 mod normaliser;
 mod packager;
 pub mod rtmp;
 
 pub use error::IngestError;
-pub use media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaKind, RandomAccess, StreamMetadata};
+pub use metadata::StreamMetadata;
 pub use normaliser::{Dropped, Normaliser, NormaliserConfig, NormaliserCounters};
 pub use packager::{Output, Packager, PackagerConfig, PackagerCounters};
 pub use rtmp::{Notice, RtmpCounters, RtmpEvent, RtmpLimits, RtmpSession};

@@ -4,12 +4,11 @@ mod support;
 
 use std::process::Command;
 
-use mp4_atom::{Decode as _, Moof};
+use streams_media::fmp4::SampleFlags;
+use support::studio::flags;
 use support::{Answer, Broadcast, TestFile, push};
 
 const FRAMES: usize = 300;
-const SYNC: u32 = 0x0200_0000;
-const LEADING: u32 = 0x0501_0000;
 
 /// Twelve seconds of moving pictures at 25 a second.
 fn broadcast(x264_params: &str) -> Broadcast {
@@ -21,11 +20,6 @@ fn broadcast(x264_params: &str) -> Broadcast {
     broadcast.take(push.events);
     broadcast.finish();
     broadcast
-}
-
-fn flags(mut chunk: &[u8]) -> u32 {
-    let moof = Moof::decode(&mut chunk).expect("a moof first");
-    moof.traf[0].trun[0].samples.get(0).and_then(|sample| sample.flags).expect("flags")
 }
 
 /// Checksums of the pictures that ffmpeg shows, those with errors left out.
@@ -55,7 +49,7 @@ fn pictures(file: &TestFile) -> Vec<String> {
 fn joined(broadcast: &Broadcast, from: u64) -> TestFile {
     let mut bytes = broadcast.inits("video/180p").first().expect("an init segment").1.to_vec();
     for (group, _, chunk) in broadcast.objects("video/180p") {
-        if group > from || group == from && flags(&chunk) != LEADING {
+        if group > from || group == from && flags(&chunk) != SampleFlags::LEADING {
             bytes.extend_from_slice(&chunk);
         }
     }
@@ -67,7 +61,7 @@ fn groups(broadcast: &Broadcast) -> Vec<u64> {
     let mut groups: Vec<u64> = objects.iter().map(|object| object.0).collect();
     groups.dedup();
     for (group, object, chunk) in &objects {
-        assert_eq!(*object == 0, flags(chunk) == SYNC, "group {group}, object {object}");
+        assert_eq!(*object == 0, flags(chunk) == SampleFlags::SYNC, "group {group}, object {object}");
     }
     groups
 }
@@ -79,7 +73,8 @@ fn every_group_of_an_open_gop_begins_with_a_clean_picture() {
     assert!((9..=11).contains(&groups.len()), "a group a key frame: {groups:?}");
     let all = pictures(&broadcast.file("video/180p"));
     assert_eq!(all.len(), FRAMES);
-    let leading = broadcast.objects("video/180p").iter().filter(|object| flags(&object.2) == LEADING).count();
+    let leading =
+        broadcast.objects("video/180p").iter().filter(|object| flags(&object.2) == SampleFlags::LEADING).count();
     assert!(leading >= groups.len() - 1, "pictures in front of a key frame are marked: {leading}");
     for (number, group) in groups.iter().enumerate() {
         let shown = pictures(&joined(&broadcast, *group));

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use streams_relay_core::catalog::TrackKind;
+use streams_media::MediaKind;
 use support::{Answer, Broadcast, START_UNIX_MS, TestFile, film, make, push, push_copy};
 
 /// One broadcast of one connection.
@@ -63,16 +63,16 @@ fn the_catalog_of_the_sample_film_is_complete_at_once() {
     let [video, audio] = catalogs[0].tracks.as_slice() else { panic!("{:?}", catalogs[0]) };
     assert_eq!(
         (video.kind, video.name.as_str(), video.codec.as_str()),
-        (TrackKind::Video, "video/720p", "avc1.4D401F")
+        (MediaKind::Video, "video/720p", "avc1.4D401F")
     );
     assert_eq!((video.width, video.height, video.framerate), (Some(1280), Some(720), Some(25.0)));
     assert_eq!((video.timescale, video.alt_group), (Some(90_000), Some(1)));
     assert!(video.bitrate.is_some_and(|bitrate| bitrate > 100_000), "{:?}", video.bitrate);
-    assert_eq!((audio.kind, audio.name.as_str(), audio.codec.as_str()), (TrackKind::Audio, "audio", "mp4a.40.2"));
+    assert_eq!((audio.kind, audio.name.as_str(), audio.codec.as_str()), (MediaKind::Audio, "audio", "mp4a.40.2"));
     assert_eq!((audio.sample_rate, audio.channels, audio.timescale), (Some(48_000), Some(6), Some(48_000)));
     for track in [video, audio] {
         let (group, init) = broadcast.inits(&track.name).remove(0);
-        assert_eq!(track.init_bytes().expect("base64"), Some(init));
+        assert_eq!(track.init.as_ref(), Some(&init));
         assert_eq!(track.init_track, Some(format!("{}.init", track.name)));
         assert_eq!((track.init_group, group), (Some(START_UNIX_MS), START_UNIX_MS));
     }

@@ -5,9 +5,11 @@ mod support;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use streams_ingest::{Output, PackagerConfig, RandomAccess, StreamMetadata};
-use streams_relay_core::catalog::Catalog;
-use support::studio::{Studio, moof, tfdt};
+use streams_ingest::{Output, PackagerConfig, StreamMetadata};
+use streams_media::RandomAccess;
+use streams_media::catalog::Catalog;
+use streams_media::fmp4::{self, SampleFlags};
+use support::studio::{Studio, flags, samples, tfdt};
 use support::units::{aac_ms, aac_stereo, avc, avc_changed, video};
 use support::{START_UNIX_MS, catalogs};
 
@@ -35,8 +37,7 @@ fn an_audio_object_never_spans_an_idr() {
     studio.play(0, 6000, &[0, 1000, 2000, 3000]);
     let mut last_end = 0;
     for (group, _, chunk) in studio.objects("audio") {
-        let moof = moof(&chunk);
-        let samples = moof.traf[0].trun[0].samples.len() as u64;
+        let samples = samples(&chunk).len() as u64;
         assert!((1..=3).contains(&samples), "at most 64 ms");
         let start_ms = tfdt(&chunk) / 48;
         assert!(start_ms + 1 >= group - START_UNIX_MS || group == START_UNIX_MS);
@@ -53,8 +54,7 @@ fn no_frame_waits_for_its_successor() {
         assert_eq!(studio.objects("video/720p").len(), frame as usize + 1);
     }
     for (position, (_, _, chunk)) in studio.objects("video/720p").iter().enumerate() {
-        let sample = moof(chunk).traf[0].trun[0].samples.get(0).expect("one sample");
-        assert_eq!((tfdt(chunk), sample.duration), (position as u64 * 3600, Some(3600)));
+        assert_eq!((tfdt(chunk), samples(chunk)[0].duration), (position as u64 * 3600, 3600));
     }
 }
 
@@ -68,12 +68,9 @@ fn composition_offsets_are_signed() {
     let mut early = video(&studio.video, 80, false);
     early.pts_us = 40_000;
     studio.push(early);
-    let offsets: Vec<_> = studio
-        .objects("video/720p")
-        .iter()
-        .map(|(_, _, chunk)| moof(chunk).traf[0].trun[0].samples.get(0).and_then(|sample| sample.cts))
-        .collect();
-    assert_eq!(offsets, [None, Some(10_800), Some(-3600)]);
+    let offsets: Vec<_> =
+        studio.objects("video/720p").iter().map(|(_, _, chunk)| samples(chunk)[0].composition).collect();
+    assert_eq!(offsets, [0, 10_800, -3600]);
 }
 
 #[test]
@@ -383,9 +380,7 @@ proptest! {
             let mut last: Option<(u64, u64, u64)> = None;
             let mut in_gop = 0;
             for (group, object, chunk) in studio.objects(track) {
-                let moof = moof(&chunk);
-                let time = tfdt(&chunk);
-                let sync = moof.traf[0].trun[0].samples.get(0).and_then(|sample| sample.flags) == Some(0x0200_0000);
+                let (time, sync) = (tfdt(&chunk), flags(&chunk) == SampleFlags::SYNC);
                 match last {
                     Some((last_group, last_object, last_time)) => {
                         prop_assert!(!one_timescale || time > last_time, "times rise");
@@ -410,14 +405,8 @@ proptest! {
 }
 
 /// The box types of a file, top level.
-fn boxes(mut segment: &[u8]) -> Vec<[u8; 4]> {
-    let mut kinds = Vec::new();
-    while let Some((header, _)) = segment.split_first_chunk::<8>() {
-        let [l3, l2, l1, l0, kind @ ..] = *header;
-        kinds.push(kind);
-        segment = segment.get(u32::from_be_bytes([l3, l2, l1, l0]) as usize..).expect("whole boxes");
-    }
-    kinds
+fn kinds(segment: &[u8]) -> Vec<[u8; 4]> {
+    fmp4::boxes(segment).map(|found| found.expect("whole boxes").kind).collect()
 }
 
 #[test]
@@ -426,8 +415,8 @@ fn init_segments_and_objects_hold_what_cmaf_says_and_no_more() {
     studio.play(0, 1000, &[0]);
     for output in &studio.outputs {
         match output {
-            Output::Init { payload, .. } => assert_eq!(boxes(payload), [*b"ftyp", *b"moov"]),
-            Output::Object { payload, .. } => assert_eq!(boxes(payload), [*b"moof", *b"mdat"]),
+            Output::Init { payload, .. } => assert_eq!(kinds(payload), [*b"ftyp", *b"moov"]),
+            Output::Object { payload, .. } => assert_eq!(kinds(payload), [*b"moof", *b"mdat"]),
             _ => {}
         }
     }

@@ -2,10 +2,16 @@
 
 mod support;
 
-use streams_ingest::{PackagerConfig, RandomAccess};
+use streams_ingest::PackagerConfig;
+use streams_media::RandomAccess;
+use streams_media::fmp4::SampleFlags;
 use support::START_UNIX_MS;
-use support::studio::{DELTA, LEADING, SYNC, Studio};
+use support::studio::Studio;
 use support::units::video;
+
+const SYNC: SampleFlags = SampleFlags::SYNC;
+const DELTA: SampleFlags = SampleFlags::DELTA;
+const LEADING: SampleFlags = SampleFlags::LEADING;
 
 #[test]
 fn an_endless_gop_goes_on_in_groups_of_thirty_seconds_that_are_no_start() {

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use rtmp_runtime::amf0::{Amf0Value, Command};
 use rtmp_runtime::chunk::{ChunkWriter, Message};
 use rtmp_runtime::message::msg_type;
-use streams_ingest::{IngestError, MediaKind, Notice, RandomAccess, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_ingest::{IngestError, Notice, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_media::{MediaKind, RandomAccess};
 use support::feed;
 
 /// An encoder written by hand: it sends what a test asks for.

@@ -98,10 +98,10 @@ proptest! {
             0x3c, 0x80,
         ];
         let record = [&RECORD[..valid_prefix.min(RECORD.len())], bytes.as_slice()].concat();
-        if let Ok(avc) = streams_ingest::AvcConfig::parse(record.into()) {
+        if let Ok(avc) = streams_media::AvcConfig::parse(record.into()) {
             prop_assert!((1..=16_384).contains(&avc.width()) && (1..=16_384).contains(&avc.height()));
             avc.scan(&bytes, true);
         }
-        let _ = streams_ingest::AacConfig::parse(bytes.into());
+        let _ = streams_media::AacConfig::parse(bytes.into());
     }
 }

@@ -5,7 +5,8 @@ mod support;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use streams_ingest::{AccessUnit, CodecConfig, Dropped, MediaKind, Normaliser, NormaliserConfig};
+use streams_ingest::{Dropped, Normaliser, NormaliserConfig};
+use streams_media::{AccessUnit, CodecConfig, MediaKind};
 use support::START_UNIX_MS;
 use support::units::{aac, aac_ms, audio, avc, video};
 

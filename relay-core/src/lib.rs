@@ -11,11 +11,9 @@
 //! ```
 //!
 //! `client` is the other end of the same wire: the state machine of a viewer (and of a small publisher for simulations).
-//! `catalog` is the list of tracks that viewers read first.
 //!
 //! No socket, no clock, no runtime: everything here runs the same in a test with virtual time as in the engine.
 
-pub mod catalog;
 pub mod client;
 mod directory;
 mod error;

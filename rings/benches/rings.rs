@@ -18,7 +18,7 @@ const DATA_LEN: usize = 8 << 20;
 const ROUNDS: usize = 51;
 const FRAGS_SMALL: u64 = 500_000;
 const FRAGS_LARGE: u64 = 100_000;
-/// Pauses of a reader that finds nothing: like a shard it turns to something else for a moment, instead of pulling every line
+/// Pauses of a reader that finds nothing: like a busy thread it turns to something else for a moment, instead of pulling every line
 /// out of the writer's cache while it is being written.
 const EMPTY_SPINS: u32 = 32;
 

@@ -24,7 +24,7 @@ pub(crate) const HEADER_LEN: u64 = 4_096;
 pub(crate) const ENTRY_LEN: u64 = 64;
 /// Longest name, kind or build id, bytes.
 pub(crate) const NAME_LEN_MAX: usize = NAME_WORDS * 8;
-/// Most objects: three for each ordered pair of 100 shards, and room.
+/// Most objects: three for each ordered pair of 100 threads, and room.
 pub(crate) const OBJECTS_MAX: usize = 65_536;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"STRMwksp");

@@ -1,4 +1,4 @@
-//! Shared memory between the shards of an engine, and between engine, control and monitor: rings, tables, counters.
+//! Shared memory between threads and processes that do not trust each other's speed: rings, tables, counters.
 //!
 //! The data's way through a link:
 //!
@@ -30,7 +30,8 @@
 //! | words | `words` | all threads of the owner, by compare-and-swap | the same |
 //!
 //! Every shared word is an atomic `u64` and every payload is copied out before it is looked at, so nothing that another process
-//! writes can be a data race or move a reader outside of its object. What each process finds where is in [`schema`].
+//! writes can be a data race or move a reader outside of its object. What the bytes mean is
+//! for those who share them to agree on.
 //!
 //! Any process may be killed at any time. Its peers lose at most the message it was writing: a writer that takes over goes on
 //! behind the last whole frag, a reader at its fseq.
@@ -60,8 +61,6 @@ mod mcache;
 mod payload;
 mod region;
 mod reliable;
-#[cfg(not(loom))]
-pub mod schema;
 mod sync;
 mod table;
 #[cfg(all(test, not(loom)))]

@@ -36,8 +36,8 @@ pub(crate) const ENTRIES_MAX: u64 = 1 << 24;
 /// Largest entry: the same.
 pub(crate) const ENTRY_LEN_MAX: u64 = 1 << 20;
 
-/// How often a reader begins a copy anew. Each time stands for a write that was completed meanwhile, and control writes an
-/// entry a few times a second at most: a reader that needs as many does not read what control wrote.
+/// How often a reader begins a copy anew. Each time stands for a write that was completed meanwhile, and tables are for
+/// entries that change a few times a second at most: a reader that needs as many does not read what such a writer wrote.
 const READ_ATTEMPTS_MAX: u32 = 64;
 
 /// What a look at an entry gave.

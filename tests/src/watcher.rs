@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use streams_media::MediaKind;
+use streams_media::catalog::Catalog;
+use streams_media::fmp4::{Chunk, SampleDefaults};
 use streams_relay_core::client::{ClientEvent, RequestId, SubscribeRequest};
 use streams_relay_core::wire::{FullTrackName, Namespace, ObjectStatus};
 
@@ -24,13 +27,11 @@ impl Watcher {
         let mut moqt = Moqt::connect(stack, &format!("/playback/{}?tok={}", input.id, urls.token));
         moqt.send(|client| client.subscribe(SubscribeRequest::live(track(".catalog"))));
         let catalog = moqt.wait("the catalog", |event| match event {
-            ClientEvent::Object(_, object) => serde_json::from_slice::<serde_json::Value>(&object.payload).ok(),
+            ClientEvent::Object(_, object) => Catalog::from_json(&object.payload).ok(),
             _ => None,
         });
-        let tracks = catalog["tracks"].as_array().expect("tracks");
-        let mut names = tracks.iter().filter_map(|track| track["name"].as_str());
-        let name = names.find(|name| name.starts_with("video/") && !name.ends_with(".init"));
-        let video = track(name.expect("a video track"));
+        let video = catalog.tracks.iter().find(|track| track.kind == MediaKind::Video);
+        let video = track(&video.expect("a video track").name);
         let video = moqt.send(|client| client.subscribe(SubscribeRequest::live(video)));
         Self { moqt, video }
     }
@@ -53,8 +54,8 @@ impl Watcher {
                 ClientEvent::Object(request, object)
                     if *request == self.video && object.status == ObjectStatus::Normal =>
                 {
-                    let time = decode_time(&object.payload).expect("a fragment");
-                    groups.entry(object.group).or_default().push((object.object, time));
+                    let chunk = Chunk::parse(&object.payload, SampleDefaults::default()).expect("a chunk");
+                    groups.entry(object.group).or_default().push((object.object, chunk.decode_time));
                 }
                 ClientEvent::GroupEnd { request, group, complete } if *request == self.video => {
                     let joined = groups.keys().next() == Some(group);
@@ -75,16 +76,6 @@ impl Watcher {
         let worst = steps.max().expect("two frames");
         assert!(frame > 0 && worst < 2 * frame, "a step of {worst} where a frame takes {frame}");
         groups.len()
-    }
-}
-
-/// When a fragment's first sample is decoded, in the track's time units (ISO/IEC 14496-12 §8.8.12).
-fn decode_time(fragment: &[u8]) -> Option<u64> {
-    let at = fragment.windows(4).position(|name| name == b"tfdt")? + 4;
-    let (version, time) = (*fragment.get(at)?, fragment.get(at + 4..)?);
-    match version {
-        0 => time.first_chunk().map(|time| u64::from(u32::from_be_bytes(*time))),
-        _ => time.first_chunk().map(|time| u64::from_be_bytes(*time)),
     }
 }
 

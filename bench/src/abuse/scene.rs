@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use streams_relay_core::catalog::TrackKind;
+use streams_media::MediaKind;
+use streams_media::fmp4::{Chunk, SampleDefaults};
 use streams_sdk::ViewerEvent;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -21,7 +22,6 @@ use super::ledger::Sight;
 use crate::cores;
 use crate::error::BenchError;
 use crate::film::{Film, Picture};
-use crate::fmp4::Chunk;
 use crate::publisher::{Publisher, Sent, Speed};
 use crate::stack::Input;
 use crate::viewing::{Broadcast, Connected, Watching};
@@ -256,11 +256,12 @@ async fn watch(broadcast: &Broadcast, on_sight: &mut (dyn FnMut(Sight) -> bool +
     loop {
         match viewer.next_event().await? {
             ViewerEvent::Object { track, payload, arrival, .. } => {
-                let is_video = |(wanted, kind): &(_, TrackKind)| *wanted == track && *kind == TrackKind::Video;
+                let is_video = |(wanted, kind): &(_, MediaKind)| *wanted == track && *kind == MediaKind::Video;
                 if !tracks.iter().any(is_video) {
                     continue;
                 }
-                let picture = Picture::of(Chunk::parse(&payload).map_or(&payload, |chunk| chunk.payload));
+                let chunk = Chunk::parse(&payload, SampleDefaults::default());
+                let picture = Picture::of(&chunk.map_or(payload, |chunk| chunk.payload()));
                 if !on_sight(Sight { picture, at: arrival }) {
                     return Ok(());
                 }

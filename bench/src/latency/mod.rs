@@ -16,8 +16,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use streams_relay_core::catalog::TrackKind;
-use streams_rings::schema::Counter;
+use streams_contract::Counter;
+use streams_media::MediaKind;
+use streams_media::fmp4::{Chunk, SampleDefaults};
 use streams_sdk::{PlaybackUrl, ViewerEvent};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,7 +27,6 @@ use tokio::time::sleep;
 use self::matching::{Received, match_objects};
 use crate::error::BenchError;
 use crate::film::{self, Film, Picture};
-use crate::fmp4::Chunk;
 use crate::publisher::{Publisher, Speed};
 use crate::report::{Report, Times};
 use crate::stack::{Stack, StackArgs};
@@ -91,7 +91,7 @@ async fn find_viewers(stack: &Stack, broadcast: &Broadcast, home: usize, wanted:
         let before = stack.engine().counter(Counter::ConnectionsAccepted)?;
         let connected = Connected::to(broadcast).await?;
         if stack.engine().wait_accepted(&before).await?.is_some_and(|shard| shard != home) {
-            let watching = connected.watch(|kind| kind == TrackKind::Video).await?;
+            let watching = connected.watch(|kind| kind == MediaKind::Video).await?;
             found.viewers.spawn(receive(watching, found.stop.subscribe()));
         }
     }
@@ -171,12 +171,12 @@ async fn receive(watching: Watching, mut stop: watch::Receiver<bool>) -> Result<
             ViewerEvent::Object { track, location, payload, arrival, .. }
                 if tracks.iter().any(|(wanted, _)| *wanted == track) =>
             {
-                let chunk = Chunk::parse(&payload);
+                let chunk = Chunk::parse(&payload, SampleDefaults::default()).ok();
                 received.push(Received {
                     group: location.group,
                     object: location.object,
-                    tfdt: chunk.map(|chunk| chunk.tfdt),
-                    picture: Picture::of(chunk.map_or(&payload, |chunk| chunk.payload)),
+                    tfdt: chunk.as_ref().map(|chunk| chunk.decode_time),
+                    picture: Picture::of(&chunk.map_or(payload, |chunk| chunk.payload())),
                     arrival,
                 });
             }

@@ -1,8 +1,8 @@
 //! What is seen of the engine each minute.
 
 use serde_json::{Value, json};
+use streams_contract::Counter;
 use streams_harness::Engine;
-use streams_rings::schema::Counter;
 
 use super::audience::Audience;
 use crate::error::BenchError;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use streams_relay_core::catalog::TrackKind;
+use streams_media::MediaKind;
 use streams_sdk::ViewerEvent;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -115,10 +115,10 @@ async fn watch_all(broadcast: Broadcast, mut stop: watch::Receiver<bool>) -> Res
 }
 
 impl Watched {
-    fn ledger(&mut self, kind: TrackKind) -> &mut Ledger {
+    fn ledger(&mut self, kind: MediaKind) -> &mut Ledger {
         match kind {
-            TrackKind::Video => &mut self.video,
-            TrackKind::Audio => &mut self.audio,
+            MediaKind::Video => &mut self.video,
+            MediaKind::Audio => &mut self.audio,
         }
     }
 }

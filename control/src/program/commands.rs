@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use streams_rings::schema::{Command, MESSAGE_SIG, encode, names};
+use streams_contract::{Command, MESSAGE_SIG, encode, names};
 use streams_rings::{Full, ReliableWriter, Workspace, now_us};
 
 use crate::Error;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use streams_rings::schema::{Counter, Event, RuntimeEntry, TunableValues, decode, names};
+use streams_contract::{Counter, Event, RuntimeEntry, TunableValues, decode, names};
 use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, Signal, Table, TableRead, Workspace, now_ns};
 
 use crate::Error;
@@ -203,7 +203,7 @@ impl ShardView {
 
 /// The state of an engine by its run folder alone, for a process that is not control.
 pub fn peek(run_dir: &Path) -> EngineState {
-    let current = streams_rings::schema::current_path(run_dir, names::SHARDS);
+    let current = streams_contract::current_path(run_dir, names::SHARDS);
     let Ok(workspace) = Workspace::join(current, Access::ReadOnly) else {
         return EngineState::default();
     };
@@ -213,7 +213,7 @@ pub fn peek(run_dir: &Path) -> EngineState {
 
 /// Viewers' and publishers' sessions that are open now, by the run folder alone; `None` without an engine.
 pub fn sessions_open(run_dir: &Path) -> Option<u64> {
-    let current = streams_rings::schema::current_path(run_dir, names::SHARDS);
+    let current = streams_contract::current_path(run_dir, names::SHARDS);
     let workspace = Workspace::join(current, Access::ReadOnly).ok()?;
     let of = |shard| Some(workspace.counters(&names::shard(shard)).ok()?.get(Counter::SessionsOpen.index()));
     (0..shard_count(&workspace)).map(of).sum()

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use streams_rings::schema::{self, Command, Event, RuntimeEntry, Tunable, TunableValues, Tunables, names};
+use streams_contract::{self as contract, Command, Event, RuntimeEntry, Tunable, TunableValues, Tunables, names};
 use streams_rings::{Access, Cnc, Signal, Workspace, now_ns};
 
 use self::commands::Commands;
@@ -89,7 +89,7 @@ impl Program {
     /// Joins the `control` workspace of `run_dir`, or makes one for `shards` shards where there is none that fits, and
     /// writes every entry. One process at a time may do this: the caller holds the data directory's lock.
     pub fn open(run_dir: &Path, shards: usize, contents: &Contents) -> Result<Self, Error> {
-        schema::create_run_dir(run_dir, None)?;
+        contract::create_run_dir(run_dir, None)?;
         let control = match joined(run_dir, shards) {
             Some(control) => control,
             None => created(run_dir, shards)?,
@@ -233,7 +233,7 @@ impl Program {
 impl Inner {
     /// Joins the engine's current generation when it is not the one that is joined.
     fn follow_engine(&mut self) {
-        let current = schema::current_path(&self.run_dir, names::SHARDS);
+        let current = contract::current_path(&self.run_dir, names::SHARDS);
         let Ok(target) = std::fs::read_link(&current) else {
             return;
         };
@@ -254,16 +254,16 @@ impl Inner {
 
 /// The existing workspace, when it is readable and has room for all shards.
 fn joined(run_dir: &Path, shards: usize) -> Option<Workspace> {
-    let control = Workspace::join(schema::current_path(run_dir, names::CONTROL), Access::ReadWrite).ok()?;
+    let control = Workspace::join(contract::current_path(run_dir, names::CONTROL), Access::ReadWrite).ok()?;
     let last = shards.saturating_sub(1);
     control.fseq(&names::events(last)).ok()?;
     (Tables::join(&control).ok()?.tunable_shards() >= shards).then_some(control)
 }
 
 fn created(run_dir: &Path, shards: usize) -> Result<Workspace, Error> {
-    let generation = schema::next_generation(run_dir, names::CONTROL)?;
-    let path = schema::generation_path(run_dir, names::CONTROL, generation);
-    let control = schema::control_workspace(shards).create(&path)?;
-    schema::switch_current(run_dir, names::CONTROL, generation)?;
+    let generation = contract::next_generation(run_dir, names::CONTROL)?;
+    let path = contract::generation_path(run_dir, names::CONTROL, generation);
+    let control = contract::control_workspace(shards).create(&path)?;
+    contract::switch_current(run_dir, names::CONTROL, generation)?;
     Ok(control)
 }

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use streams_rings::{Table, schema};
+use streams_contract as contract;
+use streams_rings::Table;
 
 use crate::Error;
 
@@ -33,7 +34,7 @@ impl<T: Keyed> Slots<T> {
             let id = table
                 .read(i, &mut bytes)
                 .version()
-                .and_then(|_| schema::decode::<T>(&bytes).ok())
+                .and_then(|_| contract::decode::<T>(&bytes).ok())
                 .map(|d| d.id().to_owned());
             match id {
                 Some(id) if !by_id.contains_key(&id) => {
@@ -64,12 +65,12 @@ impl<T: Keyed> Slots<T> {
     pub fn get(&self, id: &str) -> Option<T> {
         let mut bytes = Vec::new();
         self.table.read(*self.by_id.get(id)?, &mut bytes).version()?;
-        schema::decode(&bytes).ok()
+        contract::decode(&bytes).ok()
     }
 
     /// Writes one document.
     pub fn put(&mut self, document: &T) -> Result<(), Error> {
-        let bytes = schema::encode(document)?;
+        let bytes = contract::encode(document)?;
         if let Some(i) = self.by_id.get(document.id()) {
             return Ok(self.table.write(*i, &bytes)?);
         }

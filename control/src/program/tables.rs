@@ -1,7 +1,8 @@
 //! Rows of the store as documents of the tables.
 
-use streams_rings::schema::{InputEntry, KeyHash, ResourceEntry, SigningKeyEntry, Tunable, Tunables, names};
-use streams_rings::{Table, Workspace, schema};
+use streams_contract as contract;
+use streams_contract::{InputEntry, KeyHash, ResourceEntry, SigningKeyEntry, Tunable, Tunables, names};
+use streams_rings::{Table, Workspace};
 
 use super::Contents;
 use super::slots::{Keyed, Slots};
@@ -72,7 +73,7 @@ impl Tables {
             }
         }
         for (index, entry) in entries.iter().enumerate() {
-            self.tunables.write(index, &schema::encode(entry)?)?;
+            self.tunables.write(index, &contract::encode(entry)?)?;
         }
         Ok(())
     }
@@ -86,14 +87,14 @@ impl Tables {
     pub fn tunables(&self, shard: Option<usize>) -> Tunables {
         let mut bytes = Vec::new();
         let found = self.tunables.read(tunables_entry(shard), &mut bytes);
-        found.version().and_then(|_| schema::decode(&bytes).ok()).unwrap_or_default()
+        found.version().and_then(|_| contract::decode(&bytes).ok()).unwrap_or_default()
     }
 
     /// Sets a value for one shard or for all; `None` takes it back.
     pub fn set_tunable(&mut self, shard: Option<usize>, tunable: Tunable, value: Option<u64>) -> Result<(), Error> {
         let mut wishes = self.tunables(shard);
         wishes.set(tunable, value);
-        Ok(self.tunables.write(tunables_entry(shard), &schema::encode(&wishes)?)?)
+        Ok(self.tunables.write(tunables_entry(shard), &contract::encode(&wishes)?)?)
     }
 
     /// Writes a live input and its playback resource.
@@ -155,7 +156,7 @@ fn input_entry(input: &LiveInput) -> InputEntry {
     InputEntry {
         id: input.id.clone(),
         org: input.org.clone(),
-        ingest: input.ingest.clone(),
+        ingest: input.ingest.as_str().into(),
         enabled: input.enabled,
         key_hashes: input.keys.iter().take(KEYS_OF_INPUT_MAX).map(hash).collect(),
         reconnect_window_s: input.reconnect_window_s,
@@ -171,7 +172,7 @@ fn signing_key_entry(key: &SigningKey) -> SigningKeyEntry {
     SigningKeyEntry {
         kid: key.id.clone(),
         org: key.org.clone(),
-        alg: key.alg.clone(),
+        alg: key.alg.as_str().into(),
         public_key_pem: key.public_key_pem.clone(),
         revoked: key.revoked_at.is_some(),
     }

@@ -1,7 +1,7 @@
 //! Live inputs and their stream keys.
 
 use serde_json::{Map, Value};
-use streams_rings::schema::{Command, RuntimeEntry};
+use streams_contract::{Command, InputState, RuntimeEntry};
 
 use super::{Answered, Plan, Refusal, Resources, Turn};
 use crate::ids::{self, STREAM_KEY_PREFIX};
@@ -322,8 +322,8 @@ impl Resources {
         let runtime = self.program.runtime(&input.id);
         let status = match &runtime {
             _ if !input.enabled => Status::Disabled,
-            Some(runtime) if runtime.state == "active" => Status::Active,
-            Some(runtime) if runtime.state == "reconnecting" => Status::Reconnecting,
+            Some(runtime) if runtime.state == InputState::Active => Status::Active,
+            Some(runtime) if runtime.state == InputState::Reconnecting => Status::Reconnecting,
             _ => Status::Idle,
         };
         let fault = runtime.as_ref().and_then(|runtime| runtime.last_error.clone());

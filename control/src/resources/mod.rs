@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use streams_logs::Seldom;
-use streams_rings::schema::Command;
+use streams_contract::Command;
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use self::live_inputs::{Created, Fields, Live, Rotated, Settings, Status};

@@ -1,6 +1,6 @@
 //! What the rules of the resources refuse, and what would be accepted.
 
-use streams_rings::schema::TunableError;
+use streams_contract::TunableError;
 
 use super::live_inputs::{GRACE_S_MAX, INGEST_KINDS, META_LEN_MAX, NAME_LEN_MAX, RECONNECT_WINDOW_S_MAX};
 use super::sessions::DRAIN_S_MAX;

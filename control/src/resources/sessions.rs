@@ -1,6 +1,6 @@
 //! Sessions of the shards. They come and go without asking control, so there is nothing of them in the database.
 
-use streams_rings::schema::Command;
+use streams_contract::Command;
 
 use super::{Refusal, Resources};
 use crate::{Error, clock};

@@ -1,6 +1,6 @@
 //! Keys that playback tokens are signed with.
 
-use streams_rings::schema::Command;
+use streams_contract::Command;
 
 use super::{Answered, Plan, Refusal, Resources, Turn};
 use crate::keys::{Alg, KeyPair, import_public_key};

@@ -1,6 +1,6 @@
 //! Settings of the shards.
 
-use streams_rings::schema::Tunable;
+use streams_contract::Tunable;
 
 use super::{Plan, Refusal, Resources};
 use crate::Error;

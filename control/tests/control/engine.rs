@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use streams_rings::schema::{
-    self, Command, Event, InputEntry, MESSAGE_SIG, ResourceEntry, RuntimeEntry, ShardsSizes, SigningKeyEntry, Tunable,
-    Tunables, names,
+use streams_contract::{
+    self as contract, Command, Event, InputEntry, MESSAGE_SIG, ResourceEntry, RuntimeEntry, ShardsSizes,
+    SigningKeyEntry, Tunable, Tunables, names,
 };
 use streams_rings::{Access, Polled, ReliableReader, ReliableWriter, Signal, Workspace, now_ns, now_us};
 
@@ -20,11 +20,11 @@ pub struct FakeEngine {
 impl FakeEngine {
     /// Joins control's workspace, makes its own, and runs.
     pub fn start(run_dir: &Path) -> Self {
-        let control = Workspace::join(schema::current_path(run_dir, names::CONTROL), Access::ReadOnly).unwrap();
-        let generation = schema::next_generation(run_dir, names::SHARDS).unwrap();
-        let path = schema::generation_path(run_dir, names::SHARDS, generation);
+        let control = Workspace::join(contract::current_path(run_dir, names::CONTROL), Access::ReadOnly).unwrap();
+        let generation = contract::next_generation(run_dir, names::SHARDS).unwrap();
+        let path = contract::generation_path(run_dir, names::SHARDS, generation);
         let small = ShardsSizes { rx_len: 1 << 20, media_len: 1 << 20, ask_len: 1 << 20, ..ShardsSizes::default() };
-        let shards = schema::shards_workspace(SHARDS, small).create(&path).unwrap();
+        let shards = contract::shards_workspace(SHARDS, small).create(&path).unwrap();
         let commands = (0..SHARDS)
             .map(|i| control.reliable_reader(&names::cmd(i), shards.fseq(&names::cmd(i)).unwrap()).unwrap())
             .collect();
@@ -33,7 +33,7 @@ impl FakeEngine {
             .collect();
         let engine = Self { shards, control, commands, events };
         engine.beat(Signal::Run);
-        schema::switch_current(run_dir, names::SHARDS, generation).unwrap();
+        contract::switch_current(run_dir, names::SHARDS, generation).unwrap();
         engine
     }
 
@@ -46,18 +46,18 @@ impl FakeEngine {
         }
     }
 
-    pub fn count(&self, shard: usize, counter: schema::Counter, value: u64) {
+    pub fn count(&self, shard: usize, counter: contract::Counter, value: u64) {
         self.shards.counters(&names::shard(shard)).unwrap().set(counter.index(), value);
     }
 
     pub fn runtime(&self, shard: usize, entry: &RuntimeEntry) {
         self.beat(Signal::Run);
         let mut table = self.shards.table(&names::runtime(shard)).unwrap();
-        table.write(0, &schema::encode(entry).unwrap()).unwrap();
+        table.write(0, &contract::encode(entry).unwrap()).unwrap();
     }
 
     pub fn event(&mut self, shard: usize, event: &Event) {
-        self.events[shard].try_publish(MESSAGE_SIG, now_us(), &schema::encode(event).unwrap()).unwrap();
+        self.events[shard].try_publish(MESSAGE_SIG, now_us(), &contract::encode(event).unwrap()).unwrap();
     }
 
     /// The commands that came to a shard since last asked.
@@ -65,7 +65,7 @@ impl FakeEngine {
         let (mut found, mut bytes) = (Vec::new(), Vec::new());
         loop {
             match self.commands[shard].poll(&mut bytes) {
-                Polled::Message { .. } => found.push(schema::decode(&bytes).unwrap()),
+                Polled::Message { .. } => found.push(contract::decode(&bytes).unwrap()),
                 Polled::Empty => return found,
                 Polled::Skipped => {}
                 Polled::Overrun { lost } => panic!("{lost} commands lost"),
@@ -79,7 +79,7 @@ impl FakeEngine {
         (0..table.entries())
             .filter_map(|i| {
                 table.read(i, &mut bytes).version()?;
-                Some((i, schema::decode(&bytes).unwrap()))
+                Some((i, contract::decode(&bytes).unwrap()))
             })
             .collect()
     }
@@ -112,7 +112,7 @@ impl FakeEngine {
     pub fn tunables(&self, index: usize) -> Tunables {
         let mut bytes = Vec::new();
         self.control.table(names::TUNABLES).unwrap().read(index, &mut bytes).version().unwrap();
-        schema::decode(&bytes).unwrap()
+        contract::decode(&bytes).unwrap()
     }
 
     /// Says what a shard runs with.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::engine::{self, FakeEngine};
 use crate::server::Server;
 use serde_json::json;
+use streams_contract::{Command, Counter, Event, RuntimeEntry};
 use streams_control::store::{Change, SigningKey};
 use streams_control::{clock, ids};
 use streams_rings::Signal;
-use streams_rings::schema::{Command, Counter, Event, RuntimeEntry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

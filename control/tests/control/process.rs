@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use streams_control::credentials::Credentials;
-use streams_rings::schema::Event;
+use streams_contract::Event;
 
 use crate::engine::FakeEngine;
 use crate::server::Scratch;

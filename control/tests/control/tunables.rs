@@ -1,7 +1,7 @@
 //! Settings of the shards: who may change them, what is refused, where they go, and that they last.
 
 use serde_json::{Value, json};
-use streams_rings::schema::{Tunable, Tunables};
+use streams_contract::{Tunable, Tunables};
 
 use crate::engine::FakeEngine;
 use crate::server::Server;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use streams_control::resources::{Fields, Settings};
 use streams_control::store::StreamKey;
-use streams_rings::schema::Tunable;
+use streams_contract::Tunable;
 
 use crate::engine::FakeEngine;
 use crate::server::{Answer, Server};

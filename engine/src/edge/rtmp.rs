@@ -15,9 +15,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future;
+use streams_contract::{Event, Protocol};
 use streams_ingest::{IngestError, RtmpEvent, RtmpLimits, RtmpSession};
 use streams_logs::Seldom;
-use streams_rings::schema::Event;
 use tracing::{debug, info, warn};
 
 use super::admission::PlaceLimits;
@@ -324,7 +324,12 @@ impl Connection {
                     shard.ingest_stats().accepted += 1;
                     let index = shard.index();
                     let peer = self.peer.to_string();
-                    shard.event(&Event::IngestUp { input: input.clone(), shard: index, protocol: "rtmp".into(), peer });
+                    shard.event(&Event::IngestUp {
+                        input: input.clone(),
+                        shard: index,
+                        protocol: Protocol::Rtmp,
+                        peer,
+                    });
                     info!(shard = index, input, peer = %self.peer, "encoder connected");
                 }
                 let accepted = self.session.as_mut().map(|session| session.accept(out));

@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
+use streams_contract::{self as contract, HexBytes, TrackEntry, names};
 use streams_relay_core::relay::{Namespace, Relay, offered_track};
-use streams_rings::schema::{self, HexBytes, TrackEntry, names};
 use streams_rings::{RingsError, Table, TableRead, Workspace};
 
 /// Entries under one tenant's namespace, tracks that its publishers offer included. Without it a single publisher could fill
@@ -106,7 +106,7 @@ impl Announced {
             epoch: self.epoch,
         };
         let Some(slot) = self.own.find_free() else { return false };
-        let written = schema::encode(&entry).is_ok_and(|document| self.own.write(slot, &document).is_ok());
+        let written = contract::encode(&entry).is_ok_and(|document| self.own.write(slot, &document).is_ok());
         if written {
             self.slots.insert(namespace.clone(), slot);
             for whose in org.into_iter().chain([tenant]) {
@@ -209,7 +209,7 @@ impl Directory {
 }
 
 fn namespace_of(document: &[u8]) -> Option<Namespace> {
-    let entry: TrackEntry = schema::decode(document).ok()?;
+    let entry: TrackEntry = contract::decode(document).ok()?;
     Some(Namespace(entry.namespace.into_iter().map(|field| Bytes::from(field.0)).collect()))
 }
 
@@ -235,7 +235,7 @@ fn is_input(namespace: &Namespace) -> bool {
 mod tests {
     use std::path::PathBuf;
 
-    use streams_rings::schema::{ShardsSizes, shards_workspace};
+    use streams_contract::{ShardsSizes, shards_workspace};
 
     use super::*;
 

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use streams_ingest::{AccessUnit, Normaliser, NormaliserConfig, Output, Packager, PackagerConfig, StreamMetadata};
-use streams_relay_core::catalog::{CATALOG_TRACK, Catalog, MSF_CATALOG_TRACK};
+use streams_contract::{InputEntry, RuntimeTrack};
+use streams_ingest::{Normaliser, NormaliserConfig, Output, Packager, PackagerConfig, StreamMetadata};
+use streams_media::AccessUnit;
+use streams_media::catalog::{CATALOG_TRACK, Catalog, MSF_CATALOG_TRACK};
 use streams_relay_core::relay::{FullTrackName, Namespace, PublishDone, TrackConfig, TrackId};
-use streams_rings::schema::{InputEntry, RuntimeTrack};
 use tracing::warn;
 
 use super::inputs::{InputContext, TrackName};

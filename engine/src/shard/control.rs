@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use streams_rings::schema::{self, Command, Counter, Event, MESSAGE_SIG, TunableValues, Tunables, names};
+use streams_contract::{
+    self as contract, Command, Counter, Event, MESSAGE_SIG, Section, TunableValues, Tunables, names,
+};
 use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, ReliableWriter, RingsError, Signal, Workspace};
 
 use super::tables::{Changes, ReadStats, Tables};
@@ -104,7 +106,7 @@ impl ControlSide {
 
     /// Tells what the shard runs with.
     pub fn tell_tuned(&self, values: &TunableValues) {
-        for tunable in schema::Tunable::ALL {
+        for tunable in contract::Tunable::ALL {
             self.tuned.set(tunable.index(), values.get(*tunable));
         }
     }
@@ -114,7 +116,7 @@ impl ControlSide {
         loop {
             match self.commands.poll(&mut self.scratch) {
                 Polled::Empty => return None,
-                Polled::Message { sig: MESSAGE_SIG, .. } => match schema::decode(&self.scratch) {
+                Polled::Message { sig: MESSAGE_SIG, .. } => match contract::decode(&self.scratch) {
                     Ok(command) => {
                         self.stats.commands_handled += 1;
                         return Some(command);
@@ -128,7 +130,7 @@ impl ControlSide {
 
     /// Tells control something. While control is away its oldest unread events are written over and counted.
     pub fn event(&mut self, event: &Event) {
-        let Ok(document) = schema::encode(event) else { return };
+        let Ok(document) = contract::encode(event) else { return };
         if self.events.try_publish(MESSAGE_SIG, 0, &document).is_err() {
             let age_ns = streams_rings::now_ns().saturating_sub(self.control_cnc.heartbeat_ns());
             if Duration::from_nanos(age_ns) > CONTROL_FRESH {
@@ -162,8 +164,12 @@ impl ControlSide {
         self.own_cnc.heartbeat(streams_rings::now_ns());
     }
 
-    /// Publishes counters.
-    pub fn count(&self, values: &[(Counter, u64)]) {
+    /// Publishes one section of counters.
+    pub fn count(&self, section: Section, values: &[(Counter, u64)]) {
+        debug_assert!(
+            section.counters().iter().all(|counter| values.iter().filter(|(given, _)| given == counter).count() == 1),
+            "{section:?} is filled, each counter once"
+        );
         for (counter, value) in values {
             self.counters.set(counter.index(), *value);
         }
@@ -171,7 +177,7 @@ impl ControlSide {
 }
 
 pub(super) fn current_generation(run_dir: &Path) -> PathBuf {
-    let link = schema::current_path(run_dir, names::CONTROL);
+    let link = contract::current_path(run_dir, names::CONTROL);
     match std::fs::read_link(&link) {
         Ok(target) => run_dir.join(target),
         Err(_) => link,

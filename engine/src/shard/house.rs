@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use streams_contract::{CloseCause, Command, Event, SessionKind};
 use streams_relay_core::relay::{Directory, RelayEvent, Role, SessionId};
+use streams_relay_core::wire::SessionError;
 use streams_rings::Signal;
-use streams_rings::schema::{Command, Counter, Event};
 use tracing::{info, warn};
 
 use super::{InputContext, Shard, nanos};
@@ -15,6 +16,27 @@ use crate::EngineError;
 pub(super) const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the keys of MoQT publishers are checked without a change: one may have been rotated away with some grace.
 const PUBLISHER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a session's close code says of the reason; the words that go with it are for people.
+fn close_cause(code: SessionError) -> CloseCause {
+    use SessionError as E;
+    match code {
+        E::NoError => CloseCause::Ended,
+        E::Unauthorized | E::MalformedAuthToken => CloseCause::Unauthorized,
+        E::ExpiredAuthToken => CloseCause::TokenExpired,
+        E::InvalidPath | E::MalformedPath | E::InvalidAuthority | E::MalformedAuthority => CloseCause::NotFound,
+        E::GoawayTimeout | E::ControlMessageTimeout | E::DataStreamTimeout => CloseCause::TooSlow,
+        E::Internal | E::Unknown(_) => CloseCause::Internal,
+        E::ProtocolViolation
+        | E::InvalidRequestId
+        | E::DuplicateTrackAlias
+        | E::KeyValueFormatting
+        | E::AuthTokenCacheOverflow
+        | E::DuplicateAuthTokenAlias
+        | E::VersionNegotiationFailed
+        | E::UnknownAuthTokenAlias => CloseCause::Violation,
+    }
+}
 
 impl Shard {
     pub(super) fn relay_event(&mut self, event: RelayEvent) {
@@ -34,22 +56,23 @@ impl Shard {
                 info!(shard, session = session.0, ?role, resource, "session open");
                 let peer = self.sessions.get(&session).map(SocketAddr::to_string).unwrap_or_default();
                 let kind = match role {
-                    Role::Playback => "playback",
-                    Role::Publish => "publish",
-                    Role::Open => "open",
+                    Role::Playback => SessionKind::Playback,
+                    Role::Publish => SessionKind::Publish,
+                    Role::Open => SessionKind::Open,
                 };
                 if self.sessions.contains_key(&session) {
                     self.resources.insert(session, resource.clone());
                 }
-                self.event(&Event::SessionOpened { session: session.0, shard, kind: kind.into(), resource, peer });
+                self.event(&Event::SessionOpened { session: session.0, shard, kind, resource, peer });
             }
             RelayEvent::SessionClose { session, code, reason } => {
-                self.auth_failed += u64::from(reason.starts_with("auth_failed"));
+                let cause = close_cause(SessionError::from_u64(code));
+                self.auth_failed += u64::from(cause.is_auth());
                 // Told here with its reason; the end of its connection is no second event.
                 self.sessions.remove(&session);
                 self.resources.remove(&session);
                 info!(shard, session = session.0, code, reason, "session closed");
-                self.event(&Event::SessionClosed { session: session.0, shard, reason });
+                self.event(&Event::SessionClosed { session: session.0, shard, cause, reason });
             }
             RelayEvent::PublishReady { session, input } => {
                 info!(shard, session = session.0, input, "publish session ready")
@@ -64,7 +87,8 @@ impl Shard {
             let shard = self.parts.shard;
             self.resources.remove(&session);
             info!(shard, session = session.0, "session left");
-            self.event(&Event::SessionClosed { session: session.0, shard, reason: "the peer left".into() });
+            let (cause, reason) = (CloseCause::PeerLeft, "the peer left".into());
+            self.event(&Event::SessionClosed { session: session.0, shard, cause, reason });
         }
     }
 
@@ -170,93 +194,5 @@ impl Shard {
         self.turn_worked = self.now.elapsed();
         self.housekeeping_ns += nanos(self.turn_worked);
         false
-    }
-
-    fn count(&mut self) {
-        let levels = self.parts.backend.levels();
-        let (quic, links, control) =
-            (self.parts.endpoint.stats(), self.parts.links.stats(), self.parts.control.stats());
-        let (rx, toss, relay) = (self.parts.rx.stats(), self.parts.tosses.stats(), self.relay.counters());
-        self.parts.rx.tell_lost();
-        self.parts.links.tell_lost();
-        self.parts.tosses.tell_lost();
-        let open = self.parts.endpoint.connections() as u64;
-        self.parts.control.count(&[
-            // What was tossed was received by the shard that it came to.
-            (Counter::RxDatagrams, quic.datagrams_in.saturating_sub(toss.caught)),
-            (Counter::RxBytes, quic.bytes_in.saturating_sub(toss.caught_len)),
-            (Counter::RxDropped, quic.junk + quic.refused),
-            (Counter::RxOverrun, rx.lost_frags),
-            (Counter::TxDatagrams, quic.packets_out),
-            (Counter::TxBytes, quic.bytes_out),
-            (Counter::TossOut, toss.tossed),
-            (Counter::TossIn, toss.caught),
-            (Counter::TossOverrun, toss.overrun),
-            (Counter::RetriesSent, quic.retries),
-            (Counter::TokensRefused, quic.tokens_refused),
-            (Counter::Migrations, quic.migrations),
-            (Counter::ConnectionsAccepted, quic.accepted),
-            (Counter::ConnectionsClosed, quic.accepted.saturating_sub(open)),
-            (Counter::ConnectionsOpen, open),
-            (Counter::ResetsSent, quic.resets),
-            (Counter::SessionsOpen, self.sessions.len() as u64),
-            (Counter::SubscriptionsOpen, self.relay.subscriptions_open() as u64),
-            (Counter::ObjectsIn, relay.objects_in),
-            (Counter::ObjectBytesIn, relay.object_bytes_in),
-            (Counter::ObjectsOut, relay.objects_out),
-            (Counter::ObjectBytesOut, relay.object_bytes_out),
-            (Counter::GroupsDropped, relay.groups_dropped),
-            (Counter::CacheBytes, self.relay.cache_len() as u64),
-            (Counter::CacheEvicted, relay.groups_evicted),
-            (Counter::TxBlocked, quic.blocked),
-            (Counter::HandshakesFailed, quic.handshakes_failed),
-            (Counter::Sleeps, self.sleeps),
-            (Counter::SessionsOpened, self.sessions_opened),
-            (Counter::AuthFailed, self.auth_failed),
-            (Counter::MediaPublished, links.media_published),
-            (Counter::MediaReceived, links.media_received),
-            (Counter::MediaOverrun, links.media_overrun),
-            (Counter::AskFull, links.ask_full),
-            (Counter::EventsFull, control.events_full),
-            (Counter::IngestAccepted, self.ingest.accepted),
-            (Counter::IngestRefused, self.ingest.refused),
-            (Counter::IngestBytes, self.ingest.bytes),
-            (Counter::IngestUnits, self.ingest.units),
-            (Counter::IngestUnitsDropped, self.parts.inputs.units_dropped()),
-            (Counter::IngestOpen, self.ingest.open),
-            (Counter::HandOvers, self.ingest.hand_overs),
-            (Counter::TurnsBusy, self.turns_busy),
-            (Counter::TurnsIdle, self.turns_idle),
-            (Counter::BusyNs, self.busy_ns),
-            (Counter::HousekeepingNs, self.housekeeping_ns),
-            (Counter::EdgeNs, self.edge_ns),
-            (Counter::SleepNs, self.sleep_ns),
-            (Counter::XdpRedirected, levels.redirected),
-            (Counter::XdpReceived, levels.received),
-            (Counter::XdpFillLevel, levels.fill.into()),
-            (Counter::XdpRxLevel, levels.rx.into()),
-            (Counter::XdpTxLevel, levels.tx.into()),
-            (Counter::XdpCompletionLevel, levels.completion.into()),
-            (Counter::XdpWakeups, levels.wakeups),
-            (Counter::XdpRxDropped, levels.dropped),
-            (Counter::XdpNoMetadata, levels.no_metadata),
-            (Counter::XdpUnreadable, levels.unreadable),
-            (Counter::XdpBusyPoll, levels.busy_poll.into()),
-            (Counter::XdpProgFrames, levels.program.frames),
-            (Counter::XdpProgPassed, levels.program.passed),
-            (Counter::XdpProgNoSocket, levels.program.no_socket),
-            (Counter::XdpProgWrongShard, levels.program.wrong_shard),
-            (Counter::XdpProgMalformedUdpLength, levels.program.malformed_udp_length),
-            (Counter::XdpProgMalformedTooShort, levels.program.malformed_too_short),
-            (Counter::XdpProgMalformedFixedBit, levels.program.malformed_fixed_bit),
-            (Counter::XdpProgMalformedCidLength, levels.program.malformed_cid_length),
-            (Counter::TableReloads, control.tables.reloads),
-            (Counter::TableBadEntries, control.tables.bad_entries),
-            (Counter::TableBusyEntries, control.tables.busy_entries + self.parts.announced.busy_entries()),
-            (Counter::PlaybackTokensRefused, relay.tokens_refused),
-            (Counter::SharesRefused, relay.sessions_refused + relay.tracks_refused + relay.namespaces_refused),
-            (Counter::CommandsHandled, control.commands_handled),
-            (Counter::CommandsRejected, control.commands_rejected),
-        ]);
     }
 }

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use streams_ingest::{AccessUnit, Notice, StreamMetadata};
+use streams_contract::{Home, InputState, Protocol, RuntimeEntry, names};
+use streams_ingest::{Notice, StreamMetadata};
+use streams_media::AccessUnit;
 use streams_relay_core::relay::Relay;
-use streams_rings::schema::{Home, RuntimeEntry, names};
 use streams_rings::{RingsError, Words, Workspace};
 
 use super::announced::Announced;
@@ -162,7 +163,7 @@ impl Inputs {
         if !owner.entry.enabled {
             return Admission::Refused { reason: "this live input is disabled", input: Some(owner.entry.id) };
         }
-        if !matches!(owner.entry.ingest.as_str(), "rtmp" | "any") {
+        if !owner.entry.ingest.takes(&Protocol::Rtmp) {
             return Admission::Refused { reason: "this live input does not take RTMP", input: Some(owner.entry.id) };
         }
         match self.claim(owner.index) {
@@ -227,8 +228,8 @@ impl Inputs {
         // `active` is told when there is something to watch: when the catalog is out, or media flows again.
         let runtime = RuntimeEntry {
             input: id.clone(),
-            state: "idle".into(),
-            protocol: "rtmp".into(),
+            state: InputState::Idle,
+            protocol: Protocol::Rtmp,
             shard: self.shard,
             since_ms: context.unix_ms,
             ..RuntimeEntry::default()
@@ -272,9 +273,9 @@ impl Inputs {
     pub fn unit(&mut self, context: &mut InputContext<'_>, publication: &Publication, unit: AccessUnit) -> bool {
         let Some(input) = current(&mut self.live, publication) else { return false };
         let tracks_changed = input.broadcast.unit(context, unit);
-        let begins = input.runtime.state != "active" && input.broadcast.has_catalog();
+        let begins = input.runtime.state != InputState::Active && input.broadcast.has_catalog();
         if begins {
-            input.runtime.state = "active".into();
+            input.runtime.state = InputState::Active;
             input.runtime.since_ms = context.unix_ms;
         }
         if tracks_changed {
@@ -320,7 +321,7 @@ impl Inputs {
         }
         input.broadcast.pause(context);
         input.reconnect_until = Some(context.now + input.reconnect_window);
-        input.runtime.state = "reconnecting".into();
+        input.runtime.state = InputState::Reconnecting;
         input.runtime.since_ms = context.unix_ms;
         self.groups.save(&publication.input, input.broadcast.last_group());
         self.publish_runtime(&publication.input);
@@ -335,7 +336,7 @@ impl Inputs {
             }
             None => RuntimeEntry {
                 input: input.to_owned(),
-                state: "idle".into(),
+                state: InputState::Idle,
                 shard: self.shard,
                 since_ms: unix_ms,
                 last_error: Some(reason.to_owned()),

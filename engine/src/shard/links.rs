@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use streams_contract::names;
 use streams_relay_core::relay::{FullTrackName, PublishDone, Relay, RelayEvent, cut_short};
-use streams_rings::schema::names;
 use streams_rings::{Fseq, LinkReader, LinkWriter, Polled, ReliableReader, ReliableWriter, RingsError, Workspace};
 
 use self::followers::Followers;

@@ -11,6 +11,7 @@
 mod announced;
 mod broadcast;
 mod control;
+mod counting;
 mod group_store;
 mod house;
 mod inputs;
@@ -30,10 +31,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use streams_contract::{Event, Tunable, TunableValues};
 use streams_logs::Seldom;
 use streams_relay_core::relay::{Relay, RelayConfig, SessionId};
 use streams_rings::Signal;
-use streams_rings::schema::{Event, Tunable, TunableValues};
 use tracing::warn;
 
 use self::house::HOUSEKEEPING_INTERVAL;

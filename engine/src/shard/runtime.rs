@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use streams_contract::{self as contract, RuntimeEntry};
 use streams_rings::Table;
-use streams_rings::schema::{self, RuntimeEntry};
 
 /// Writer of one shard's runtime table.
 pub(super) struct RuntimeTable {
@@ -18,7 +18,7 @@ impl RuntimeTable {
 
     /// Writes an input's entry over its old one. When the table is full the oldest knowledge stays and this one is not shown.
     pub(super) fn write(&mut self, entry: &RuntimeEntry) {
-        let Ok(document) = schema::encode(entry) else { return };
+        let Ok(document) = contract::encode(entry) else { return };
         let slot = match self.slots.get(&entry.input) {
             Some(slot) => *slot,
             None => {

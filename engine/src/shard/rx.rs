@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use streams_rings::schema::names;
+use streams_contract::names;
 use streams_rings::{Fseq, LinkReader, LinkWriter, Polled, ReaderStats, RingsError, Workspace};
 
 use crate::address::{ADDRESS_LEN, decode, encode};

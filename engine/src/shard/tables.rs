@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use ring::digest;
+use streams_contract::{self as contract, InputEntry, ResourceEntry, SigningKeyEntry, names};
 use streams_relay_core::relay::{Directory, Resource, SigningAlgorithm, SigningKey};
-use streams_rings::schema::{self, InputEntry, ResourceEntry, SigningKeyEntry, names};
 use streams_rings::{RingsError, Table, TableRead, Workspace};
 
 /// What changed in one refresh that a running session may have to feel.
@@ -123,7 +123,7 @@ impl Directory for Tables {
     fn signing_key(&self, kid: &str) -> Option<SigningKey> {
         let entry = self.signing_keys.get(*self.key_by_kid.get(kid)?)?;
         Some(SigningKey {
-            alg: SigningAlgorithm::from_name(&entry.alg)?,
+            alg: SigningAlgorithm::from_name(entry.alg.as_str())?,
             org: entry.org.clone(),
             public_key_pem: entry.public_key_pem.clone(),
             revoked: entry.revoked,
@@ -195,7 +195,7 @@ impl<T: serde::de::DeserializeOwned> Mirror<T> {
                 continue;
             }
             let fresh = match self.table.read(index, &mut self.raw) {
-                TableRead::Entry(_) => match schema::decode::<T>(&self.raw) {
+                TableRead::Entry(_) => match contract::decode::<T>(&self.raw) {
                     Ok(document) => Some(document),
                     Err(_) => {
                         stats.bad_entries += 1;

@@ -4,13 +4,13 @@
 //!   shard i: datagram whose connection id names j  ->  toss.<i>.<j>  ->  shard j: QUIC endpoint
 //! ```
 //!
-//! Every ordered pair of shards has a link (sizes: `rings::schema::ShardsSizes`). Nobody waits: what an owner is too slow for is
+//! Every ordered pair of shards has a link (sizes: `contract::ShardsSizes`). Nobody waits: what an owner is too slow for is
 //! lost like a packet on the way, counted, and QUIC sends it again. The owner answers from its own socket, so only what peers
 //! send crosses, which is little: acknowledgements and requests of viewers that changed their address.
 
 use std::sync::Arc;
 
-use streams_rings::schema::names;
+use streams_contract::names;
 use streams_rings::{Fseq, LinkReader, LinkWriter, Polled, RingsError, Workspace};
 
 use super::mailbox::Mailbox;
@@ -151,7 +151,7 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use streams_rings::schema::{ShardsSizes, shards_workspace};
+    use streams_contract::{ShardsSizes, shards_workspace};
 
     use super::*;
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use streams_ingest::{MediaKind, Notice};
+use streams_ingest::Notice;
+use streams_media::MediaKind;
 use tracing::{info, warn};
 
 /// Encoders send their sequence headers first; without one for so long it will not come by itself.

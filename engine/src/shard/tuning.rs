@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use streams_config::{Config, Poll};
+use streams_contract::{self as contract, Applies, ShardsSizes, Tunable, TunableValues, Tunables, names};
 use streams_relay_core::relay::RelayTuning;
-use streams_rings::schema::{self, Applies, ShardsSizes, Tunable, TunableValues, Tunables, names};
 use streams_rings::{Access, RingsError, Table, TableRead, Workspace};
 use tracing::info;
 
@@ -181,7 +181,7 @@ impl Wishes {
 
     fn entry(&mut self, index: usize, stats: &mut ReadStats) -> Option<Tunables> {
         match self.table.read(index, &mut self.raw) {
-            TableRead::Entry(_) => Some(schema::decode(&self.raw).unwrap_or_else(|_| {
+            TableRead::Entry(_) => Some(contract::decode(&self.raw).unwrap_or_else(|_| {
                 stats.bad_entries += 1;
                 Tunables::default()
             })),

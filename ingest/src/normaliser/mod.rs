@@ -15,8 +15,8 @@
 mod reorder;
 mod track;
 
-use crate::{AccessUnit, MediaKind};
 use reorder::Reorder;
+use streams_media::{AccessUnit, MediaKind};
 use track::TrackClock;
 
 const US_PER_MS: i64 = 1000;

@@ -5,10 +5,10 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use streams_media::fmp4::{AUDIO_TRACK_ID, Sample, SampleFlags, write_audio_init, write_chunk};
+use streams_media::{AacConfig, AccessUnit, CodecConfig, MediaError, Position, Timeline};
 
 use super::{Output, PRIORITY_AUDIO, PRIORITY_INIT};
-use crate::cmaf::{AUDIO_TRACK_ID, SAMPLE_FLAGS_SYNC, Sample, write_audio_init, write_chunk};
-use crate::{AacConfig, AccessUnit, CodecConfig, IngestError};
 
 const TRACK_NAME: &str = "audio";
 const INIT_NAME: &str = "audio.init";
@@ -40,6 +40,9 @@ pub struct AudioTrack {
     ahead: bool,
     chunk: Vec<Sample>,
     chunk_tfdt: u64,
+    /// Broadcast time of the chunk's first frame, and when that came.
+    chunk_began: (i64, u64),
+    pub timeline: Timeline,
     sequence: u32,
     pub first_dts_us: i64,
     pub last_dts_us: i64,
@@ -62,13 +65,13 @@ impl AudioTrack {
     /// A track that begins with group `group`.
     ///
     /// # Errors
-    /// [`IngestError::Cmaf`] when the init segment cannot be written.
+    /// [`MediaError::Write`] when the init segment cannot be written.
     pub fn new(
         aac: &AacConfig,
         unit: &AccessUnit,
         group: u64,
         outputs: &mut VecDeque<Output>,
-    ) -> Result<Self, IngestError> {
+    ) -> Result<Self, MediaError> {
         let (name, init_name): (Arc<str>, Arc<str>) = (TRACK_NAME.into(), INIT_NAME.into());
         let init = write_audio_init(aac)?;
         outputs.push_back(Output::Track { name: Arc::clone(&init_name), priority: PRIORITY_INIT, pinned: true });
@@ -89,6 +92,8 @@ impl AudioTrack {
             ahead: false,
             chunk: Vec::new(),
             chunk_tfdt: 0,
+            chunk_began: (0, 0),
+            timeline: Timeline::default(),
             sequence: 0,
             first_dts_us: unit.dts_us,
             last_dts_us: unit.dts_us,
@@ -99,14 +104,14 @@ impl AudioTrack {
     /// Takes another configuration into use from group `group` on, which must be the open one and empty.
     ///
     /// # Errors
-    /// [`IngestError::Cmaf`] when the init segment cannot be written.
+    /// [`MediaError::Write`] when the init segment cannot be written.
     pub fn reconfigure(
         &mut self,
         aac: &AacConfig,
         config: &Arc<CodecConfig>,
         group: u64,
         outputs: &mut VecDeque<Output>,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), MediaError> {
         self.init = write_audio_init(aac)?;
         self.init_group = group;
         self.config = Arc::clone(config);
@@ -134,11 +139,16 @@ impl AudioTrack {
         }
     }
 
-    /// Adds one frame to the open chunk, and writes the chunk once another frame would make it too long.
+    /// Adds one frame, which came at `unix_ms`, to the open chunk, and writes the chunk once another frame would make it too long.
     ///
     /// # Errors
-    /// [`IngestError::Cmaf`] when a chunk cannot be written.
-    pub fn frame(&mut self, unit: &AccessUnit, outputs: &mut VecDeque<Output>) -> Result<Placed, IngestError> {
+    /// [`MediaError::Write`] when a chunk cannot be written.
+    pub fn frame(
+        &mut self,
+        unix_ms: u64,
+        unit: &AccessUnit,
+        outputs: &mut VecDeque<Output>,
+    ) -> Result<Placed, MediaError> {
         let clock = self.ticks(unit.dts_us);
         let slack = u64::from(self.timescale).saturating_mul(ANCHOR_MS_MAX) / MS_PER_S;
         let (tfdt, placed) = match self.next_tfdt {
@@ -159,10 +169,11 @@ impl AudioTrack {
         self.ahead = false;
         if self.chunk.is_empty() {
             self.chunk_tfdt = tfdt;
+            self.chunk_began = (unit.dts_us, unix_ms);
         }
         self.chunk.push(Sample {
             duration: self.frame_len,
-            flags: SAMPLE_FLAGS_SYNC,
+            flags: SampleFlags::SYNC,
             composition: 0,
             data: unit.data.clone(),
         });
@@ -180,8 +191,8 @@ impl AudioTrack {
     /// Writes the open chunk, if there is one.
     ///
     /// # Errors
-    /// [`IngestError::Cmaf`] when the chunk cannot be written; its frames are lost.
-    pub fn flush(&mut self, outputs: &mut VecDeque<Output>) -> Result<(), IngestError> {
+    /// [`MediaError::Write`] when the chunk cannot be written; its frames are lost.
+    pub fn flush(&mut self, outputs: &mut VecDeque<Output>) -> Result<(), MediaError> {
         if self.chunk.is_empty() {
             return Ok(());
         }
@@ -196,6 +207,8 @@ impl AudioTrack {
             payload: payload?,
             end_of_group: false,
         });
+        let (media_us, unix_ms) = self.chunk_began;
+        self.timeline.push(Position { group: self.group, object }, media_us, unix_ms);
         self.next_object = object.saturating_add(1);
         self.group_open = true;
         Ok(())

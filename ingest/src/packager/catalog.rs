@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 
-use streams_relay_core::catalog::{CATALOG_TRACK, Catalog, CatalogTrack, MSF_CATALOG_TRACK, TrackKind};
+use streams_media::catalog::{CATALOG_TRACK, Catalog, CatalogTrack, MSF_CATALOG_TRACK};
+use streams_media::fmp4::VIDEO_TIMESCALE;
+use streams_media::{CodecConfig, MediaError, MediaKind};
 
 use super::audio::AudioTrack;
 use super::groups::GroupIds;
 use super::video::VideoTrack;
 use super::{Output, PRIORITY_CATALOG};
-use crate::cmaf::VIDEO_TIMESCALE;
-use crate::{CodecConfig, IngestError, StreamMetadata};
+use crate::StreamMetadata;
 
 /// A bitrate is measured over no less than this.
 const MEASURE_US_MIN: i64 = 2_000_000;
@@ -69,7 +70,7 @@ impl CatalogState {
     /// Publishes the catalog of the tracks that there are.
     ///
     /// # Errors
-    /// [`IngestError::Catalog`] when it has no JSON form.
+    /// [`MediaError::CatalogJson`] when it has no JSON form.
     pub fn publish(
         &mut self,
         unix_ms: u64,
@@ -77,7 +78,7 @@ impl CatalogState {
         video: Option<&VideoTrack>,
         audio: Option<&AudioTrack>,
         outputs: &mut VecDeque<Output>,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), MediaError> {
         self.stale = false;
         let video = video.and_then(|video| self.video_entry(hints, video));
         let audio = audio.and_then(|audio| self.audio_entry(audio));
@@ -95,9 +96,9 @@ impl CatalogState {
 
     fn video_entry(&self, hints: &StreamMetadata, video: &VideoTrack) -> Option<CatalogTrack> {
         let CodecConfig::Avc(avc) = video.config.as_ref() else { return None };
-        let mut entry = CatalogTrack {
+        Some(CatalogTrack {
             name: video.name.to_string(),
-            kind: TrackKind::Video,
+            kind: MediaKind::Video,
             codec: avc.codec().to_owned(),
             width: Some(avc.width()),
             height: Some(avc.height()),
@@ -106,20 +107,18 @@ impl CatalogState {
             channels: None,
             bitrate: self.video_bitrate,
             timescale: Some(VIDEO_TIMESCALE),
-            init: None,
+            init: Some(video.init.clone()),
             init_track: Some(video.init_name.to_string()),
             init_group: Some(video.init_group),
             alt_group: Some(VIDEO_ALT_GROUP),
-        };
-        entry.set_init(&video.init);
-        Some(entry)
+        })
     }
 
     fn audio_entry(&self, audio: &AudioTrack) -> Option<CatalogTrack> {
         let CodecConfig::Aac(aac) = audio.config.as_ref() else { return None };
-        let mut entry = CatalogTrack {
+        Some(CatalogTrack {
             name: audio.name.to_string(),
-            kind: TrackKind::Audio,
+            kind: MediaKind::Audio,
             codec: aac.codec().to_owned(),
             width: None,
             height: None,
@@ -128,13 +127,11 @@ impl CatalogState {
             channels: Some(aac.channels()),
             bitrate: self.audio_bitrate,
             timescale: Some(aac.core_rate()),
-            init: None,
+            init: Some(audio.init.clone()),
             init_track: Some(audio.init_name.to_string()),
             init_group: Some(audio.init_group),
             alt_group: None,
-        };
-        entry.set_init(&audio.init);
-        Some(entry)
+        })
     }
 }
 

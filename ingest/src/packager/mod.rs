@@ -1,7 +1,7 @@
 //! Access units in broadcast time to CMAF tracks: groups, objects, init segments and the catalog.
 //!
 //! **Groups.** A video group starts at every IDR picture, and at every other picture that a decoder can start at
-//! ([`RandomAccess::Open`](crate::RandomAccess): recovery points, key frames of open GOPs), there at most two a second. Its first
+//! ([`RandomAccess::Open`]: recovery points, key frames of open GOPs), there at most two a second. Its first
 //! sample is a sync sample; pictures of an open GOP that are shown before it are marked as leading (`is_leading` 1), so that who
 //! starts there leaves them out. A group that becomes too long (30 s, or [`PackagerConfig::group_len_max`]) goes on in another
 //! one whose first sample is no sync sample: who is there goes on, who comes waits for a start. One object is one frame. Audio
@@ -28,6 +28,8 @@ mod video;
 
 use std::collections::VecDeque;
 
+use streams_media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaError, MediaKind, RandomAccess, Timeline};
+
 use audio::{AudioTrack, Placed};
 use catalog::CatalogState;
 use groups::GroupIds;
@@ -36,7 +38,7 @@ use output::{PRIORITY_AUDIO, PRIORITY_CATALOG, PRIORITY_INIT, PRIORITY_VIDEO};
 use presence::{Presence, Starts};
 use video::{Opening, VideoTrack};
 
-use crate::{AacConfig, AccessUnit, AvcConfig, CodecConfig, IngestError, RandomAccess, StreamMetadata};
+use crate::StreamMetadata;
 
 /// How long a track that is only possible may delay what is there.
 const WAIT_US_MAX: i64 = 500_000;
@@ -168,6 +170,14 @@ impl Packager {
         self.starts.without_ms()
     }
 
+    /// When the objects of a track are, by the media and by the server's clock; `None` while there is no such track.
+    pub fn timeline(&self, kind: MediaKind) -> Option<&Timeline> {
+        match kind {
+            MediaKind::Video => self.video.as_ref().map(|video| &video.timeline),
+            MediaKind::Audio => self.audio.as_ref().map(|audio| &audio.timeline),
+        }
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> PackagerCounters {
         self.counters
@@ -191,7 +201,7 @@ impl Packager {
         }
     }
 
-    fn refuse(&mut self, result: Result<(), IngestError>) {
+    fn refuse(&mut self, result: Result<(), MediaError>) {
         if let Err(error) = result {
             self.counters.refused = self.counters.refused.saturating_add(1);
             self.outputs.push_back(Output::Refused { reason: error.to_string() });
@@ -205,7 +215,7 @@ impl Packager {
         video && audio
     }
 
-    fn push_video(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), IngestError> {
+    fn push_video(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), MediaError> {
         self.starts.frame(unix_ms, unit.access.is_start());
         let starts = self.starts_group(unit);
         if starts {
@@ -222,7 +232,7 @@ impl Packager {
             self.next_video_group(unix_ms, unit, Opening::Middle);
         }
         let Some(video) = &mut self.video else { return Ok(()) };
-        video.frame(unit, &mut self.outputs)?;
+        video.frame(unix_ms, unit, &mut self.outputs)?;
         self.counters.video_frames = self.counters.video_frames.saturating_add(1);
         if starts { self.release_audio(unix_ms, unit.dts_us) } else { Ok(()) }
     }
@@ -240,7 +250,7 @@ impl Packager {
         }
     }
 
-    fn start_video_group(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), IngestError> {
+    fn start_video_group(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), MediaError> {
         let group = self.next_video_group(unix_ms, unit, Opening::of(unit));
         match &mut self.video {
             Some(video) if CodecConfig::same(&video.config, &unit.config) => return Ok(()),
@@ -275,7 +285,7 @@ impl Packager {
         waited_us: i64,
         aac: &AacConfig,
         unit: AccessUnit,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), MediaError> {
         if self.audio_group.is_none() {
             let wait_us = match (self.video_presence.is_seen(), self.hints.has_video) {
                 (false, Some(false)) => 0,
@@ -304,7 +314,7 @@ impl Packager {
     }
 
     /// Packages the audio that waited, from `from_us` on.
-    fn release_audio(&mut self, unix_ms: u64, from_us: i64) -> Result<(), IngestError> {
+    fn release_audio(&mut self, unix_ms: u64, from_us: i64) -> Result<(), MediaError> {
         while let Some(unit) = self.waiting_audio.pop_front() {
             if unit.dts_us < from_us {
                 self.counters.before_first_start = self.counters.before_first_start.saturating_add(1);
@@ -332,7 +342,7 @@ impl Packager {
         }
     }
 
-    fn audio_frame(&mut self, unix_ms: u64, aac: &AacConfig, unit: &AccessUnit) -> Result<(), IngestError> {
+    fn audio_frame(&mut self, unix_ms: u64, aac: &AacConfig, unit: &AccessUnit) -> Result<(), MediaError> {
         let Some((group, _)) = self.audio_group else { return Ok(()) };
         match &self.audio {
             None => {
@@ -354,7 +364,7 @@ impl Packager {
             Some(_) => {}
         }
         let Some(audio) = &mut self.audio else { return Ok(()) };
-        let counter = match audio.frame(unit, &mut self.outputs)? {
+        let counter = match audio.frame(unix_ms, unit, &mut self.outputs)? {
             Placed::Counted => &mut self.counters.audio_frames,
             Placed::Anchored => {
                 self.counters.audio_frames = self.counters.audio_frames.saturating_add(1);

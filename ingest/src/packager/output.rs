@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use streams_relay_core::catalog::Catalog;
+use streams_media::catalog::Catalog;
 
 /// Publisher priorities, 0 is highest: a player needs the catalog and the init segment before any media, and misses sound
 /// sooner than a picture.

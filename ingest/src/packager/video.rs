@@ -4,13 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use streams_media::fmp4::{Sample, SampleFlags, VIDEO_TIMESCALE, VIDEO_TRACK_ID, write_chunk, write_video_init};
+use streams_media::{AccessUnit, AvcConfig, CodecConfig, MediaError, Position, RandomAccess, Timeline};
 
 use super::{Output, PRIORITY_INIT, PRIORITY_VIDEO};
-use crate::cmaf::{
-    SAMPLE_FLAGS_DELTA, SAMPLE_FLAGS_LEADING, SAMPLE_FLAGS_SYNC, Sample, VIDEO_TIMESCALE, VIDEO_TRACK_ID, write_chunk,
-    write_video_init,
-};
-use crate::{AccessUnit, AvcConfig, CodecConfig, IngestError, RandomAccess};
 
 /// Before two frames have shown a frame duration and when the source tells no frame rate: 30 a second.
 const DURATION_DEFAULT: u32 = VIDEO_TIMESCALE / 30;
@@ -61,6 +58,7 @@ pub struct VideoTrack {
     last_tfdt: Option<u64>,
     duration: u32,
     sequence: u32,
+    pub timeline: Timeline,
     pub first_dts_us: i64,
     pub last_dts_us: i64,
     /// Coded bytes so far.
@@ -71,14 +69,14 @@ impl VideoTrack {
     /// A track named after the height of its first picture, which begins with group `group`.
     ///
     /// # Errors
-    /// [`IngestError::Cmaf`] when the init segment cannot be written.
+    /// [`MediaError::Write`] when the init segment cannot be written.
     pub fn new(
         avc: &AvcConfig,
         unit: &AccessUnit,
         group: u64,
         framerate: Option<f64>,
         outputs: &mut VecDeque<Output>,
-    ) -> Result<Self, IngestError> {
+    ) -> Result<Self, MediaError> {
         let name: Arc<str> = format!("video/{}p", avc.height()).into();
         let init_name: Arc<str> = format!("{name}.init").into();
         let init = write_video_init(avc)?;
@@ -97,6 +95,7 @@ impl VideoTrack {
             last_tfdt: None,
             duration: duration.unwrap_or(DURATION_DEFAULT),
             sequence: 0,
+            timeline: Timeline::default(),
             first_dts_us: unit.dts_us,
             last_dts_us: unit.dts_us,
             data_len: 0,
@@ -106,14 +105,14 @@ impl VideoTrack {
     /// Takes another configuration into use from group `group` on.
     ///
     /// # Errors
-    /// [`IngestError::Cmaf`] when the init segment cannot be written.
+    /// [`MediaError::Write`] when the init segment cannot be written.
     pub fn reconfigure(
         &mut self,
         avc: &AvcConfig,
         config: &Arc<CodecConfig>,
         group: u64,
         outputs: &mut VecDeque<Output>,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), MediaError> {
         self.init = write_video_init(avc)?;
         self.init_group = group;
         self.config = Arc::clone(config);
@@ -146,17 +145,17 @@ impl VideoTrack {
         }
     }
 
-    /// Packages one frame into the open group. Its duration is the step its predecessor made: the next frame's time corrects
+    /// Packages one frame, which came at `unix_ms`, into the open group. Its duration is the step its predecessor made: the next frame's time corrects
     /// it, since every chunk says its own decoding time.
     ///
     /// # Errors
-    /// [`IngestError::Cmaf`] when the chunk cannot be written.
-    pub fn frame(&mut self, unit: &AccessUnit, outputs: &mut VecDeque<Output>) -> Result<(), IngestError> {
+    /// [`MediaError::Write`] when the chunk cannot be written.
+    pub fn frame(&mut self, unix_ms: u64, unit: &AccessUnit, outputs: &mut VecDeque<Output>) -> Result<(), MediaError> {
         let Some(group) = &mut self.group else { return Ok(()) };
         let flags = match group.opening {
-            Opening::Start { .. } if group.next_object == 0 => SAMPLE_FLAGS_SYNC,
-            Opening::Start { leading_until_us: Some(until_us) } if unit.pts_us < until_us => SAMPLE_FLAGS_LEADING,
-            Opening::Start { .. } | Opening::Middle => SAMPLE_FLAGS_DELTA,
+            Opening::Start { .. } if group.next_object == 0 => SampleFlags::SYNC,
+            Opening::Start { leading_until_us: Some(until_us) } if unit.pts_us < until_us => SampleFlags::LEADING,
+            Opening::Start { .. } | Opening::Middle => SampleFlags::DELTA,
         };
         let wanted = ticks(unit.dts_us);
         let tfdt = match self.last_tfdt {
@@ -183,6 +182,7 @@ impl VideoTrack {
         group.len = group.len.saturating_add(payload.len());
         let object = group.next_object;
         group.next_object = object.saturating_add(1);
+        self.timeline.push(Position { group: group.id, object }, unit.dts_us, unix_ms);
         outputs.push_back(Output::Object {
             track: Arc::clone(&self.name),
             group: group.id,

@@ -11,9 +11,10 @@ use scuffle_flv::audio::header::legacy::SoundFormat;
 use scuffle_flv::video::header::enhanced::{ExVideoTagHeader, ExVideoTagHeaderContent, VideoFourCc, VideoPacketType};
 use scuffle_flv::video::header::legacy::{LegacyVideoTagHeader, LegacyVideoTagHeaderAvcPacket, VideoCodecId};
 use scuffle_flv::video::header::{VideoFrameType, VideoTagHeader, VideoTagHeaderData};
+use streams_media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaKind, RandomAccess};
 
 use super::{Notice, metadata};
-use crate::{AacConfig, AccessUnit, AvcConfig, CodecConfig, IngestError, MediaKind, RandomAccess, StreamMetadata};
+use crate::{IngestError, StreamMetadata};
 
 const US_PER_MS: i64 = 1000;
 /// Bytes of a tag's header, extensions included; without them it has at most 7.

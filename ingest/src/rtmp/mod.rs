@@ -23,10 +23,10 @@ mod metadata;
 mod replies;
 mod session;
 
-use crate::MediaKind;
 pub use flv::RtmpCounters;
 pub use limits::RtmpLimits;
 pub use session::{RtmpEvent, RtmpSession};
+use streams_media::MediaKind;
 
 /// What a broadcaster should be told although the connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

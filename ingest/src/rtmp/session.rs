@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use rtmp_runtime::amf0::Amf0Value;
 use rtmp_runtime::handshake::Handshake;
 use rtmp_runtime::message::msg_type;
+use streams_media::AccessUnit;
 
 use super::chunks::{ChunkReader, Message};
 use super::command::{self, Command};
@@ -21,7 +22,7 @@ use super::flv::{Demuxed, FlvDemuxer, RtmpCounters};
 use super::key::PublishTarget;
 use super::replies::{Replies, StatusCode, WINDOW_LEN};
 use super::{Notice, RtmpLimits};
-use crate::{AccessUnit, IngestError, StreamMetadata};
+use crate::{IngestError, StreamMetadata};
 
 /// Bytes that one call works on at most: with it, what a call may cost is bounded.
 const SLICE_LEN_MAX: usize = 2 * 1024;

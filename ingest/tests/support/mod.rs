@@ -13,7 +13,7 @@ use bytes::Bytes;
 use streams_ingest::{
     IngestError, Normaliser, NormaliserConfig, Output, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession,
 };
-use streams_relay_core::catalog::Catalog;
+use streams_media::catalog::Catalog;
 
 pub mod studio;
 pub mod units;

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mp4_atom::{Decode as _, Moof};
-use streams_ingest::{AccessUnit, CodecConfig, Output, Packager, PackagerConfig};
+use bytes::Bytes;
+use streams_ingest::{Output, Packager, PackagerConfig};
+use streams_media::fmp4::{self, Chunk, Sample, SampleDefaults, SampleFlags};
+use streams_media::{AccessUnit, CodecConfig};
 
 use super::units::{aac, aac_ms, audio, avc, video};
 use super::{START_UNIX_MS, objects};
@@ -61,17 +63,17 @@ impl Studio {
         }
     }
 
-    pub fn objects(&self, track: &str) -> Vec<(u64, u64, bytes::Bytes)> {
+    pub fn objects(&self, track: &str) -> Vec<(u64, u64, Bytes)> {
         objects(&self.outputs, track)
     }
 
     /// Sample flags of every frame.
-    pub fn flags(&self) -> Vec<u32> {
+    pub fn flags(&self) -> Vec<SampleFlags> {
         self.objects("video/720p").iter().map(|(_, _, chunk)| flags(chunk)).collect()
     }
 
     /// Sample flags of the first frame of every video group.
-    pub fn openers(&self) -> Vec<u32> {
+    pub fn openers(&self) -> Vec<SampleFlags> {
         self.objects("video/720p").iter().filter(|object| object.1 == 0).map(|(_, _, chunk)| flags(chunk)).collect()
     }
 
@@ -85,29 +87,26 @@ impl Studio {
     }
 }
 
-/// The `moof` of a chunk; panics when something other than one `moof` and one `mdat` is in it.
-pub fn moof(mut chunk: &[u8]) -> Moof {
-    let whole = chunk;
-    let moof = Moof::decode(&mut chunk).expect("a moof first");
-    let (header, data) = chunk.split_at(8);
-    assert_eq!(&header[4..], b"mdat");
-    assert_eq!(u32::from_be_bytes(header[..4].try_into().expect("four bytes")) as usize, chunk.len(), "only an mdat");
-    let samples: usize = moof.traf[0].trun[0].samples.iter().map(|sample| sample.size.expect("a size") as usize).sum();
-    assert_eq!(samples, data.len());
-    let offset = moof.traf[0].trun[0].data_offset.expect("an offset") as usize;
-    assert_eq!(whole.len() - data.len(), offset);
-    moof
+/// The samples of a chunk; panics when there is something else than one `moof` and one `mdat` that holds them and no more.
+pub fn samples(chunk: &Bytes) -> Vec<Sample> {
+    let kinds: Vec<_> = fmp4::boxes(chunk).map(|found| found.expect("whole boxes").kind).collect();
+    assert_eq!(kinds, [*b"moof", *b"mdat"]);
+    let chunk = read(chunk);
+    let samples = chunk.samples().expect("inside of the chunk");
+    let data: Vec<u8> = samples.iter().flat_map(|sample| sample.data.to_vec()).collect();
+    assert_eq!(data, chunk.payload());
+    samples
 }
 
-/// Sample flags (ISO/IEC 14496-12 §8.8.3.1): a sync sample; none; none, and leading with a dependency.
-pub const SYNC: u32 = 0x0200_0000;
-pub const DELTA: u32 = 0x0101_0000;
-pub const LEADING: u32 = 0x0501_0000;
-
-pub fn flags(chunk: &[u8]) -> u32 {
-    moof(chunk).traf[0].trun[0].samples.get(0).and_then(|sample| sample.flags).expect("flags")
+/// A chunk says everything itself.
+pub fn read(chunk: &Bytes) -> Chunk {
+    Chunk::parse(chunk, SampleDefaults::default()).expect("a chunk")
 }
 
-pub fn tfdt(chunk: &[u8]) -> u64 {
-    moof(chunk).traf[0].tfdt.as_ref().expect("a tfdt").base_media_decode_time
+pub fn flags(chunk: &Bytes) -> SampleFlags {
+    read(chunk).flags
+}
+
+pub fn tfdt(chunk: &Bytes) -> u64 {
+    read(chunk).decode_time
 }

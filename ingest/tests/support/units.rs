@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use streams_ingest::{AacConfig, AccessUnit, AvcConfig, CodecConfig, RandomAccess};
+use streams_media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, RandomAccess};
 
 /// H.264 Main, 1280x720, 25 frames a second.
 const RECORD_720P: &[u8] = &[

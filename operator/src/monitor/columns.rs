@@ -1,7 +1,7 @@
 //! The columns of each table: what they show, how wide they are, and which go first when the screen is narrow.
 
+use streams_contract::{Counter, InputState, RuntimeEntry};
 use streams_rings::Signal;
-use streams_rings::schema::{Counter, RuntimeEntry};
 
 use super::numbers::{bytes, count, percent, short, time};
 use super::report::{LinkReport, Report, ShardReport};
@@ -238,15 +238,15 @@ impl InputRow {
 /// Inputs.
 pub const INPUTS: &[Column<InputRow>] = &[
     words("input", 29, 0, |row| Cell::plain(&*row.entry.input)),
-    words("state", 12, 0, |row| match row.entry.state.as_str() {
-        "active" => Cell::plain("active"),
-        other => Cell::new(other, Tone::Warn),
+    words("state", 12, 0, |row| match &row.entry.state {
+        InputState::Active => Cell::plain("active"),
+        other => Cell::new(other.as_str(), Tone::Warn),
     }),
     number("since", 6, 2, |row| Cell::plain(time(row.since))),
-    words("from", 4, 3, |row| Cell::plain(&*row.entry.protocol)),
+    words("from", 4, 3, |row| Cell::plain(row.entry.protocol.as_str())),
     number("home", 4, 1, |row| Cell::plain(row.entry.shard.to_string())),
     words("tracks", 40, 4, |row| {
-        let track = |track: &streams_rings::schema::RuntimeTrack| match (track.width, track.height) {
+        let track = |track: &streams_contract::RuntimeTrack| match (track.width, track.height) {
             (Some(width), Some(height)) => format!("{} {width}x{height}", track.codec),
             _ => track.codec.clone(),
         };

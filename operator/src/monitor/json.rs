@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use streams_rings::schema::{Counter, CounterKind};
+use streams_contract::{Counter, CounterKind, Section};
 
 use super::columns::state;
 use super::report::{LinkReport, Report, ShardReport, has_rate};
@@ -80,7 +80,7 @@ fn of_kind(row: &ShardReport, kind: CounterKind) -> Map<String, Value> {
 
 /// Counters of a backend are there when it runs.
 fn shown(row: &ShardReport, counter: Counter) -> bool {
-    !counter.name().starts_with("xdp_") || row.has_xdp()
+    counter.section() != Section::Xdp || row.has_xdp()
 }
 
 fn link(row: &LinkReport) -> Value {

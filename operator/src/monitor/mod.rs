@@ -25,8 +25,8 @@ mod tests;
 use std::path::Path;
 use std::time::Duration;
 
+use streams_contract::Counter;
 use streams_control::datadir::DataDir;
-use streams_rings::schema::Counter;
 
 use self::report::Health;
 use self::watcher::Watcher;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use streams_contract::{Counter, CounterKind, RuntimeEntry};
 use streams_control::program::HEARTBEAT_FRESH;
-use streams_rings::schema::{Counter, CounterKind, RuntimeEntry};
 use streams_rings::{LinkView, Signal};
 
 use super::sample::{LinkSample, Sample, ShardSample};
@@ -251,7 +251,7 @@ fn shard_report(index: usize, before: Option<&ShardSample>, after: &ShardSample,
     let beat = |before: &&ShardSample| after.heartbeat_ns > before.heartbeat_ns;
     let time = before.filter(beat).map(rates);
     let share = |rates: Vec<f64>| TimeShares::of(|counter| rates.get(counter.index()).copied().unwrap_or_default());
-    let rx = sample.links.iter().find(|link| link.name == streams_rings::schema::names::rx(index));
+    let rx = sample.links.iter().find(|link| link.name == streams_contract::names::rx(index));
     ShardReport {
         shard: Some(index),
         signal: after.signal,

@@ -1,7 +1,7 @@
 //! What one look at shared memory finds.
 
+use streams_contract::{Counter, RuntimeEntry};
 use streams_rings::Signal;
-use streams_rings::schema::{Counter, RuntimeEntry};
 
 /// Everything at one moment, or nearly: shards go on while they are looked at.
 #[derive(Debug, Clone)]

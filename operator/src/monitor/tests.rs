@@ -7,8 +7,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
+use streams_contract::{Counter, InputState, Protocol, RuntimeEntry, RuntimeTrack};
 use streams_rings::Signal;
-use streams_rings::schema::{Counter, RuntimeEntry, RuntimeTrack};
 
 use super::report::{Health, Report, rate};
 use super::sample::{LinkSample, Sample, ShardSample};
@@ -54,8 +54,8 @@ fn sample(at_s: u64, shards: Vec<ShardSample>) -> Sample {
         ],
         inputs: vec![RuntimeEntry {
             input: "lv_01J0000000000000000000000A".to_owned(),
-            state: "active".to_owned(),
-            protocol: "rtmp".to_owned(),
+            state: InputState::Active,
+            protocol: Protocol::Rtmp,
             shard: 1,
             since_ms: (1_000 + 3_700) * 1_000,
             tracks: vec![RuntimeTrack {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use streams_rings::schema::Counter;
+use streams_contract::Counter;
 
 use super::columns::{Column, INPUTS, InputRow, LINKS, SHARDS, XDP};
 use super::numbers::time;

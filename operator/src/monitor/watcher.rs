@@ -4,8 +4,8 @@ use std::fs::read_link;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use streams_contract::{Counter, RuntimeEntry, current_path, decode, names};
 use streams_control::program::shard_count;
-use streams_rings::schema::{Counter, RuntimeEntry, current_path, decode, names};
 use streams_rings::{Access, Cnc, Counters, Fseq, LinkView, ObjectKind, Table, Workspace, now_ns};
 
 use super::sample::{LinkSample, Sample, ShardSample};
@@ -222,7 +222,7 @@ fn unix_ns() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use streams_rings::schema::{ShardsSizes, control_workspace, shards_workspace};
+    use streams_contract::{ShardsSizes, control_workspace, shards_workspace};
 
     use super::*;
     use crate::scratch::Scratch;

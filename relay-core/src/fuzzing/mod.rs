@@ -2,10 +2,8 @@
 //!
 //! Each function takes bytes of an outsider, panics when a rule is broken, and keeps nothing from call to call but keys.
 
-mod catalog;
 mod relay;
 mod tokens;
 
-pub use catalog::catalog;
 pub use relay::{relay_session, wire_control, wire_data};
 pub use tokens::tokens;

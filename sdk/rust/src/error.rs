@@ -93,7 +93,6 @@ pub(crate) fn session_closed(code: SessionError, reason: String) -> PlayError {
         SessionError::Unauthorized | SessionError::ExpiredAuthToken | SessionError::MalformedAuthToken => {
             PlayError::auth(said)
         }
-        _ if said.starts_with("auth_failed") => PlayError::auth(said),
         SessionError::InvalidPath => PlayError::not_found(said),
         _ => PlayError::failed(format!("the server closed the session: {said}")),
     }
@@ -109,7 +108,6 @@ pub(crate) fn request_refused(what: &str, code: RequestErrorCode, reason: &str) 
         RequestErrorCode::Unauthorized | RequestErrorCode::ExpiredAuthToken | RequestErrorCode::MalformedAuthToken => {
             PlayError::auth(said)
         }
-        _ if said.starts_with("auth_failed") => PlayError::auth(said),
         // MoQT-18 §10.6: nobody publishes the track. The relay knows no more, and the token was good, so this is not a lost link.
         RequestErrorCode::DoesNotExist if what == BROADCAST => {
             PlayError::not_found("nobody is broadcasting here: start the encoder, then play again")

@@ -10,14 +10,13 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint};
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
-use streams_relay_core::catalog::{CATALOG_TRACK, Catalog};
+use streams_media::catalog::{CATALOG_TRACK, Catalog};
+use streams_media::fmp4::{Chunk, InitSegment, SampleDefaults};
 use streams_relay_core::relay::{Relay, RelayConfig, SessionConfig, SessionId, TrackConfig, TrackId, Transport};
 use streams_relay_core::wire::{Draft, FullTrackName, Namespace, PublishDoneCode};
 use streams_relay_core::{Directory, Resource, SigningAlgorithm, SigningKey};
 use tokio::task::JoinHandle;
 
-use crate::mp4::chunk::{Chunk, SampleDefaults};
-use crate::mp4::init::TrackInit;
 use crate::mp4::source::Source;
 use crate::viewer::io::{Input, Streams};
 
@@ -176,8 +175,8 @@ fn catalog_of(service: &Service) -> Bytes {
         {"name": "audio", "kind": "audio", "codec": "mp4a.40.2"},
     ]});
     let mut catalog = Catalog::from_json(document.to_string().as_bytes()).unwrap();
-    catalog.tracks[0].set_init(&service.video.init);
-    catalog.tracks[1].set_init(&service.audio.init);
+    catalog.tracks[0].init = Some(service.video.init.clone());
+    catalog.tracks[1].init = Some(service.audio.init.clone());
     catalog.to_json().unwrap()
 }
 
@@ -191,7 +190,7 @@ struct Film {
 impl Film {
     async fn run(self) {
         let (video, audio) = (&self.service.video, &self.service.audio);
-        let timescale = |source: &Source| u64::from(TrackInit::parse(&source.init).unwrap().timescale);
+        let timescale = |source: &Source| u64::from(InitSegment::parse(&source.init).unwrap().timescale);
         let (video_scale, audio_scale) = (timescale(video), timescale(audio));
         let film_s = video.chunks.len() as u64 / FRAME_RATE;
         let mut frames = tokio::time::interval(Duration::from_millis(1000 / FRAME_RATE));

@@ -34,8 +34,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
+use streams_contract::Counter;
 use streams_harness::{HarnessError, Testbed};
-use streams_rings::schema::Counter;
 use streams_sdk::PlaybackUrl;
 
 use self::load::{Load, Target};

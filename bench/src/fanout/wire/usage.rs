@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use streams_contract::Counter;
 use streams_harness::Engine;
-use streams_rings::schema::Counter;
 
 use crate::error::BenchError;
 use crate::process::{CpuTime, cpu_times, machine_stolen, waited};

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use streams_rings::schema::{Applies, Domain, Tunable};
+use streams_contract::{Applies, Domain, Tunable};
 
 use super::extract::{Strict, data};
 use super::{App, Caller, Problem};

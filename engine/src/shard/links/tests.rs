@@ -2,12 +2,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use streams_contract::{ShardsSizes, shards_workspace};
 use streams_relay_core::relay::{
     CachedObject, Dir, Directory, Draft, Location, Namespace, RelayConfig, Resource, SessionConfig, SessionId,
     SigningKey, StreamId, Transport,
 };
 use streams_relay_core::wire::{ControlMessage, Parameters, Setup, Subscribe};
-use streams_rings::schema::{ShardsSizes, shards_workspace};
 
 use super::*;
 

@@ -4,10 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bytes::Bytes;
-
-use super::boxes::children;
-use super::chunk::{Chunk, SampleDefaults};
-use super::init::TrackInit;
+use streams_media::fmp4::{BoxAt, Chunk, InitSegment, SampleDefaults, boxes};
 
 /// A folder of its own for one test, removed at its end.
 pub(crate) struct Folder(pub PathBuf);
@@ -43,7 +40,7 @@ pub(crate) struct Source {
 impl Source {
     fn read(path: &Path) -> Self {
         let data = Bytes::from(std::fs::read(path).unwrap());
-        let boxes = children(&data, 0, data.len()).unwrap();
+        let boxes: Vec<BoxAt> = boxes(&data).map(Result::unwrap).collect();
         let moov = boxes.iter().find(|found| &found.kind == b"moov").unwrap();
         let moofs: Vec<usize> = boxes.iter().filter(|found| &found.kind == b"moof").map(|found| found.start).collect();
         let media_end = boxes.iter().find(|found| &found.kind == b"mfra").map_or(data.len(), |mfra| mfra.start);
@@ -54,7 +51,7 @@ impl Source {
 
     /// The same media on a clock that is ahead; ffmpeg itself always begins a file at zero.
     pub(crate) fn later(self, seconds: u64) -> Self {
-        let timescale = u64::from(TrackInit::parse(&self.init).unwrap().timescale);
+        let timescale = u64::from(InitSegment::parse(&self.init).unwrap().timescale);
         let moved = |chunk: &Bytes| {
             let chunk = Chunk::parse(chunk, SampleDefaults::default()).unwrap();
             chunk.rewrite(1, &mut 0, |time| time + seconds * timescale).unwrap()

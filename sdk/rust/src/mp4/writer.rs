@@ -4,10 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-
-use super::Mp4Error;
-use super::chunk::Chunk;
-use super::init::{TrackInit, merge};
+use streams_media::fmp4::{Chunk, InitSegment, merge};
+use streams_media::{MediaError, MediaKind};
 
 /// How much media of one track waits for the other before it is written alone.
 const INTERLEAVE_HOLD_MAX: Duration = Duration::from_secs(2);
@@ -15,15 +13,6 @@ const INTERLEAVE_HOLD_MAX: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Chunks of one track that may wait, whatever times they claim.
 const QUEUE_LEN_MAX: usize = 4096;
-
-/// Which of the file's tracks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum TrackRole {
-    /// Pictures.
-    Video,
-    /// Sound.
-    Audio,
-}
 
 /// A time as ticks of a timescale; compared exactly.
 #[derive(Debug, Clone, Copy)]
@@ -58,16 +47,11 @@ impl Time {
     }
 }
 
-/// `ticks` of a track as a time, rounded down to microseconds.
-pub(crate) fn media_time(ticks: u64, timescale: u32) -> Duration {
-    Time { ticks, timescale }.duration()
-}
-
 /// One track of the file.
 #[derive(Debug)]
 struct Track {
-    role: TrackRole,
-    init: TrackInit,
+    kind: MediaKind,
+    init: InitSegment,
     queue: VecDeque<Chunk>,
     /// Added to the broadcast's times, ticks.
     offset: i128,
@@ -111,13 +95,13 @@ pub(crate) struct Mp4Writer {
 }
 
 impl Mp4Writer {
-    /// A file with these tracks: role and init segment.
-    pub fn new(tracks: Vec<(TrackRole, Bytes)>) -> Result<Self, Mp4Error> {
-        let tracks = tracks.into_iter().map(|(role, segment)| {
-            let init = TrackInit::parse(&segment)?;
-            Ok(Track { role, init, queue: VecDeque::new(), offset: 0, written: None })
+    /// A file with these tracks: kind and init segment.
+    pub fn new(tracks: Vec<(MediaKind, Bytes)>) -> Result<Self, MediaError> {
+        let tracks = tracks.into_iter().map(|(kind, segment)| {
+            let init = InitSegment::parse(&segment)?;
+            Ok(Track { kind, init, queue: VecDeque::new(), offset: 0, written: None })
         });
-        let tracks = tracks.collect::<Result<_, Mp4Error>>()?;
+        let tracks = tracks.collect::<Result<_, MediaError>>()?;
         Ok(Self { tracks, sequence: 0, placing: true, header_written: false, dropped: 0 })
     }
 
@@ -132,21 +116,21 @@ impl Mp4Writer {
     }
 
     /// The broadcast goes on after a gap, perhaps with another clock. What waits is written.
-    pub fn discontinuity(&mut self, out: &mut Vec<Bytes>) -> Result<(), Mp4Error> {
+    pub fn discontinuity(&mut self, out: &mut Vec<Bytes>) -> Result<(), MediaError> {
         self.finish(out)?;
         self.placing = true;
         Ok(())
     }
 
     /// Adds an object's payload, the next of its track; appends what can be written now.
-    pub fn push(&mut self, role: TrackRole, payload: &Bytes, out: &mut Vec<Bytes>) -> Result<(), Mp4Error> {
-        let Some(track) = self.tracks.iter_mut().find(|track| track.role == role) else { return Ok(()) };
+    pub fn push(&mut self, kind: MediaKind, payload: &Bytes, out: &mut Vec<Bytes>) -> Result<(), MediaError> {
+        let Some(track) = self.tracks.iter_mut().find(|track| track.kind == kind) else { return Ok(()) };
         track.queue.push_back(Chunk::parse(payload, track.init.defaults)?);
         self.write_ready(out)
     }
 
     /// Writes everything that waits.
-    pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), Mp4Error> {
+    pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), MediaError> {
         if self.placing && self.tracks.iter().any(|track| !track.queue.is_empty()) {
             self.place();
         }
@@ -156,7 +140,7 @@ impl Mp4Writer {
         Ok(())
     }
 
-    fn write_ready(&mut self, out: &mut Vec<Bytes>) -> Result<(), Mp4Error> {
+    fn write_ready(&mut self, out: &mut Vec<Bytes>) -> Result<(), MediaError> {
         loop {
             let complete = self.tracks.iter().all(|track| !track.queue.is_empty());
             let held_long = |track: &Track| track.queued() > INTERLEAVE_HOLD_MAX || track.queue.len() > QUEUE_LEN_MAX;
@@ -203,9 +187,9 @@ impl Mp4Writer {
         heads.reduce(|first, other| if other.1.is_before(first.1) { other } else { first }).map(|(index, _)| index)
     }
 
-    fn write_head(&mut self, index: usize, out: &mut Vec<Bytes>) -> Result<(), Mp4Error> {
+    fn write_head(&mut self, index: usize, out: &mut Vec<Bytes>) -> Result<(), MediaError> {
         if !self.header_written {
-            let inits: Vec<&TrackInit> = self.tracks.iter().map(|track| &track.init).collect();
+            let inits: Vec<&InitSegment> = self.tracks.iter().map(|track| &track.init).collect();
             out.push(merge(&inits)?);
             self.header_written = true;
         }
@@ -219,7 +203,7 @@ impl Mp4Writer {
             return Ok(());
         };
         let moved = |ticks: u64| begin.saturating_add(ticks.saturating_sub(chunk.decode_time));
-        let track_id = u32::try_from(index.saturating_add(1)).map_err(|_| Mp4Error::Malformed("too many tracks"))?;
+        let track_id = u32::try_from(index.saturating_add(1)).map_err(|_| MediaError::Malformed("too many tracks"))?;
         out.push(chunk.rewrite(track_id, &mut self.sequence, moved)?);
         track.written = Some((moved(chunk.last_decode_time), moved(chunk.end_time)));
         Ok(())

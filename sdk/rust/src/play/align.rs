@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use streams_media::MediaKind;
+use streams_media::fmp4::InitSegment;
 use streams_relay_core::wire::Location;
 
 use super::lane::{Lane, Unit};
 use super::tracks::Chosen;
-use crate::mp4::TrackRole;
-use crate::mp4::init::TrackInit;
 
 /// How long the first track waits for the other to begin at the same group.
 pub(super) const ALIGN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,16 +22,16 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// The number of the track of this role; made when it is new.
-    pub fn index(&mut self, role: TrackRole) -> usize {
-        self.lanes.iter().position(|lane| lane.role == role).unwrap_or_else(|| {
-            self.lanes.push(Lane::new(role));
+    /// The number of the track of this kind; made when it is new.
+    pub fn index(&mut self, kind: MediaKind) -> usize {
+        self.lanes.iter().position(|lane| lane.kind == kind).unwrap_or_else(|| {
+            self.lanes.push(Lane::new(kind));
             self.lanes.len().saturating_sub(1)
         })
     }
 
-    pub fn role(&self, index: usize) -> Option<TrackRole> {
-        self.lanes.get(index).map(|lane| lane.role)
+    pub fn kind(&self, index: usize) -> Option<MediaKind> {
+        self.lanes.get(index).map(|lane| lane.kind)
     }
 
     pub fn dropped(&self) -> u64 {
@@ -51,7 +51,7 @@ impl Lanes {
     /// The init segments of the objects that come. One that cannot be read is the recording's to complain about.
     pub fn set_inits(&mut self, tracks: &[Chosen]) {
         for lane in &mut self.lanes {
-            let init = tracks.iter().find(|track| track.role == lane.role).map(|track| TrackInit::parse(&track.init));
+            let init = tracks.iter().find(|track| track.kind == lane.kind).map(|track| InitSegment::parse(&track.init));
             if let Some(Ok(init)) = init {
                 lane.set_init(init);
             }
@@ -112,7 +112,7 @@ mod tests {
 
     fn lanes() -> Lanes {
         let mut lanes = Lanes::default();
-        assert_eq!((lanes.index(TrackRole::Video), lanes.index(TrackRole::Audio)), (0, 1));
+        assert_eq!((lanes.index(MediaKind::Video), lanes.index(MediaKind::Audio)), (0, 1));
         lanes
     }
 

@@ -4,11 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use streams_media::MediaKind;
+use streams_media::fmp4::{Chunk, InitSegment};
 use streams_relay_core::wire::Location;
-
-use crate::mp4::chunk::Chunk;
-use crate::mp4::init::TrackInit;
-use crate::mp4::{TrackRole, media_time};
 
 /// Most payload that one track holds while it waits, bytes: three seconds of 100 Mb/s.
 const WAITING_BYTES_MAX: usize = 40 * 1024 * 1024;
@@ -49,8 +47,8 @@ enum Turn {
 /// One track while it is watched; outlives sessions. Objects come in the order of the track.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub role: TrackRole,
-    init: Option<TrackInit>,
+    pub kind: MediaKind,
+    init: Option<InitSegment>,
     /// Objects that wait for the common beginning; the first of them is a start.
     waiting: VecDeque<Unit>,
     waiting_bytes: usize,
@@ -75,9 +73,9 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub fn new(role: TrackRole) -> Self {
+    pub fn new(kind: MediaKind) -> Self {
         Self {
-            role,
+            kind,
             init: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -94,7 +92,7 @@ impl Lane {
     }
 
     /// The init segment of the objects that come.
-    pub fn set_init(&mut self, init: TrackInit) {
+    pub fn set_init(&mut self, init: InitSegment) {
         self.init = Some(init);
     }
 
@@ -135,7 +133,7 @@ impl Lane {
 
     /// Since when objects come without one that a decoder could start with.
     pub fn starving_since(&self) -> Option<Instant> {
-        self.starving_since.filter(|_| self.role == TrackRole::Video && self.waiting.is_empty())
+        self.starving_since.filter(|_| self.kind == MediaKind::Video && self.waiting.is_empty())
     }
 
     /// The next object to play of group `from` or later.
@@ -169,13 +167,10 @@ impl Lane {
         let after_loss = std::mem::take(&mut self.loss);
         let init = self.init.as_ref();
         let chunk = init.and_then(|init| Chunk::parse(&payload, init.defaults).ok());
-        let video = self.role == TrackRole::Video;
-        let sync = chunk.as_ref().is_none_or(|chunk| !video || chunk.flags.sync());
-        let leading = chunk.as_ref().is_some_and(|chunk| video && chunk.flags.leading());
-        let time = init.zip(chunk).map(|(init, chunk)| {
-            let time = |ticks| media_time(ticks, init.timescale);
-            (time(chunk.decode_time), time(chunk.end_time))
-        });
+        let video = self.kind == MediaKind::Video;
+        let sync = chunk.as_ref().is_none_or(|chunk| !video || chunk.flags.is_sync());
+        let leading = chunk.as_ref().is_some_and(|chunk| video && chunk.flags.is_leading());
+        let time = init.zip(chunk).map(|(init, chunk)| (init.time(chunk.decode_time), init.time(chunk.end_time)));
         Unit { location, payload, sync, leading, time, after_loss }
     }
 

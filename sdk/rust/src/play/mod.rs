@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use streams_relay_core::wire::Location;
 use tokio::time::sleep;
 
-use crate::mp4::TrackRole;
 use crate::{Client, PlayError, PlayErrorKind, PlayEvent, PlayOptions, PlaySummary, PlaybackUrl, Stop};
 
 use align::Lanes;
@@ -144,8 +143,8 @@ impl<F: FnMut(PlayEvent)> Player<F> {
         self.stopping.stopped || self.deadline().is_some_and(|deadline| now >= deadline)
     }
 
-    /// Counts an object that arrived for `role`.
-    fn count(&mut self, role: TrackRole, payload_len: usize, arrival: Instant) {
+    /// Counts an object that arrived for `kind`.
+    fn count(&mut self, kind: MediaKind, payload_len: usize, arrival: Instant) {
         self.totals.objects = self.totals.objects.saturating_add(1);
         self.totals.payload_bytes = self.totals.payload_bytes.saturating_add(payload_len as u64);
         if self.first_media.is_none() {
@@ -154,7 +153,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             self.totals.join_time = Some(join_time);
             (self.on_event)(PlayEvent::Started { join_time });
         }
-        if self.lanes.role(0) == Some(role) {
+        if self.lanes.kind(0) == Some(kind) {
             let gap = self.last_media.map(|last| arrival.saturating_duration_since(last));
             if gap.is_some_and(|gap| gap > STALL) {
                 self.totals.stalls = self.totals.stalls.saturating_add(1);
@@ -171,8 +170,8 @@ impl<F: FnMut(PlayEvent)> Player<F> {
                 tracing::debug!(group, "group begins");
                 self.totals.groups = self.totals.groups.saturating_add(1);
             }
-            if let (Some(recording), Some(role)) = (&mut self.recording, self.lanes.role(index))
-                && recording.push(role, group, &payload).await?
+            if let (Some(recording), Some(kind)) = (&mut self.recording, self.lanes.kind(index))
+                && recording.push(kind, group, &payload).await?
             {
                 (self.on_event)(PlayEvent::NextPart(recording.part()));
             }

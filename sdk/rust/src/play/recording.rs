@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use streams_media::fmp4::same_decoder;
+use streams_media::{MediaError, MediaKind};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::tracks::Chosen;
-use crate::mp4::{Mp4Error, Mp4Writer, TrackRole, same_decoder};
+use crate::mp4::Mp4Writer;
 use crate::{OpenPart, PlayError};
 
 /// Set-ups announced ahead of their media. An encoder that changes announces one.
@@ -34,7 +36,7 @@ pub(super) struct Recording {
 struct Change {
     tracks: Vec<Chosen>,
     /// The tracks that need another decoder set-up, and the first media group that does.
-    from: Vec<(TrackRole, u64)>,
+    from: Vec<(MediaKind, u64)>,
 }
 
 impl Recording {
@@ -80,12 +82,12 @@ impl Recording {
         } else {
             let mut from = Vec::new();
             for track in tracks {
-                let before = self.tracks.iter().find(|before| before.role == track.role);
+                let before = self.tracks.iter().find(|before| before.kind == track.kind);
                 let same = before.is_none_or(|before| before.init == track.init);
                 if !same
                     && !before.map_or(Ok(true), |before| same_decoder(&before.init, &track.init)).map_err(broken)?
                 {
-                    from.push((track.role, track.init_group));
+                    from.push((track.kind, track.init_group));
                 }
             }
             if from.is_empty() {
@@ -107,14 +109,14 @@ impl Recording {
     }
 
     /// The next object of a track. `true` when it begins another part.
-    pub async fn push(&mut self, role: TrackRole, group: u64, payload: &Bytes) -> Result<bool, PlayError> {
+    pub async fn push(&mut self, kind: MediaKind, group: u64, payload: &Bytes) -> Result<bool, PlayError> {
         let mut began = false;
-        while let Some(change) = self.changes.pop_front_if(|change| change.begins_with(role, group)) {
+        while let Some(change) = self.changes.pop_front_if(|change| change.begins_with(kind, group)) {
             self.next_part(&change.tracks).await?;
             began = true;
         }
         if let Some(writer) = &mut self.writer {
-            writer.push(role, payload, &mut self.ready).map_err(broken)?;
+            writer.push(kind, payload, &mut self.ready).map_err(broken)?;
         }
         Ok(began)
     }
@@ -153,20 +155,20 @@ impl Recording {
 }
 
 impl Change {
-    fn begins_with(&self, role: TrackRole, group: u64) -> bool {
-        self.from.iter().any(|&(changed, from)| changed == role && group >= from)
+    fn begins_with(&self, kind: MediaKind, group: u64) -> bool {
+        self.from.iter().any(|&(changed, from)| changed == kind && group >= from)
     }
 }
 
 fn writer(tracks: &[Chosen]) -> Result<Mp4Writer, PlayError> {
-    Mp4Writer::new(tracks.iter().map(|track| (track.role, track.init.clone())).collect()).map_err(broken)
+    Mp4Writer::new(tracks.iter().map(|track| (track.kind, track.init.clone())).collect()).map_err(broken)
 }
 
 fn not_opened(error: std::io::Error) -> PlayError {
     PlayError::failed(format!("the output cannot be opened: {error}"))
 }
 
-fn broken(error: Mp4Error) -> PlayError {
+fn broken(error: MediaError) -> PlayError {
     PlayError::failed(error)
 }
 
@@ -181,8 +183,8 @@ mod tests {
     use super::*;
     use crate::mp4::source::{Folder, Source, audio, decode_complaints, probe, video, video_of};
 
-    fn chosen(role: TrackRole, source: &Source, init_group: u64) -> Chosen {
-        Chosen { role, name: format!("{role:?}"), init: source.init.clone(), init_group }
+    fn chosen(kind: MediaKind, source: &Source, init_group: u64) -> Chosen {
+        Chosen { kind, name: format!("{kind:?}"), init: source.init.clone(), init_group }
     }
 
     fn recording(folder: &Folder) -> (Recording, impl Fn(u32) -> PathBuf) {
@@ -198,20 +200,20 @@ mod tests {
         let folder = Folder::new("parts");
         let (small, large, sound) = (video(&folder, 0), video_of(&folder, "640x360", 4), audio(&folder, 0));
         let (mut recording, path) = recording(&folder);
-        recording.tracks(&[chosen(TrackRole::Video, &small, 1), chosen(TrackRole::Audio, &sound, 1)]).unwrap();
+        recording.tracks(&[chosen(MediaKind::Video, &small, 1), chosen(MediaKind::Audio, &sound, 1)]).unwrap();
         // The catalog is ahead of the media: the change is announced while the old group is on its way.
         for chunk in &small.chunks[..50] {
-            assert!(!recording.push(TrackRole::Video, 1, chunk).await.unwrap());
+            assert!(!recording.push(MediaKind::Video, 1, chunk).await.unwrap());
         }
-        recording.tracks(&[chosen(TrackRole::Video, &large, 2), chosen(TrackRole::Audio, &sound, 1)]).unwrap();
+        recording.tracks(&[chosen(MediaKind::Video, &large, 2), chosen(MediaKind::Audio, &sound, 1)]).unwrap();
         for chunk in &small.chunks[50..] {
-            assert!(!recording.push(TrackRole::Video, 1, chunk).await.unwrap());
+            assert!(!recording.push(MediaKind::Video, 1, chunk).await.unwrap());
         }
         for chunk in &sound.chunks {
-            assert!(!recording.push(TrackRole::Audio, 1, chunk).await.unwrap());
+            assert!(!recording.push(MediaKind::Audio, 1, chunk).await.unwrap());
         }
         for (frame, chunk) in large.chunks.iter().enumerate() {
-            assert_eq!(recording.push(TrackRole::Video, 2, chunk).await.unwrap(), frame == 0);
+            assert_eq!(recording.push(MediaKind::Video, 2, chunk).await.unwrap(), frame == 0);
         }
         recording.finish().await.unwrap();
 
@@ -231,10 +233,10 @@ mod tests {
         let (pictures, sound) = (video(&folder, 0), audio(&folder, 0));
         let (mut recording, _) = recording(&folder);
         for init_group in [1, 2] {
-            recording.tracks(&[chosen(TrackRole::Video, &pictures, init_group)]).unwrap();
-            recording.tracks(&[chosen(TrackRole::Audio, &sound, init_group)]).unwrap();
+            recording.tracks(&[chosen(MediaKind::Video, &pictures, init_group)]).unwrap();
+            recording.tracks(&[chosen(MediaKind::Audio, &sound, init_group)]).unwrap();
         }
-        assert!(!recording.push(TrackRole::Video, 3, &pictures.chunks[0]).await.unwrap());
+        assert!(!recording.push(MediaKind::Video, 3, &pictures.chunks[0]).await.unwrap());
         assert_eq!(recording.part(), 1);
     }
 

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use streams_relay_core::catalog::{CATALOG_TRACK, Catalog};
+use streams_media::MediaKind;
+use streams_media::catalog::{CATALOG_TRACK, Catalog};
 use streams_relay_core::wire::{FullTrackName, Namespace, PublishDoneCode};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::Player;
 use super::tracks::{Chosen, choose};
 use crate::error::{BROADCAST, request_refused};
-use crate::mp4::TrackRole;
 use crate::{Client, Delivery, PlayError, PlayEvent, PlaybackUrl, TrackId, Viewer, ViewerEvent};
 
 /// How long the server may take from its SETUP until it offers the broadcast, which it does as soon as it has ours.
@@ -113,9 +113,9 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             }
             ViewerEvent::Object { track, location, payload, arrival, .. } => {
                 let Some(index) = session.index_of(track) else { return Ok(false) };
-                let Some(role) = self.lanes.role(index) else { return Ok(false) };
+                let Some(kind) = self.lanes.kind(index) else { return Ok(false) };
                 session.first_media.get_or_insert(arrival);
-                self.count(role, payload.len(), arrival);
+                self.count(kind, payload.len(), arrival);
                 self.lanes.push(arrival, index, location, payload);
             }
             ViewerEvent::GroupEnd { track, complete: false, .. } => {
@@ -153,7 +153,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
         self.tell_tracks(&chosen);
         let namespace = session.namespace.clone().unwrap_or_default();
         for track in &chosen {
-            let index = self.lanes.index(track.role);
+            let index = self.lanes.index(track.kind);
             let name = named(&namespace, &track.name).map_err(SessionEnd::Fatal)?;
             let id = session.viewer.subscribe(name);
             session.media.push((id, index));
@@ -163,8 +163,8 @@ impl<F: FnMut(PlayEvent)> Player<F> {
     }
 
     fn tell_tracks(&mut self, chosen: &[Chosen]) {
-        let name = |role| chosen.iter().find(|track| track.role == role).map(|track| track.name.clone());
-        let (video, audio) = (name(TrackRole::Video), name(TrackRole::Audio));
+        let name = |kind| chosen.iter().find(|track| track.kind == kind).map(|track| track.name.clone());
+        let (video, audio) = (name(MediaKind::Video), name(MediaKind::Audio));
         (self.totals.video, self.totals.audio) = (video.clone(), audio.clone());
         (self.on_event)(PlayEvent::Tracks { video, audio });
     }

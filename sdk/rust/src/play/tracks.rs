@@ -1,15 +1,15 @@
 //! Which tracks of a catalog to watch.
 
 use bytes::Bytes;
-use streams_relay_core::catalog::{Catalog, CatalogTrack, TrackKind};
+use streams_media::MediaKind;
+use streams_media::catalog::{Catalog, CatalogTrack};
 
 use crate::PlayError;
-use crate::mp4::TrackRole;
 
 /// A track to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chosen {
-    pub role: TrackRole,
+    pub kind: MediaKind,
     /// The track's name in the broadcast's namespace.
     pub name: String,
     /// Its init segment.
@@ -23,7 +23,7 @@ pub(super) fn choose(catalog: &Catalog, rendition: Option<&str>) -> Result<Vec<C
     if catalog.tracks.is_empty() {
         return Ok(Vec::new());
     }
-    let videos = || catalog.tracks.iter().filter(|track| track.kind == TrackKind::Video);
+    let videos = || catalog.tracks.iter().filter(|track| track.kind == MediaKind::Video);
     let video = match rendition {
         None => videos().max_by_key(|track| (track.height, track.bitrate)),
         Some(wanted) => {
@@ -34,16 +34,14 @@ pub(super) fn choose(catalog: &Catalog, rendition: Option<&str>) -> Result<Vec<C
             })?)
         }
     };
-    let audio = catalog.tracks.iter().find(|track| track.kind == TrackKind::Audio);
-    let video = video.map(|track| (TrackRole::Video, track));
-    let audio = audio.map(|track| (TrackRole::Audio, track));
-    video.into_iter().chain(audio).map(|(role, track)| chosen(role, track)).collect()
+    let audio = catalog.tracks.iter().find(|track| track.kind == MediaKind::Audio);
+    video.into_iter().chain(audio).map(chosen).collect()
 }
 
-fn chosen(role: TrackRole, track: &CatalogTrack) -> Result<Chosen, PlayError> {
-    let init = track.init_bytes().map_err(PlayError::failed)?;
+fn chosen(track: &CatalogTrack) -> Result<Chosen, PlayError> {
+    let init = track.init.clone();
     let init = init.ok_or_else(|| PlayError::failed(format!("the catalog has no init segment of {}", track.name)))?;
-    Ok(Chosen { role, name: track.name.clone(), init, init_group: track.init_group.unwrap_or(0) })
+    Ok(Chosen { kind: track.kind, name: track.name.clone(), init, init_group: track.init_group.unwrap_or(0) })
 }
 
 #[cfg(test)]
@@ -89,8 +87,8 @@ mod tests {
     #[test]
     fn sound_alone_is_watched_too() {
         let mut catalog = catalog();
-        catalog.tracks.retain(|track| track.kind == TrackKind::Audio);
+        catalog.tracks.retain(|track| track.kind == MediaKind::Audio);
         let chosen = choose(&catalog, None).unwrap();
-        assert_eq!((chosen.len(), chosen[0].role), (1, TrackRole::Audio));
+        assert_eq!((chosen.len(), chosen[0].kind), (1, MediaKind::Audio));
     }
 }

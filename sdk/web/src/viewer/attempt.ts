@@ -11,6 +11,7 @@ import { TrackFeed } from "../media/track-feed.ts";
 import { MoqSession, type SessionEnd } from "../session/session.ts";
 import type { TrackHandlers } from "../session/subscription.ts";
 import type { Transport } from "../session/transport.ts";
+import { SessionCode } from "../wire/errors.ts";
 import { DoneStatus, type PublishDone, type RequestError, RequestErrorCode } from "../wire/messages.ts";
 import { type Namespace, sameNamespace } from "../wire/names.ts";
 import { debug } from "./debug.ts";
@@ -18,6 +19,13 @@ import { TrackReception } from "./track-reception.ts";
 import type { ViewerError } from "./types.ts";
 
 const CATALOG_TRACK = ".catalog";
+
+/** A session closed with one of these was refused for its token: another session would be too. */
+const AUTH_CODES: readonly number[] = [
+  SessionCode.Unauthorized,
+  SessionCode.MalformedAuthToken,
+  SessionCode.ExpiredAuthToken,
+];
 
 /** A handshake that takes longer is given up and tried anew. */
 const CONNECT_MS_MAX = 3000;
@@ -384,7 +392,7 @@ export class Attempt {
 
   #onSessionEnd(end: SessionEnd): void {
     debug("session over", end);
-    if (end.kind === "closed" && end.reason.startsWith("auth_failed")) {
+    if (end.kind === "closed" && AUTH_CODES.includes(end.code)) {
       this.#fatal({ kind: "auth", message: end.reason });
     } else if (end.kind === "closed") {
       this.#lost(`closed by the server with code ${end.code}: ${end.reason}`, false);

@@ -1,12 +1,32 @@
-//! One track, with chunks made by hand: 25 pictures a second in milliseconds.
+//! One track, with pictures made by hand: 25 a second.
+
+use streams_media::AvcConfig;
+use streams_media::fmp4::{self, Sample, SampleFlags};
 
 use super::*;
-use crate::mp4::handmade::{Flags, LEADING, NON_SYNC, chunk, init};
 
 const FRAME_MS: u64 = 40;
-const KEY: Flags = Flags::Sample(0);
-const DELTA: Flags = Flags::Sample(NON_SYNC);
-const LEADING_PICTURE: Flags = Flags::Sample(LEADING | NON_SYNC);
+const TICKS_PER_MS: u64 = fmp4::VIDEO_TIMESCALE as u64 / 1000;
+const KEY: SampleFlags = SampleFlags::SYNC;
+const DELTA: SampleFlags = SampleFlags::DELTA;
+const LEADING_PICTURE: SampleFlags = SampleFlags::LEADING;
+/// H.264 Main, 1280x720.
+const RECORD: &[u8] = &[
+    0x01, 0x4d, 0x40, 0x1f, 0xff, 0xe1, 0x00, 0x17, 0x67, 0x4d, 0x40, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xec, 0x04, 0x40,
+    0x00, 0x00, 0x03, 0x00, 0x40, 0x00, 0x00, 0x0c, 0x83, 0xc6, 0x0c, 0xa8, 0x01, 0x00, 0x04, 0x68, 0xef, 0x3c, 0x80,
+];
+
+fn init() -> InitSegment {
+    let avc = AvcConfig::parse(Bytes::from_static(RECORD)).unwrap();
+    InitSegment::parse(&fmp4::write_video_init(&avc).unwrap()).unwrap()
+}
+
+/// An object with one picture that decodes at `ms`.
+fn picture(ms: u64, flags: SampleFlags) -> Bytes {
+    let duration = u32::try_from(FRAME_MS * TICKS_PER_MS).unwrap();
+    let sample = Sample { duration, flags, composition: 0, data: Bytes::from_static(b"x") };
+    fmp4::write_chunk(fmp4::VIDEO_TRACK_ID, 1, ms * TICKS_PER_MS, &[sample]).unwrap()
+}
 
 /// A lane that is given pictures, and the time that passes with them.
 struct Story {
@@ -16,15 +36,15 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        let mut lane = Lane::new(TrackRole::Video);
-        lane.set_init(TrackInit::parse(&init(1000, 0)).unwrap());
+        let mut lane = Lane::new(MediaKind::Video);
+        lane.set_init(init());
         Self { lane, now: Instant::now() }
     }
 
     /// Objects of a group from object `first` on, the first at media time `ms`; what is played of them.
-    fn give(&mut self, group: u64, first: u64, ms: u64, pictures: &[Flags]) -> Vec<(u64, u64)> {
+    fn give(&mut self, group: u64, first: u64, ms: u64, pictures: &[SampleFlags]) -> Vec<(u64, u64)> {
         for (index, &flags) in (0u64..).zip(pictures) {
-            let payload = chunk(ms + index * FRAME_MS, 40, flags);
+            let payload = picture(ms + index * FRAME_MS, flags);
             self.lane.push(self.now, Location { group, object: first + index }, payload);
         }
         let played = std::iter::from_fn(|| self.lane.pop(self.now, 0));
@@ -125,9 +145,9 @@ fn a_slow_picture_rate_is_no_hole() {
 
 #[test]
 fn sound_starts_anywhere() {
-    let mut lane = Lane::new(TrackRole::Audio);
-    lane.set_init(TrackInit::parse(&init(1000, NON_SYNC | LEADING)).unwrap());
+    let mut lane = Lane::new(MediaKind::Audio);
+    lane.set_init(init());
     let now = Instant::now();
-    lane.push(now, Location { group: 10, object: 0 }, chunk(0, 40, Flags::Unsaid));
+    lane.push(now, Location { group: 10, object: 0 }, picture(0, LEADING_PICTURE));
     assert!(lane.pop(now, 0).is_some());
 }

@@ -1,0 +1,75 @@
+//! Entry points for fuzzing. Whatever the bytes are, none of these panics, and none holds more than the bounds of what it drives.
+
+use bytes::Bytes;
+
+use crate::catalog::Catalog;
+use crate::fmp4::{Chunk, InitSegment, SampleDefaults, merge};
+use crate::{AacConfig, AvcConfig, MediaError};
+
+/// Reads a catalog and prints it in both forms: what was read can be printed and read again.
+pub fn catalog(data: &[u8]) {
+    let Ok(read) = Catalog::from_json(data) else { return };
+    if let Some(first) = read.tracks.first() {
+        assert_eq!(read.track(&first.name).map(|track| &track.name), Some(&first.name));
+    }
+    let _ = read.to_msf_json(1_800_000_000_000);
+    let Ok(printed) = read.to_json() else { return };
+    let again = Catalog::from_json(&printed);
+    // Numbers may take more room than they came in.
+    assert!(matches!(&again, Ok(_) | Err(MediaError::CatalogLen { .. })), "{again:?}");
+    if let Ok(again) = again {
+        let named = |catalog: &Catalog| {
+            let tracks = catalog.tracks.iter().map(|track| (track.name.clone(), track.init.clone()));
+            tracks.collect::<Vec<_>>()
+        };
+        assert_eq!((again.live, named(&again)), (read.live, named(&read)));
+    }
+}
+
+/// An AVC configuration record, and the same bytes as an access unit by it.
+pub fn avc_config(bytes: &[u8]) {
+    if let Ok(avc) = AvcConfig::parse(Bytes::copy_from_slice(bytes)) {
+        let _ = (avc.scan(bytes, false), avc.scan(bytes, true));
+    }
+}
+
+/// An AudioSpecificConfig.
+pub fn aac_config(bytes: &[u8]) {
+    // What it says of the bytes is not judged here.
+    let _ = AacConfig::parse(Bytes::copy_from_slice(bytes));
+}
+
+/// Fragmented MP4: an init segment, and chunks of its track. Samples lie within their chunk, and a chunk that was put into
+/// another file reads as it did, at its new time.
+pub fn fmp4(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let mut defaults = SampleDefaults::default();
+    if let Ok(init) = InitSegment::parse(&bytes) {
+        let _ = merge(&[&init, &init]);
+        defaults = init.defaults;
+    }
+    let Ok(chunk) = Chunk::parse(&bytes, defaults) else { return };
+    assert!(chunk.decode_time <= chunk.end_time && chunk.last_decode_time <= chunk.end_time);
+    let samples = chunk.samples();
+    if let Ok(samples) = &samples {
+        assert!(samples.iter().all(|sample| sample.data.len() <= bytes.len()));
+    }
+    let Ok(moved) = chunk.rewrite(7, &mut 0, |time| time) else { return };
+    match Chunk::parse(&moved, defaults) {
+        Ok(again) => assert_eq!((again.decode_time, again.end_time), (chunk.decode_time, chunk.end_time)),
+        Err(error) => panic!("a rewritten chunk cannot be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_is_read_and_printed() {
+        catalog(
+            br#"{"version":1,"live":true,"tracks":[{"name":"audio","kind":"audio","codec":"opus","init":"AA=="}]}"#,
+        );
+        catalog(b"{}");
+    }
+}
