@@ -19,6 +19,7 @@ mod backend;
 mod edge;
 pub mod embedded;
 mod error;
+mod flags;
 pub mod fuzzing;
 mod host;
 mod keys;
@@ -30,6 +31,7 @@ pub mod stages;
 mod start;
 
 pub use error::EngineError;
+pub use flags::Flags;
 pub use host::PollMode;
 pub use last_words::end_process_on_panic;
 pub use start::{Engine, EngineSettings, Stopper, run_dir, start};

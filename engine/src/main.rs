@@ -1,52 +1,17 @@
 //! `streams-engine`: the data plane as a process. `streams up` or a service manager starts it beside the control process.
 
 use std::io::Write;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use streams_config::{Config, Io, Poll, Value};
-use streams_engine::{EngineSettings, end_process_on_panic, start};
+use streams_engine::{EngineSettings, Flags, end_process_on_panic, start};
 
 /// glibc keeps what was once in use by many small pieces: after a flood of them 1.6 GB stayed resident of which 9 MB were in use.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// The Streams data plane: QUIC, MoQT relay and ingest, one shard a core.
-#[derive(Parser)]
-#[command(name = "streams-engine", version)]
-struct Flags {
-    /// The data directory that the control process has prepared.
-    #[arg(long, env = "STREAMS_DATA", value_name = "DIR")]
-    data: PathBuf,
-    /// streams.toml; flags win over it.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Address that every port binds to.
-    #[arg(long, value_name = "ADDR")]
-    host: Option<IpAddr>,
-    /// UDP port of QUIC.
-    #[arg(long, value_name = "PORT")]
-    port: Option<u16>,
-    /// TCP port of RTMP.
-    #[arg(long, value_name = "PORT")]
-    rtmp_port: Option<u16>,
-    /// Shards, one thread each; 0: one a core, two at least.
-    #[arg(long, value_name = "N")]
-    shards: Option<usize>,
-    /// Packet backend: auto, udp or xdp:INTERFACE.
-    #[arg(long, value_name = "BACKEND")]
-    io: Option<String>,
-    /// adaptive or busy.
-    #[arg(long, value_name = "MODE")]
-    poll: Option<String>,
-    /// Log to this file, which is put aside when it is full, instead of standard error.
-    #[arg(long, value_name = "FILE")]
-    log_file: Option<PathBuf>,
-}
 
 fn main() -> ExitCode {
     match run(Flags::parse()) {

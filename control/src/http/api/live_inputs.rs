@@ -180,7 +180,7 @@ fn show(app: &App, live: &Live, secret: Option<&str>) -> Value {
         "dvr_window_s": 0,
         "meta": serde_json::from_str::<Value>(&input.meta).unwrap_or_default(),
         "urls": app.endpoints.ingest_urls(&input.id, &input.ingest, secret),
-        "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| !protocol.is_empty()),
+        "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| protocol.is_said()),
         "tracks": runtime.as_ref().map(|runtime| &runtime.tracks),
         "last_error": last_error,
         "warnings": runtime.as_ref().map(|runtime| runtime.warnings.as_slice()).unwrap_or_default(),
