@@ -5,7 +5,8 @@ mod support;
 use std::process::Command;
 
 use mp4_atom::{Decode as _, Moof};
-use support::{Answer, Broadcast, TestFile, push};
+use streams_ingest::Answer;
+use support::{Broadcast, TestFile, push};
 
 const FRAMES: usize = 300;
 const SYNC: u32 = 0x0200_0000;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use streams_rings::schema::{self, Command, Counter, Event, MESSAGE_SIG, TunableValues, Tunables, names};
 use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, ReliableWriter, RingsError, Signal, Workspace};
 
-use super::tables::{Changes, ReadStats, Tables};
 use super::tuning::Wishes;
+use crate::directory::{Changes, ReadStats, Tables};
 
 /// Control beats once a second or more often; after this long its events are written over instead of waited for.
 const CONTROL_FRESH: Duration = Duration::from_secs(5);
