@@ -19,10 +19,9 @@ use crate::backend::{PacketBackend, sink};
 use crate::keys::EngineKeys;
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointStats, RetryTokens, TlsFiles};
-use crate::shard::{
-    Announced, ControlSide, GroupStore, InputContext, Inputs, Links, Mailbox, RxLink, Shard, ShardParts, Tosses,
-    untuned,
-};
+use crate::broadcast::{GroupStore, InputContext, Inputs};
+use crate::directory::Announced;
+use crate::shard::{ControlSide, Links, Mailbox, RxLink, Shard, ShardParts, Tosses, untuned};
 use crate::start::{endpoint_limits, relay_config};
 
 pub use crate::backend::{SinkTrain, SinkWire};

@@ -16,6 +16,8 @@
 
 mod address;
 mod backend;
+mod broadcast;
+mod directory;
 mod edge;
 pub mod embedded;
 mod error;

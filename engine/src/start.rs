@@ -22,14 +22,16 @@ use crate::backend::{
 };
 use crate::edge::admission::PlaceLimits;
 use crate::edge::rtmp::RtmpSettings;
+use crate::broadcast::{GroupStore, Inputs};
+use crate::directory::{Announced, sha256_hex};
 use crate::host::{self, HostSettings, ShardThread};
 use crate::keys::EngineKeys;
 use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointLimits, RetryTokens, TlsFiles};
 use crate::shard::{
-    Announced, ControlSide, GroupStore, Inputs, Links, Mailbox, RxLink, ShardParts, StartWish, Tosses, check_shards,
-    start_wishes, untuned, wait_for_control,
+    ControlSide, Links, Mailbox, RxLink, ShardParts, StartWish, Tosses, check_shards, start_wishes, untuned,
+    wait_for_control,
 };
 
 /// Control fills its tables from the database before it says so; a laptop under load may need a few seconds.
@@ -167,7 +169,7 @@ impl Engine {
 pub fn run_dir(data: &Path) -> Result<PathBuf, EngineError> {
     use std::os::unix::ffi::OsStrExt;
     let canonical = data.canonicalize().map_err(|source| EngineError::file("find", data, source))?;
-    Ok(contract::run_dir(&crate::shard::sha256_hex(canonical.as_os_str().as_bytes())))
+    Ok(contract::run_dir(&sha256_hex(canonical.as_os_str().as_bytes())))
 }
 
 /// From here on a defect that an outsider finds gets no further than the process.

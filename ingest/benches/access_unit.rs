@@ -6,7 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use rtmp_runtime::chunk::{ChunkWriter, Message};
 use rtmp_runtime::message::msg_type;
-use streams_ingest::{Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_ingest::{
+    Answer, Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpLimits, RtmpSession, Session, SessionEvent,
+};
 use streams_media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, RandomAccess};
 
 const RECORD: &[u8] = &[
@@ -88,16 +90,18 @@ fn encoder_bytes() -> Vec<u8> {
 }
 
 fn receive(bytes: &[u8]) -> usize {
-    let (mut session, mut out) = (RtmpSession::new(RtmpLimits::default()), Vec::new());
+    let (mut session, mut out, now) = (RtmpSession::new(RtmpLimits::default()), Vec::new(), Instant::now());
     let mut units = 0;
     let mut feed = |mut piece: &[u8]| {
         while !piece.is_empty() {
-            let used = session.handle_slice(piece, &mut out).expect("sound");
+            let used = session.handle_input(now, piece).expect("sound");
             piece = &piece[used..];
+            session.poll_transmit(&mut out);
+            out.clear();
             while let Some(event) = session.poll_event() {
                 match event {
-                    RtmpEvent::Publish { .. } => session.accept(&mut out).expect("accepted"),
-                    event => units += usize::from(matches!(event, RtmpEvent::Unit(_))),
+                    SessionEvent::Publish(_) => session.answer(Answer::Accept).expect("accepted"),
+                    event => units += usize::from(matches!(event, SessionEvent::Unit(_))),
                 }
             }
         }

@@ -1,9 +1,13 @@
 //! Entry points for fuzzing. Whatever the bytes are, none of these panics, and none holds more than the bounds of what it drives.
 
+use std::time::Instant;
+
 use bytes::{Buf, Bytes};
 
 use crate::rtmp::flv::{Demuxed, FlvDemuxer};
-use crate::{Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession};
+use crate::{
+    Answer, Normaliser, NormaliserConfig, Packager, PackagerConfig, RtmpLimits, RtmpSession, Session, SessionEvent,
+};
 
 /// When the broadcast of every run begins.
 const START_UNIX_MS: u64 = 1_800_000_000_000;
@@ -36,8 +40,8 @@ pub fn flv_tags(bytes: &[u8]) {
         let body = rest.split_to(size.min(rest.len()));
         rest.advance(TAG_TRAILER_LEN.min(rest.len()));
         match demuxer.message(kind, u32::from_be_bytes([t3, t2, t1, t0]), body) {
-            Ok(Demuxed::Unit(unit)) => run.event(RtmpEvent::Unit(unit)),
-            Ok(Demuxed::Metadata(metadata)) => run.event(RtmpEvent::Metadata(metadata)),
+            Ok(Demuxed::Unit(unit)) => run.event(SessionEvent::Unit(unit)),
+            Ok(Demuxed::Metadata(metadata)) => run.event(SessionEvent::Metadata(metadata)),
             Ok(Demuxed::Notice(_) | Demuxed::Nothing) => {}
             Err(_) => return,
         }
@@ -50,6 +54,7 @@ struct Run {
     packager: Packager,
     unix_ms: u64,
     out: Vec<u8>,
+    began: Instant,
 }
 
 impl Default for Run {
@@ -59,6 +64,7 @@ impl Default for Run {
             packager: Packager::new(PackagerConfig::default()),
             unix_ms: START_UNIX_MS,
             out: Vec::new(),
+            began: Instant::now(),
         }
     }
 }
@@ -67,30 +73,31 @@ impl Run {
     /// False once the session is over.
     fn feed(&mut self, session: &mut RtmpSession, mut piece: &[u8]) -> bool {
         while !piece.is_empty() || session.is_behind() {
-            let handled = session.handle_slice(piece, &mut self.out);
-            self.out.clear();
+            let handled = session.handle_input(self.began, piece);
             while let Some(event) = session.poll_event() {
-                if matches!(event, RtmpEvent::Publish { .. }) && session.accept(&mut self.out).is_err() {
+                if matches!(event, SessionEvent::Publish(_)) && session.answer(Answer::Accept).is_err() {
                     return false;
                 }
                 self.event(event);
             }
+            session.poll_transmit(&mut self.out);
+            self.out.clear();
             let Some(rest) = handled.ok().and_then(|used| piece.get(used..)) else { return false };
             piece = rest;
         }
         true
     }
 
-    fn event(&mut self, event: RtmpEvent) {
+    fn event(&mut self, event: SessionEvent) {
         self.unix_ms = self.unix_ms.saturating_add(1);
         match event {
-            RtmpEvent::Metadata(metadata) => self.packager.metadata(&metadata),
-            RtmpEvent::Unit(unit) => {
+            SessionEvent::Metadata(metadata) => self.packager.metadata(&metadata),
+            SessionEvent::Unit(unit) => {
                 if let Ok(unit) = self.normaliser.push(self.unix_ms, unit) {
                     self.packager.push(self.unix_ms, unit);
                 }
             }
-            RtmpEvent::Publish { .. } | RtmpEvent::Notice(_) | RtmpEvent::Closed => {}
+            SessionEvent::Publish(_) | SessionEvent::Notice(_) | SessionEvent::Closed => {}
         }
         self.drain();
     }

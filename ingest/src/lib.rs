@@ -1,15 +1,15 @@
 //! From an encoder's bytes to CMAF chunks, without a socket or a clock: bytes and the time go in, events and objects come out.
 //!
 //! ```text
-//!   TCP bytes --> rtmp::RtmpSession --> AccessUnit (raw times) --> Normaliser --> AccessUnit (broadcast time)
+//!   TCP bytes --> Session (RTMP) ------> AccessUnit (raw times) --> Normaliser --> AccessUnit (broadcast time)
 //!                      |    ^                                                        |
-//!            replies <-+    +-- accept() / reject()                                  v
+//!      poll_transmit() <-+  +-- answer()                                             v
 //!                                                                                Packager
 //!                                                                                    |
 //!       tracks, init segments, moof+mdat objects, group ends, catalogs <-- poll_output()
 //! ```
 //!
-//! One [`RtmpSession`] lives as long as one TCP connection; [`Normaliser`] and [`Packager`] live as long as the broadcast and
+//! One [`Session`] lives as long as one connection; [`Normaliser`] and [`Packager`] live as long as the broadcast and
 //! go on over reconnects of the encoder ([`Normaliser::reconnect`], [`Packager::reconnect`]). What an access unit, a codec
 //! configuration, a catalog and a chunk are is `streams-media`.
 
@@ -19,9 +19,11 @@ mod metadata;
 mod normaliser;
 mod packager;
 pub mod rtmp;
+mod session;
 
 pub use error::IngestError;
 pub use metadata::StreamMetadata;
 pub use normaliser::{Dropped, Normaliser, NormaliserConfig, NormaliserCounters};
 pub use packager::{Output, Packager, PackagerConfig, PackagerCounters};
-pub use rtmp::{Notice, RtmpCounters, RtmpEvent, RtmpLimits, RtmpSession};
+pub use rtmp::{Notice, RtmpCounters, RtmpLimits, RtmpSession};
+pub use session::{Answer, Protocol, PublishRequest, Session, SessionEvent};

@@ -4,9 +4,10 @@ mod support;
 
 use std::process::Command;
 
+use streams_ingest::Answer;
 use streams_media::fmp4::SampleFlags;
 use support::studio::flags;
-use support::{Answer, Broadcast, TestFile, push};
+use support::{Broadcast, TestFile, push};
 
 const FRAMES: usize = 300;
 

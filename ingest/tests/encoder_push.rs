@@ -5,8 +5,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use streams_ingest::Answer;
 use streams_media::MediaKind;
-use support::{Answer, Broadcast, START_UNIX_MS, TestFile, film, make, push, push_copy};
+use support::{Broadcast, START_UNIX_MS, TestFile, film, make, push, push_copy};
 
 /// One broadcast of one connection.
 fn broadcast(file: &Path) -> Broadcast {
@@ -93,7 +94,7 @@ fn key_app_and_media_survive_any_way_to_write_the_url() {
 fn a_rejected_encoder_is_told_why() {
     let film = film();
     let film = film.to_str().expect("a plain path");
-    let push = push(&["-i", film, "-c", "copy"], "live/WRONG", Answer::Reject("stream key is not known"));
+    let push = push(&["-i", film, "-c", "copy"], "live/WRONG", Answer::Refuse("stream key is not known"));
     assert!(!push.succeeded);
     assert!(push.said.contains("stream key is not known"), "{}", push.said);
     assert!(push.events.is_empty());

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use rtmp_runtime::amf0::{Amf0Value, Command};
 use rtmp_runtime::chunk::{ChunkWriter, Message};
 use rtmp_runtime::message::msg_type;
-use streams_ingest::{IngestError, Notice, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_ingest::{
+    Answer, IngestError, Notice, PublishRequest, RtmpLimits, RtmpSession, Session, SessionEvent,
+};
 use streams_media::{MediaKind, RandomAccess};
 use support::feed;
 
@@ -17,7 +19,7 @@ struct Encoder {
     writer: ChunkWriter,
     out: Vec<u8>,
     /// What the session told.
-    events: VecDeque<RtmpEvent>,
+    events: VecDeque<SessionEvent>,
 }
 
 impl Encoder {
@@ -35,7 +37,7 @@ impl Encoder {
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), IngestError> {
         let Self { session, out, events, .. } = self;
-        feed(session, bytes, out, |_, event, _| events.push_back(event))
+        feed(session, bytes, out, |_, event| events.push_back(event))
     }
 
     fn message(&mut self, kind: u8, chunk_stream_id: u32, timestamp: u32, payload: Vec<u8>) -> Result<(), IngestError> {
@@ -63,16 +65,22 @@ impl Encoder {
     /// Past acceptance.
     fn publishing() -> Self {
         let mut encoder = Self::ask(RtmpLimits::default(), "KEY");
-        assert!(matches!(encoder.event(), Some(RtmpEvent::Publish { .. })));
-        encoder.session.accept(&mut encoder.out).expect("accepted");
+        assert!(matches!(encoder.event(), Some(SessionEvent::Publish(_))));
+        encoder.answer(Answer::Accept).expect("accepted");
         encoder.out.clear();
         encoder
     }
 
     /// The next event, of what was held back too.
-    fn event(&mut self) -> Option<RtmpEvent> {
+    fn event(&mut self) -> Option<SessionEvent> {
         self.send(&[]).expect("sound");
         self.events.pop_front()
+    }
+
+    fn answer(&mut self, answer: Answer<'_>) -> Result<(), IngestError> {
+        let answered = self.session.answer(answer);
+        self.session.poll_transmit(&mut self.out);
+        answered
     }
 
     fn video(&mut self, body: &[u8]) -> Result<(), IngestError> {
@@ -94,30 +102,30 @@ fn media_waits_for_the_answer_and_comes_in_order() {
     assert!(!encoder.was_told("NetStream.Publish.Start"), "no start before the answer");
     encoder.audio(&[0xaf, 0, 0x12, 0x10]).expect("held");
     encoder.audio(&[0xaf, 1, 0x21, 0x10]).expect("held");
-    let Some(RtmpEvent::Publish { app, key }) = encoder.event() else { panic!("a request") };
+    let Some(SessionEvent::Publish(PublishRequest { app, key })) = encoder.event() else { panic!("a request") };
     assert_eq!((app.as_str(), key.as_str()), ("live", "KEY"));
     assert!(encoder.event().is_none(), "nothing before the answer");
     assert!(encoder.session.is_waiting() && !encoder.session.is_publishing());
-    encoder.session.accept(&mut encoder.out).expect("accepted");
+    encoder.answer(Answer::Accept).expect("accepted");
     assert!(encoder.was_told("NetStream.Publish.Start") && encoder.session.is_publishing());
-    let Some(RtmpEvent::Unit(unit)) = encoder.event() else { panic!("a unit") };
+    let Some(SessionEvent::Unit(unit)) = encoder.event() else { panic!("a unit") };
     assert_eq!(unit.data.as_ref(), [0x21, 0x10]);
 }
 
 #[test]
 fn a_rejection_is_a_proper_status_and_ends_the_session() {
     let mut encoder = Encoder::ask(RtmpLimits::default(), "KEY");
-    encoder.session.reject("stream key was rotated", &mut encoder.out);
+    encoder.answer(Answer::Refuse("stream key was rotated")).expect("a refusal");
     assert!(encoder.was_told("NetStream.Publish.BadName") && encoder.was_told("stream key was rotated"));
     assert!(!encoder.was_told("NetStream.Publish.Start"));
     assert!(matches!(encoder.audio(&[0xaf, 0, 0x12, 0x10]), Err(IngestError::Closed)));
-    assert!(matches!(encoder.session.accept(&mut Vec::new()), Err(IngestError::NotWaiting)));
+    assert!(matches!(encoder.answer(Answer::Accept), Err(IngestError::NotWaiting)));
 }
 
 #[test]
 fn an_accepted_publish_can_be_ended_with_a_reason() {
     let mut encoder = Encoder::publishing();
-    encoder.session.reject("input was disabled", &mut encoder.out);
+    encoder.answer(Answer::Refuse("input was disabled")).expect("a refusal");
     assert!(encoder.was_told("NetStream.Publish.Rejected") && encoder.was_told("input was disabled"));
     assert!(!encoder.session.is_publishing());
 }
@@ -126,7 +134,7 @@ fn an_accepted_publish_can_be_ended_with_a_reason() {
 fn the_end_of_the_stream_is_an_event() {
     let mut encoder = Encoder::publishing();
     encoder.command("deleteStream", vec![Amf0Value::Null, Amf0Value::Number(1.0)]).expect("in order");
-    assert!(matches!(encoder.event(), Some(RtmpEvent::Closed)));
+    assert!(matches!(encoder.event(), Some(SessionEvent::Closed)));
     assert!(!encoder.session.is_publishing());
 }
 
@@ -272,11 +280,11 @@ fn one_bad_tag_never_ends_a_session() {
     encoder.video(&[]).expect("an empty tag");
     encoder.message(msg_type::DATA_AMF0, 5, 0, vec![2, 0, 9, b'x']).expect("no metadata");
     while let Some(event) = encoder.event() {
-        assert!(matches!(event, RtmpEvent::Notice(_)), "{event:?}");
+        assert!(matches!(event, SessionEvent::Notice(_)), "{event:?}");
     }
     // FLV says key frame, the NAL unit says no IDR; composition offset -40 ms.
     encoder.video(&[0x17, 1, 0xff, 0xff, 0xd8, 0, 0, 0, 2, 0x41, 0x9a]).expect("a frame");
-    let Some(RtmpEvent::Unit(unit)) = encoder.event() else { panic!("a unit") };
+    let Some(SessionEvent::Unit(unit)) = encoder.event() else { panic!("a unit") };
     assert_eq!((unit.access, unit.pts_us, unit.dts_us), (RandomAccess::None, -40_000, 0));
     let counters = encoder.session.counters();
     assert_eq!((counters.units, counters.without_config, counters.broken), (1, 2, 2));
@@ -294,7 +302,7 @@ fn h264_under_the_enhanced_header_is_the_same_h264() {
     encoder.video(b"\x91avc1\x00\x00\x28\x00\x00\x00\x02\x65\x88").expect("a frame with an offset");
     encoder.video(b"\xa3avc1\x00\x00\x00\x02\x41\x9a").expect("a frame without");
     let mut units = Vec::new();
-    while let Some(RtmpEvent::Unit(unit)) = encoder.event() {
+    while let Some(SessionEvent::Unit(unit)) = encoder.event() {
         units.push((unit.access.is_start(), unit.pts_us, unit.data.len()));
     }
     assert_eq!(units, [(true, 40_000, 6), (false, 0, 6)]);
@@ -319,7 +327,7 @@ fn the_stream_key_is_never_printed() {
 fn notices(encoder: &mut Encoder) -> Vec<Notice> {
     std::iter::from_fn(|| encoder.event())
         .filter_map(|event| match event {
-            RtmpEvent::Notice(notice) => Some(notice),
+            SessionEvent::Notice(notice) => Some(notice),
             _ => None,
         })
         .collect()
@@ -357,8 +365,8 @@ fn a_second_track_of_enhanced_rtmp_is_left_out_and_told_once() {
     let (mut units, mut told) = (0, Vec::new());
     while let Some(event) = encoder.event() {
         match event {
-            RtmpEvent::Unit(unit) => units += usize::from(unit.data.as_ref() == [0x21, 0x10]),
-            RtmpEvent::Notice(notice) => told.push(notice),
+            SessionEvent::Unit(unit) => units += usize::from(unit.data.as_ref() == [0x21, 0x10]),
+            SessionEvent::Notice(notice) => told.push(notice),
             other => panic!("{other:?}"),
         }
     }
@@ -374,7 +382,7 @@ fn track_0_of_a_multitrack_tag_is_the_track() {
     encoder.audio(b"\x95\x01mp4a\x00\x21\x20").expect("one track");
     encoder.audio(b"\x95\x11mp4a\x01\x00\x00\x02\xaa\xaa\x00\x00\x00\x02\x21\x30").expect("two tracks");
     let mut units = Vec::new();
-    while let Some(RtmpEvent::Unit(unit)) = encoder.event() {
+    while let Some(SessionEvent::Unit(unit)) = encoder.event() {
         units.push(unit.data.to_vec());
     }
     assert_eq!(units, [[0x21, 0x20], [0x21, 0x30]]);

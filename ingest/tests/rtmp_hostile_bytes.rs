@@ -5,8 +5,8 @@ mod support;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
-use streams_ingest::{RtmpEvent, RtmpLimits, RtmpSession};
-use support::{Answer, Broadcast, feed, film, push};
+use streams_ingest::{Answer, RtmpLimits, RtmpSession, Session, SessionEvent};
+use support::{Broadcast, feed, film, push};
 
 /// What ffmpeg sends for half a second of the sample film.
 fn capture() -> &'static [u8] {
@@ -28,11 +28,11 @@ fn run(bytes: &[u8], piece_len: usize) -> (bool, usize) {
     let mut units = 0;
     for piece in bytes.chunks(piece_len.max(1)) {
         let mut events = Vec::new();
-        let result = feed(&mut session, piece, &mut out, |session, event, out| {
-            if matches!(event, RtmpEvent::Publish { .. }) {
-                session.accept(out).expect("it asked");
+        let result = feed(&mut session, piece, &mut out, |session, event| {
+            if matches!(event, SessionEvent::Publish(_)) {
+                session.answer(Answer::Accept).expect("it asked");
             } else {
-                units += usize::from(matches!(event, RtmpEvent::Unit(_)));
+                units += usize::from(matches!(event, SessionEvent::Unit(_)));
                 events.push(event);
             }
         });

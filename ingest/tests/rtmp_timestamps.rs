@@ -4,7 +4,7 @@ mod support;
 
 use rtmp_runtime::amf0::{Amf0Value, Command};
 use rtmp_runtime::chunk::{ChunkWriter, Message};
-use streams_ingest::{IngestError, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_ingest::{Answer, IngestError, RtmpLimits, RtmpSession, Session, SessionEvent};
 use support::feed;
 
 const VIDEO: u8 = 9;
@@ -83,7 +83,7 @@ fn publishing(chunk_len: usize) -> RtmpSession {
         bytes.extend_from_slice(&message(20, command.to_body().expect("writable")));
     }
     bytes.extend_from_slice(&message(1, u32::try_from(chunk_len).expect("short").to_be_bytes().to_vec()));
-    feed(&mut session, &bytes, &mut Vec::new(), |session, _, out| session.accept(out).expect("it asked"))
+    feed(&mut session, &bytes, &mut Vec::new(), |session, _| session.answer(Answer::Accept).expect("it asked"))
         .expect("sound");
     session
 }
@@ -92,8 +92,8 @@ fn publishing(chunk_len: usize) -> RtmpSession {
 fn receive(session: &mut RtmpSession, bytes: &[u8], piece_len: usize) -> Result<Vec<i64>, IngestError> {
     let mut times = Vec::new();
     for piece in bytes.chunks(piece_len) {
-        feed(session, piece, &mut Vec::new(), |_, event, _| {
-            if let RtmpEvent::Unit(unit) = event {
+        feed(session, piece, &mut Vec::new(), |_, event| {
+            if let SessionEvent::Unit(unit) = event {
                 let number = unit.data[0];
                 assert!(unit.data.len() > 1 && unit.data.iter().all(|byte| *byte == number), "{:?}", unit.data);
                 times.push(unit.dts_us / 1000);
@@ -216,8 +216,8 @@ fn both_tracks_and_metadata_share_the_unwrapped_time() {
         habit.message(&mut bytes, AUDIO, time_ms, None, &[0xaf, 1, 9, 9]);
     }
     let mut times = Vec::new();
-    feed(&mut publishing(4096), &bytes, &mut Vec::new(), |_, event, _| {
-        if let RtmpEvent::Unit(unit) = event {
+    feed(&mut publishing(4096), &bytes, &mut Vec::new(), |_, event| {
+        if let SessionEvent::Unit(unit) = event {
             times.push(unit.dts_us / 1000);
         }
     })

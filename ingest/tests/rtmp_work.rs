@@ -4,10 +4,11 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Instant;
 
 use rtmp_runtime::amf0::{Amf0Value, Command};
 use rtmp_runtime::chunk::{ChunkWriter, Message};
-use streams_ingest::{IngestError, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_ingest::{Answer, IngestError, RtmpLimits, RtmpSession, Session, SessionEvent};
 
 /// Counts what this thread asks for.
 struct Counting;
@@ -60,20 +61,21 @@ struct Cost {
 
 /// Feeds everything at once and lets the session take what it takes.
 fn cost(session: &mut RtmpSession, mut input: &[u8]) -> Cost {
-    let (mut cost, mut out) = (Cost::default(), Vec::with_capacity(1 << 20));
+    let (mut cost, mut out, now) = (Cost::default(), Vec::with_capacity(1 << 20), Instant::now());
     while !input.is_empty() || session.is_behind() {
         let (allocations, allocated_len) = (ALLOCATIONS.get(), ALLOCATED_LEN.get());
-        let handled = session.handle_slice(input, &mut out);
+        let handled = session.handle_input(now, input);
         cost.allocations_max = cost.allocations_max.max(ALLOCATIONS.get() - allocations);
         cost.allocated_len += ALLOCATED_LEN.get() - allocated_len;
         cost.calls += 1;
         let mut events = 0;
         while let Some(event) = session.poll_event() {
             events += 1;
-            if matches!(event, RtmpEvent::Publish { .. }) {
-                session.accept(&mut out).expect("it asked");
+            if matches!(event, SessionEvent::Publish(_)) {
+                session.answer(Answer::Accept).expect("it asked");
             }
         }
+        session.poll_transmit(&mut out);
         cost.events += events;
         cost.events_max = cost.events_max.max(events);
         match handled {
@@ -223,8 +225,8 @@ fn metadata_of_64_kibibytes_is_read_within_a_bound_and_its_first_fields_count() 
     let bytes = message(18, body);
     let mut session = publishing();
     let mut width = None;
-    support::feed(&mut session, &bytes, &mut Vec::new(), |_, event, _| {
-        if let RtmpEvent::Metadata(metadata) = event {
+    support::feed(&mut session, &bytes, &mut Vec::new(), |_, event| {
+        if let SessionEvent::Metadata(metadata) = event {
             width = metadata.width;
         }
     })

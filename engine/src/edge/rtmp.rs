@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future;
 use streams_contract::{Event, Protocol};
-use streams_ingest::{IngestError, RtmpEvent, RtmpLimits, RtmpSession};
+use streams_ingest::{Answer, IngestError, RtmpLimits, RtmpSession, Session, SessionEvent};
 use streams_logs::Seldom;
 use tracing::{debug, info, warn};
 
 use super::admission::PlaceLimits;
 use super::door::{Door, Place};
 use crate::host::{Hosted, Reactor, Spawner, host_stream};
-use crate::shard::{Admission, EncoderHandOver, Kick, Publication, Shard};
+use crate::broadcast::{Admission, Kick, Publication};
+use crate::shard::{EncoderHandOver, Shard};
 
 /// One read. An RTMP chunk is 4 KiB with most encoders; a key frame of a few hundred KiB takes a few dozen reads.
 const READ_LEN: usize = 32 << 10;
@@ -237,7 +238,9 @@ impl Connection {
                     if rest.is_empty() && !session.is_behind() {
                         break Step::Go;
                     }
-                    match session.handle_slice(rest, out) {
+                    let handled = session.handle_input(Instant::now(), rest);
+                    session.poll_transmit(out);
+                    match handled {
                         Ok(used) => {
                             taken += used;
                             self.edge.shard.borrow_mut().ingest_stats().bytes += used as u64;
@@ -268,16 +271,16 @@ impl Connection {
         Drained::Some
     }
 
-    fn event(&mut self, event: RtmpEvent, out: &mut Vec<u8>) -> Step {
+    fn event(&mut self, event: SessionEvent, out: &mut Vec<u8>) -> Step {
         match event {
-            RtmpEvent::Publish { key, .. } => return self.publish(&key, out),
-            RtmpEvent::Metadata(metadata) => {
+            SessionEvent::Publish(request) => return self.publish(&request.key, out),
+            SessionEvent::Metadata(metadata) => {
                 if let Some(publication) = &self.publication {
                     let mut shard = self.edge.shard.borrow_mut();
                     shard.with_inputs(|inputs, _| inputs.metadata(publication, &metadata));
                 }
             }
-            RtmpEvent::Unit(unit) => {
+            SessionEvent::Unit(unit) => {
                 let Some(publication) = &self.publication else { return Step::Go };
                 let mut shard = self.edge.shard.borrow_mut();
                 shard.tick_clock(Instant::now());
@@ -286,14 +289,14 @@ impl Connection {
                     return Step::End;
                 }
             }
-            RtmpEvent::Notice(notice) => {
+            SessionEvent::Notice(notice) => {
                 if let Some(publication) = &self.publication {
                     let mut shard = self.edge.shard.borrow_mut();
                     shard.tick_clock(Instant::now());
                     shard.with_inputs(|inputs, context| inputs.notice(context, publication, notice));
                 }
             }
-            RtmpEvent::Closed => {
+            SessionEvent::Closed => {
                 self.graceful = true;
                 return Step::End;
             }
@@ -332,7 +335,11 @@ impl Connection {
                     });
                     info!(shard = index, input, peer = %self.peer, "encoder connected");
                 }
-                let accepted = self.session.as_mut().map(|session| session.accept(out));
+                let accepted = self.session.as_mut().map(|session| {
+                    let accepted = session.answer(Answer::Accept);
+                    session.poll_transmit(out);
+                    accepted
+                });
                 match accepted {
                     Some(Ok(())) => Step::Go,
                     Some(Err(error)) => {
@@ -348,7 +355,7 @@ impl Connection {
     /// Says no to a request to publish.
     fn decline(&mut self, input: Option<String>, reason: &str, out: &mut Vec<u8>) -> Step {
         if let Some(session) = &mut self.session {
-            session.reject(reason, out);
+            refuse(session.as_mut(), reason, out);
         }
         self.tell_refusal(input, reason);
         Step::End
@@ -393,7 +400,7 @@ impl Connection {
     async fn ended(mut self, mut out: Vec<u8>) {
         if let Some(reason) = self.kick.as_ref().and_then(|kick| kick.reason()) {
             if let Some(session) = &mut self.session {
-                session.reject(&reason, &mut out);
+                refuse(session.as_mut(), &reason, &mut out);
             }
             self.error = Some(reason);
         }
@@ -443,6 +450,13 @@ impl Drop for Connection {
         let stats = shard.ingest_stats();
         stats.open = stats.open.saturating_sub(1);
     }
+}
+
+/// Tells the encoder why it has to go.
+fn refuse(session: &mut RtmpSession, reason: &str, out: &mut Vec<u8>) {
+    // A session that is over already has nothing to say.
+    let _ = session.answer(Answer::Refuse(reason));
+    session.poll_transmit(out);
 }
 
 fn read_error(error: &std::io::Error, publishing: bool) -> String {

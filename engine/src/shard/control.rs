@@ -8,8 +8,8 @@ use streams_contract::{
 };
 use streams_rings::{Access, Cnc, Counters, Polled, ReliableReader, ReliableWriter, RingsError, Signal, Workspace};
 
-use super::tables::{Changes, ReadStats, Tables};
 use super::tuning::Wishes;
+use crate::directory::{Changes, ReadStats, Tables};
 
 /// Control beats once a second or more often; after this long its events are written over instead of waited for.
 const CONTROL_FRESH: Duration = Duration::from_secs(5);

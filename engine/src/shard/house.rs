@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use streams_contract::{CloseCause, Command, Event, SessionKind};
+use streams_contract::{CloseCause, Command, Event, Protocol, SessionKind};
 use streams_relay_core::relay::{Directory, RelayEvent, Role, SessionId};
 use streams_relay_core::wire::SessionError;
 use streams_rings::Signal;
 use tracing::{info, warn};
 
-use super::{InputContext, Shard, nanos};
+use super::{Parcel, Shard, nanos};
 use crate::EngineError;
+use crate::broadcast::InputContext;
 
 /// Heartbeat, counters, windows, group ids, control's generation.
 pub(super) const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
@@ -74,10 +75,44 @@ impl Shard {
                 info!(shard, session = session.0, code, reason, "session closed");
                 self.event(&Event::SessionClosed { session: session.0, shard, cause, reason });
             }
+            RelayEvent::PublishBegan { session, input } => self.publisher_began(session, input),
+            RelayEvent::PublishEnded { session, input, lost } => self.publisher_ended(session, input, lost),
             RelayEvent::PublishReady { session, input } => {
                 info!(shard, session = session.0, input, "publish session ready")
             }
             other => warn!(shard, ?other, "an event that concerns other shards was left over"),
+        }
+    }
+
+    fn publisher_began(&mut self, session: SessionId, input: String) {
+        let shard = self.parts.shard;
+        let peer = self.sessions.get(&session).map(SocketAddr::to_string).unwrap_or_default();
+        info!(shard, session = session.0, input, peer, "MoQT session publishes");
+        let mut context = InputContext {
+            now: self.now,
+            unix_ms: self.unix_ms,
+            relay: &mut self.relay,
+            announced: &mut self.parts.announced,
+        };
+        self.parts.inputs.session_began(&mut context, self.parts.control.tables(), &input, session);
+        self.ask_for_homes();
+        self.event(&Event::IngestUp { input, shard, protocol: Protocol::Moqt, peer });
+    }
+
+    fn publisher_ended(&mut self, session: SessionId, input: String, lost: bool) {
+        let shard = self.parts.shard;
+        let reason = if lost { "the connection was lost" } else { "the publisher ended the stream" };
+        info!(shard, session = session.0, input, reason, "MoQT session publishes no more");
+        self.with_inputs(|inputs, context| inputs.session_ended(context, &input, session, lost));
+        self.event(&Event::IngestDown { input, shard, reason: reason.into() });
+    }
+
+    /// Asks other shards for inputs that a session here publishes. A full box is asked again by the housekeeping.
+    fn ask_for_homes(&mut self) {
+        for (home, input) in self.parts.inputs.take_yields_wanted() {
+            if let Some(mailbox) = self.parts.mailboxes.get(home) {
+                mailbox.post(Parcel::Yield { input });
+            }
         }
     }
 
@@ -184,6 +219,7 @@ impl Shard {
             announced: &mut self.parts.announced,
         };
         self.parts.inputs.tick(&mut context, self.parts.control.tables());
+        self.ask_for_homes();
         if self.now.duration_since(self.publishers_checked) >= PUBLISHER_CHECK_INTERVAL {
             self.recheck_publishers();
         }

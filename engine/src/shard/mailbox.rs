@@ -1,5 +1,5 @@
-//! What shards of one process hand to each other by ownership: encoders, each a socket with its session. And the bell that
-//! wakes a shard for whatever another has put into a ring.
+//! What shards of one process hand to each other by ownership: encoders, each a socket with its session, and homes of inputs. And
+//! the bell that wakes a shard for whatever another has put into a ring.
 //!
 //! Rings carry bytes; a file descriptor and a parser's state have to move. That is rare (an encoder that connects), so a bounded
 //! lock-free queue a shard is enough.
@@ -14,8 +14,8 @@ use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
 use streams_ingest::RtmpSession;
 
-/// Encoders that may wait for one shard. One beyond it is closed and connects again.
-const ENCODERS_MAX: usize = 1_024;
+/// Parcels that may wait for one shard. An encoder beyond it is closed and connects again.
+const PARCELS_MAX: usize = 1_024;
 
 /// An encoder on its way to its home shard: it has asked to publish and waits for the answer.
 pub struct EncoderHandOver {
@@ -31,9 +31,20 @@ pub struct EncoderHandOver {
     pub peer: SocketAddr,
 }
 
+/// What one shard gives another.
+pub enum Parcel {
+    /// An encoder whose home is there.
+    Encoder(EncoderHandOver),
+    /// A MoQT session at the sender publishes this input, whose home is there.
+    Yield {
+        /// `lv_…`
+        input: String,
+    },
+}
+
 /// One shard's letter box and door bell.
 pub struct Mailbox {
-    encoders: ArrayQueue<EncoderHandOver>,
+    parcels: ArrayQueue<Parcel>,
     asleep: AtomicBool,
     bell: File,
 }
@@ -42,21 +53,21 @@ impl Mailbox {
     /// An empty box with an eventfd as its bell.
     pub fn new() -> std::io::Result<Arc<Self>> {
         let bell = File::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        Ok(Arc::new(Self { encoders: ArrayQueue::new(ENCODERS_MAX), asleep: AtomicBool::new(false), bell }))
+        Ok(Arc::new(Self { parcels: ArrayQueue::new(PARCELS_MAX), asleep: AtomicBool::new(false), bell }))
     }
 
-    /// Puts an encoder in and wakes the shard. False when the box is full: the encoder's connection is closed then.
-    pub fn post(&self, encoder: EncoderHandOver) -> bool {
-        let posted = self.encoders.push(encoder).is_ok();
+    /// Puts a parcel in and wakes the shard. False when the box is full: an encoder's connection is closed then.
+    pub fn post(&self, parcel: Parcel) -> bool {
+        let posted = self.parcels.push(parcel).is_ok();
         if posted {
             self.wake();
         }
         posted
     }
 
-    /// Takes the encoder that waits longest.
-    pub fn take(&self) -> Option<EncoderHandOver> {
-        self.encoders.pop()
+    /// Takes the parcel that waits longest.
+    pub fn take(&self) -> Option<Parcel> {
+        self.parcels.pop()
     }
 
     /// Wakes the shard if it sleeps. Call it after the work was made visible (an encoder, a ring's sequence number).

@@ -8,22 +8,15 @@
 //!
 //! A turn never blocks and never sleeps; whoever hosts it (see [`crate::host`]) decides what happens between turns.
 
-mod announced;
-mod broadcast;
 mod control;
 mod counting;
-mod group_store;
 mod house;
-mod inputs;
 mod links;
 mod mailbox;
 mod messages;
-mod runtime;
 mod rx;
 mod sink;
-mod tables;
 mod toss;
-mod trouble;
 mod tuning;
 
 use std::collections::HashMap;
@@ -41,16 +34,14 @@ use self::house::HOUSEKEEPING_INTERVAL;
 use self::sink::Sink;
 use crate::EngineError;
 use crate::backend::PacketBackend;
+use crate::broadcast::{Admission, InputContext, Inputs};
+use crate::directory::Announced;
 use crate::quic::{Endpoint, EndpointStats, TlsFiles};
 
-pub use announced::Announced;
 pub use control::{ControlSide, wait_for_control};
-pub use group_store::GroupStore;
-pub use inputs::{Admission, InputContext, Inputs, Kick, Publication};
 pub use links::Links;
-pub use mailbox::{EncoderHandOver, Mailbox};
+pub use mailbox::{EncoderHandOver, Mailbox, Parcel};
 pub use rx::RxLink;
-pub use tables::{Tables, sha256_hex};
 pub use toss::Tosses;
 pub use tuning::{StartWish, Waiting, start_wishes, untuned};
 
@@ -301,7 +292,8 @@ impl Shard {
 
     /// Hands an encoder to its home shard; false when that shard's box is full, and the encoder is gone then.
     pub fn hand_over(&mut self, home: usize, encoder: EncoderHandOver) -> bool {
-        let posted = self.parts.mailboxes.get(home).is_some_and(|mailbox| mailbox.post(encoder));
+        let parcel = Parcel::Encoder(encoder);
+        let posted = self.parts.mailboxes.get(home).is_some_and(|mailbox| mailbox.post(parcel));
         self.ingest.hand_overs += u64::from(posted);
         posted
     }
@@ -375,9 +367,15 @@ impl Shard {
 
     fn encoders(&mut self) -> bool {
         let Some(mailbox) = self.parts.mailboxes.get(self.parts.shard) else { return false };
-        let before = self.arrived.len();
-        self.arrived.extend(std::iter::from_fn(|| mailbox.take()));
-        self.arrived.len() > before
+        let parcels: Vec<Parcel> = std::iter::from_fn(|| mailbox.take()).collect();
+        let any = !parcels.is_empty();
+        for parcel in parcels {
+            match parcel {
+                Parcel::Encoder(encoder) => self.arrived.push(encoder),
+                Parcel::Yield { input } => self.with_inputs(|inputs, context| inputs.yield_home(context, &input)),
+            }
+        }
+        any
     }
 
     /// Datagrams of this shard's connections that arrived at others.

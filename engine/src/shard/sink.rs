@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use streams_relay_core::relay::{Dir, Pumped, Relay, SessionConfig, SessionId, StreamId, Transmit};
 
-use super::Tables;
+use crate::directory::Tables;
 use crate::quic::SessionSink;
 
 /// Brings a connection's streams to the relay.

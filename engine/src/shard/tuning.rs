@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::Shard;
 use super::control::current_generation;
-use super::tables::ReadStats;
+use crate::directory::ReadStats;
 use crate::backend::{BusyPoll, RingSizes, XdpShardWish};
 use crate::host::PollMode;
 use crate::quic::{EndpointLimits, EndpointTuning};

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   bytes --> handshake --> chunks (messages) --> commands --> replies
-//!                                |                   '--> publish --> key --> RtmpEvent::Publish, then silence until
-//!                                |                                            accept() or reject()
+//!                                |                   '--> publish --> key --> SessionEvent::Publish, then silence until
+//!                                |                                            answer()
 //!                                '--> flv (H.264, AAC), metadata --> access units, hints, notices
 //! ```
 //!
@@ -25,7 +25,7 @@ mod session;
 
 pub use flv::RtmpCounters;
 pub use limits::RtmpLimits;
-pub use session::{RtmpEvent, RtmpSession};
+pub use session::RtmpSession;
 use streams_media::MediaKind;
 
 /// What a broadcaster should be told although the connection goes on.

@@ -7,8 +7,8 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::mem;
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use rtmp_runtime::amf0::Amf0Value;
@@ -21,8 +21,8 @@ use super::command::{self, Command};
 use super::flv::{Demuxed, FlvDemuxer, RtmpCounters};
 use super::key::PublishTarget;
 use super::replies::{Replies, StatusCode, WINDOW_LEN};
-use super::{Notice, RtmpLimits};
-use crate::{IngestError, StreamMetadata};
+use super::RtmpLimits;
+use crate::{Answer, IngestError, Protocol, PublishRequest, Session, SessionEvent};
 
 /// Bytes that one call works on at most: with it, what a call may cost is bounded.
 const SLICE_LEN_MAX: usize = 2 * 1024;
@@ -35,38 +35,6 @@ const C2_LEN: usize = 1536;
 const INPUT_PER_REPLY: usize = 16;
 /// A window below this would ask for acknowledgements without end.
 const WINDOW_LEN_MIN: u32 = 4096;
-
-/// What [`RtmpSession::poll_event`] tells.
-pub enum RtmpEvent {
-    /// The client asks to publish. Nothing more comes until [`RtmpSession::accept`] or [`RtmpSession::reject`].
-    Publish {
-        /// Application name of the URL (`live`), without a query.
-        app: String,
-        /// The stream key, from the name, the path or the query of the URL; may be empty. A secret: never log it.
-        key: String,
-    },
-    /// `onMetaData`: hints for the catalog. May come again at any time.
-    Metadata(StreamMetadata),
-    /// One access unit in the encoder's own time.
-    Unit(AccessUnit),
-    /// Something that the broadcaster should know; media goes on.
-    Notice(Notice),
-    /// The client ended the stream in good order.
-    Closed,
-}
-
-impl fmt::Debug for RtmpEvent {
-    /// The stream key is a secret and stays out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Publish { app, .. } => f.debug_struct("Publish").field("app", app).finish_non_exhaustive(),
-            Self::Metadata(metadata) => f.debug_tuple("Metadata").field(metadata).finish(),
-            Self::Unit(unit) => f.debug_tuple("Unit").field(unit).finish(),
-            Self::Notice(notice) => f.debug_tuple("Notice").field(notice).finish(),
-            Self::Closed => f.write_str("Closed"),
-        }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -106,7 +74,9 @@ pub struct RtmpSession {
     replied_len: usize,
     /// Input that came while a publish request waited, or is still behind it.
     held: BytesMut,
-    events: VecDeque<RtmpEvent>,
+    events: VecDeque<SessionEvent>,
+    /// To be written.
+    out: Vec<u8>,
 }
 
 impl RtmpSession {
@@ -131,56 +101,9 @@ impl RtmpSession {
             replied_len: 0,
             held: BytesMut::new(),
             events: VecDeque::new(),
+            out: Vec::new(),
             limits,
         }
-    }
-
-    /// Works on a slice of what was read from the connection, at most 2 KiB and 256 messages, and appends bytes to be written to
-    /// `out`. How many bytes of `input` are done with: call again with the rest, after the events were polled and others had
-    /// their turn. While [`RtmpSession::is_behind`], older input is worked on first, and none of `input`.
-    ///
-    /// # Errors
-    /// Any [`IngestError`] ends the session: write `out` (it may tell the client why), then close.
-    pub fn handle_slice(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, IngestError> {
-        let result = self.take_slice(input, out);
-        if let Err(error) = &result {
-            self.fail(error, out);
-        }
-        result
-    }
-
-    /// Input that was taken earlier waits to be worked on: call [`RtmpSession::handle_slice`] even without new input.
-    pub fn is_behind(&self) -> bool {
-        self.phase == Phase::Publishing && (!self.held.is_empty() || self.chunks.is_behind())
-    }
-
-    /// The next event, in order. Poll until `None` after every call that may produce one.
-    pub fn poll_event(&mut self) -> Option<RtmpEvent> {
-        self.events.pop_front()
-    }
-
-    /// The stream key is good: tells the client to start. What was held back comes by [`RtmpSession::handle_slice`].
-    ///
-    /// # Errors
-    /// [`IngestError::NotWaiting`] without a request.
-    pub fn accept(&mut self, out: &mut Vec<u8>) -> Result<(), IngestError> {
-        if !self.is_waiting() {
-            return Err(IngestError::NotWaiting);
-        }
-        self.phase = Phase::Publishing;
-        self.replies.start(self.stream_id, out)
-    }
-
-    /// Refuses the request, or ends an accepted publish: `out` gets an `onStatus` error with `reason`
-    /// (`NetStream.Publish.BadName` before acceptance, `NetStream.Publish.Rejected` after). Write it, then close.
-    pub fn reject(&mut self, reason: &str, out: &mut Vec<u8>) {
-        let code = match mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Waiting => StatusCode::BadName,
-            Phase::Publishing => StatusCode::Rejected,
-            Phase::BeforePublish | Phase::Ended | Phase::Over => return,
-        };
-        // An unwritable reason leaves the close alone to tell it.
-        let _ = self.replies.refuse(self.stream_id, code, reason, out);
     }
 
     /// True once a publish was accepted and until the session ends.
@@ -188,7 +111,7 @@ impl RtmpSession {
         self.phase == Phase::Publishing
     }
 
-    /// True while a publish request waits for [`RtmpSession::accept`] or [`RtmpSession::reject`].
+    /// True while a publish request waits for its answer.
     pub fn is_waiting(&self) -> bool {
         self.phase == Phase::Waiting
     }
@@ -196,6 +119,16 @@ impl RtmpSession {
     /// What the connection's tags were, so far.
     pub fn counters(&self) -> RtmpCounters {
         self.demuxer.counters()
+    }
+
+    fn refuse(&mut self, reason: &str, out: &mut Vec<u8>) {
+        let code = match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Waiting => StatusCode::BadName,
+            Phase::Publishing => StatusCode::Rejected,
+            Phase::BeforePublish | Phase::Ended | Phase::Over => return,
+        };
+        // An unwritable reason leaves the close alone to tell it.
+        let _ = self.replies.refuse(self.stream_id, code, reason, out);
     }
 
     fn take_slice(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, IngestError> {
@@ -340,7 +273,7 @@ impl RtmpSession {
             Command::End => {
                 self.phase = Phase::Ended;
                 self.held = BytesMut::new();
-                self.events.push_back(RtmpEvent::Closed);
+                self.events.push_back(SessionEvent::Closed);
                 Ok(())
             }
             Command::Other => Ok(()),
@@ -359,15 +292,15 @@ impl RtmpSession {
         self.stream_id = stream_id;
         self.phase = Phase::Waiting;
         self.chunks.take_media();
-        self.events.push_back(RtmpEvent::Publish { app, key });
+        self.events.push_back(SessionEvent::Publish(PublishRequest { app, key }));
         Ok(())
     }
 
     fn media(&mut self, kind: u8, timestamp: u32, payload: Bytes) -> Result<(), IngestError> {
         let event = match self.demuxer.message(kind, timestamp, payload)? {
-            Demuxed::Unit(unit) => RtmpEvent::Unit(unit),
-            Demuxed::Metadata(metadata) => RtmpEvent::Metadata(metadata),
-            Demuxed::Notice(notice) => RtmpEvent::Notice(notice),
+            Demuxed::Unit(unit) => SessionEvent::Unit(unit),
+            Demuxed::Metadata(metadata) => SessionEvent::Metadata(metadata),
+            Demuxed::Notice(notice) => SessionEvent::Notice(notice),
             Demuxed::Nothing => return Ok(()),
         };
         let len = self.events.len().saturating_add(1);
@@ -380,8 +313,57 @@ impl RtmpSession {
 
     fn fail(&mut self, error: &IngestError, out: &mut Vec<u8>) {
         if !matches!(error, IngestError::Closed) {
-            self.reject(&error.to_string(), out);
+            self.refuse(&error.to_string(), out);
         }
         self.phase = Phase::Over;
+    }
+}
+
+/// A call works on at most 2 KiB and 256 messages. A refusal is an `onStatus` error: `NetStream.Publish.BadName` before
+/// acceptance, `NetStream.Publish.Rejected` after.
+impl Session for RtmpSession {
+    fn protocol(&self) -> Protocol {
+        Protocol::Rtmp
+    }
+
+    fn handle_input(&mut self, _now: Instant, input: &[u8]) -> Result<usize, IngestError> {
+        let mut out = mem::take(&mut self.out);
+        let result = self.take_slice(input, &mut out);
+        if let Err(error) = &result {
+            self.fail(error, &mut out);
+        }
+        self.out = out;
+        result
+    }
+
+    fn is_behind(&self) -> bool {
+        self.phase == Phase::Publishing && (!self.held.is_empty() || self.chunks.is_behind())
+    }
+
+    fn poll_event(&mut self) -> Option<SessionEvent> {
+        self.events.pop_front()
+    }
+
+    fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        let any = !self.out.is_empty();
+        out.append(&mut self.out);
+        any
+    }
+
+    fn answer(&mut self, answer: Answer<'_>) -> Result<(), IngestError> {
+        let mut out = mem::take(&mut self.out);
+        let answered = match answer {
+            Answer::Accept if !self.is_waiting() => Err(IngestError::NotWaiting),
+            Answer::Accept => {
+                self.phase = Phase::Publishing;
+                self.replies.start(self.stream_id, &mut out)
+            }
+            Answer::Refuse(reason) => {
+                self.refuse(reason, &mut out);
+                Ok(())
+            }
+        };
+        self.out = out;
+        answered
     }
 }

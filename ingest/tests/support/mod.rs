@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use streams_ingest::{
-    IngestError, Normaliser, NormaliserConfig, Output, Packager, PackagerConfig, RtmpEvent, RtmpLimits, RtmpSession,
+    Answer, IngestError, Normaliser, NormaliserConfig, Output, Packager, PackagerConfig, PublishRequest, RtmpLimits,
+    RtmpSession, Session, SessionEvent,
 };
 use streams_media::catalog::Catalog;
 
@@ -31,7 +33,7 @@ pub fn film() -> PathBuf {
 pub struct Push {
     pub app: String,
     pub key: String,
-    pub events: Vec<RtmpEvent>,
+    pub events: Vec<SessionEvent>,
     pub error: Option<IngestError>,
     /// Everything ffmpeg sent.
     pub received: Vec<u8>,
@@ -40,15 +42,8 @@ pub struct Push {
     pub succeeded: bool,
 }
 
-/// What the test answers to the publish request.
-#[derive(Debug, Clone, Copy)]
-pub enum Answer {
-    Accept,
-    Reject(&'static str),
-}
-
 /// Runs `ffmpeg <arguments> -f flv rtmp://127.0.0.1:PORT/<path>` against a session.
-pub fn push(arguments: &[&str], path: &str, answer: Answer) -> Push {
+pub fn push(arguments: &[&str], path: &str, answer: Answer<'static>) -> Push {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
     // Paced, for ffmpeg ends its connection without reading what it was told: what it has not sent by then is lost.
@@ -76,7 +71,7 @@ pub fn push_copy(file: &Path) -> Push {
     push
 }
 
-fn serve(mut connection: TcpStream, answer: Answer) -> Push {
+fn serve(mut connection: TcpStream, answer: Answer<'static>) -> Push {
     let mut session = RtmpSession::new(RtmpLimits::default());
     let mut push = Push::default();
     let mut input = vec![0; 32 * 1024];
@@ -87,19 +82,16 @@ fn serve(mut connection: TcpStream, answer: Answer) -> Push {
         };
         push.received.extend_from_slice(read);
         let mut out = Vec::new();
-        let result = feed(&mut session, read, &mut out, |session, event, out| match event {
-            RtmpEvent::Publish { app, key } => {
+        let result = feed(&mut session, read, &mut out, |session, event| match event {
+            SessionEvent::Publish(PublishRequest { app, key }) => {
                 (push.app, push.key) = (app, key);
-                match answer {
-                    Answer::Accept => session.accept(out).expect("it asked"),
-                    Answer::Reject(reason) => session.reject(reason, out),
-                }
+                session.answer(answer).expect("it asked");
             }
             event => push.events.push(event),
         });
         let written = connection.write_all(&out);
         let result = if matches!(result, Err(IngestError::Closed)) { Ok(()) } else { result };
-        if result.is_err() || written.is_err() || matches!(answer, Answer::Reject(_)) && !push.app.is_empty() {
+        if result.is_err() || written.is_err() || matches!(answer, Answer::Refuse(_)) && !push.app.is_empty() {
             push.error = result.err();
             // Let the client read the reason before the connection goes.
             let _ = connection.shutdown(std::net::Shutdown::Write);
@@ -114,13 +106,14 @@ pub fn feed(
     session: &mut RtmpSession,
     mut input: &[u8],
     out: &mut Vec<u8>,
-    mut event: impl FnMut(&mut RtmpSession, RtmpEvent, &mut Vec<u8>),
+    mut event: impl FnMut(&mut RtmpSession, SessionEvent),
 ) -> Result<(), IngestError> {
     while !input.is_empty() || session.is_behind() {
-        let handled = session.handle_slice(input, out);
+        let handled = session.handle_input(Instant::now(), input);
         while let Some(next) = session.poll_event() {
-            event(session, next, out);
+            event(session, next);
         }
+        session.poll_transmit(out);
         input = &input[handled?..];
     }
     Ok(())
@@ -145,16 +138,16 @@ impl Broadcast {
     }
 
     /// Takes one connection's events. The server's clock stands still: the encoder sends as fast as it can.
-    pub fn take(&mut self, events: Vec<RtmpEvent>) {
+    pub fn take(&mut self, events: Vec<SessionEvent>) {
         for event in events {
             match event {
-                RtmpEvent::Metadata(metadata) => self.packager.metadata(&metadata),
-                RtmpEvent::Unit(unit) => {
+                SessionEvent::Metadata(metadata) => self.packager.metadata(&metadata),
+                SessionEvent::Unit(unit) => {
                     if let Ok(unit) = self.normaliser.push(self.unix_ms, unit) {
                         self.packager.push(self.unix_ms, unit);
                     }
                 }
-                RtmpEvent::Publish { .. } | RtmpEvent::Notice(_) | RtmpEvent::Closed => {}
+                SessionEvent::Publish(_) | SessionEvent::Notice(_) | SessionEvent::Closed => {}
             }
             self.drain();
         }

@@ -104,6 +104,22 @@ pub enum RelayEvent {
         /// Why, safe to log: never a token or key.
         reason: String,
     },
+    /// A session of role [`Role::Publish`] began to publish: its first PUBLISH or PUBLISH_NAMESPACE was accepted.
+    PublishBegan {
+        /// The session.
+        session: SessionId,
+        /// The live input's id.
+        input: String,
+    },
+    /// It publishes nothing any more.
+    PublishEnded {
+        /// The session.
+        session: SessionId,
+        /// The live input's id.
+        input: String,
+        /// The session is over although it had not ended what it published.
+        lost: bool,
+    },
     /// A session of role [`Role::Publish`] may publish now.
     PublishReady {
         /// The session.

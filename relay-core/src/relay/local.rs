@@ -23,24 +23,25 @@ impl Relay {
         let Some(track) = self.tracks.get_mut(key) else { return TrackId(u64::MAX) };
         track.priority = config.publisher_priority;
         track.pinned = config.pinned;
-        track.bare = true;
         if !track.is_local() {
             track.origins.push(Origin::Local);
         }
         track.state = TrackState::Live;
         let id = TrackId((key as u64) << SERIAL_BITS | track.serial);
+        self.drop_held(key);
+        self.set_bare(key, true);
         self.arm_sweep(now);
         self.resolve_waiters(now, key);
         self.offer_to_watchers(key);
         id
     }
 
-    /// The key of an open local track.
+    /// The key of a track that the ingest has open; a publisher session may have taken it over.
     fn local(&self, id: TrackId) -> Option<Key> {
         let key = usize::try_from(id.0 >> SERIAL_BITS).ok()?;
         let serial = id.0 & ((1 << SERIAL_BITS) - 1);
         let track = self.tracks.get_serial(key, serial)?;
-        track.is_live().then_some(key)
+        (track.is_live() && track.is_local()).then_some(key)
     }
 
     pub(super) fn local_object(
@@ -117,6 +118,7 @@ impl Relay {
         self.tracks.unname(key);
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.state = TrackState::Over(status);
+        track.followed = false;
         track.cache.end_all(cut);
         let shards = std::mem::take(&mut track.followers);
         let link_id = track.link_id();

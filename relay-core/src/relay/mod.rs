@@ -22,6 +22,7 @@ mod event;
 mod fetch;
 mod fetch_out;
 mod grants;
+mod held;
 mod limits;
 mod local;
 mod namespaces;

@@ -19,6 +19,8 @@ pub(crate) enum Publisher {
     Session(Key),
     /// Another shard.
     Shard(usize),
+    /// A session that was lost and may come back ([`super::held`]).
+    Held,
 }
 
 impl Borrow<[Bytes]> for Namespace {
@@ -55,10 +57,15 @@ impl Namespaces {
         gone
     }
 
-    /// Whether a session or the ingest of this shard publishes it.
+    /// Whether a session or the ingest of this shard publishes it, or a session that may come back did.
     pub(crate) fn is_home(&self, namespace: &Namespace) -> bool {
         let publishers = self.by_name.get(namespace).map(Vec::as_slice).unwrap_or_default();
         publishers.iter().any(|publisher| !matches!(publisher, Publisher::Shard(_)))
+    }
+
+    /// Whether a lost session published it.
+    pub(crate) fn is_held(&self, namespace: &Namespace) -> bool {
+        self.by_name.get(namespace).is_some_and(|publishers| publishers.contains(&Publisher::Held))
     }
 
     /// Everybody who publishes the track's namespace or a prefix of it (MoQT-18 §9.4), the longest match first.

@@ -60,10 +60,10 @@ impl Relay {
         }
     }
 
-    /// Takes the offer back when no session here holds it up any more.
+    /// Takes the offer back when no session here holds it up any more, and none that did may come back.
     pub(super) fn untell_offer(&mut self, track: Key) {
         let Some(state) = self.tracks.get_mut(track) else { return };
-        let offered = state.session_origins().any(|origin| origin.offered);
+        let offered = state.origins.iter().any(Origin::is_offer);
         if !offered && std::mem::replace(&mut state.told, false) {
             self.events.push_back(RelayEvent::NamespaceDown(to_namespace(&state.name)));
         }
@@ -117,7 +117,7 @@ impl Relay {
         let Some(state) = self.tracks.get(track).filter(|track| track.state == TrackState::Live) else { return false };
         state.origins.iter().any(|origin| match origin {
             Origin::Local => true,
-            Origin::Session(origin) => origin.offered,
+            Origin::Session(_) | Origin::Held { .. } => origin.is_offer(),
             Origin::Shard(origin) => self.offers.get(&state.name).is_some_and(|shards| shards.contains(&origin.shard)),
         })
     }

@@ -52,6 +52,7 @@ impl Relay {
         self.mark_used(key);
         self.reply(key, request, Parameters::default());
         self.publisher_up(now, namespace, Publisher::Session(key));
+        self.note_publishing(key);
         Ok(())
     }
 
@@ -93,13 +94,15 @@ impl Relay {
         for track in under {
             self.attach_sources(now, track);
         }
+        self.relieve_held(now, &namespace);
     }
 
     /// A publisher of a namespace is gone.
     pub(super) fn publisher_down(&mut self, namespace: &Namespace, publisher: Publisher) {
         let was_home = self.namespaces.is_home(namespace);
         let gone = self.namespaces.remove(namespace, publisher);
-        if matches!(publisher, Publisher::Session(_)) && was_home && !self.namespaces.is_home(namespace) {
+        let told = matches!(publisher, Publisher::Session(_) | Publisher::Held);
+        if told && was_home && !self.namespaces.is_home(namespace) {
             self.events.push_back(RelayEvent::NamespaceDown(namespace.clone()));
         }
         if gone {
@@ -131,8 +134,8 @@ impl Relay {
         publishers.extend(offers.map(|shard| Publisher::Shard(*shard)));
         for publisher in publishers {
             match publisher {
-                // Its tracks are opened by the ingest, not asked for.
-                Publisher::Local => {}
+                // Its tracks are opened by the ingest, not asked for; nor does anybody answer for a lost session.
+                Publisher::Local | Publisher::Held => {}
                 Publisher::Session(session) => self.subscribe_upstream(now, track, session, &name),
                 Publisher::Shard(shard) => self.ask_shard(now, track, shard, &name),
             }
@@ -210,11 +213,13 @@ impl Relay {
             },
         };
         let Some(state) = self.tracks.get_mut(track) else { return Ok(()) };
-        if state.session_origin(key).is_some_and(|origin| origin.alias.is_some()) || state.is_local() {
+        if state.session_origin(key).is_some_and(|origin| origin.alias.is_some()) {
             let reason = "the track is published here already";
             self.refuse(key, request, RequestErrorCode::DuplicateSubscription, reason);
             return Ok(());
         }
+        // The newest publisher of an input wins: the engine is told and stops the encoder.
+        state.hold_local();
         // MoQT-18 §5.1: our own pending SUBSCRIBE to the same session ends before the PUBLISH is accepted.
         let pending = state.session_origin(key).map(|origin| origin.request);
         state.origins.retain(|origin| !matches!(origin, Origin::Session(origin) if origin.session == key));
@@ -233,6 +238,7 @@ impl Relay {
         self.origin_accepted(now, track, key, message.track_alias, largest, message.properties)?;
         self.tell_offer(track);
         self.offer_to_watchers(track);
+        self.note_publishing(key);
         Ok(())
     }
 
@@ -259,18 +265,25 @@ impl Relay {
             origin.alias = Some(alias);
             origin.priority = priority;
         }
-        if state.state == TrackState::Waiting {
+        let (waited, held) = (state.state == TrackState::Waiting, state.is_held());
+        if waited || held {
             state.priority = priority;
             state.timeout = timeout_of(&properties);
             state.properties = properties;
             state.state = TrackState::Live;
-            if let Some(largest) = largest {
-                state.cache.raise_largest(largest);
+        }
+        if let Some(largest) = largest {
+            // What a publisher sent before it was asked, or while it was away, is not here.
+            let missed = waited || (held && state.cache.largest().is_none_or(|known| known < largest));
+            state.cache.raise_largest(largest);
+            if missed {
                 state.cache.set_complete_from(after(largest));
             }
-        } else if let Some(largest) = largest {
-            state.cache.raise_largest(largest);
         }
+        if !state.is_local() {
+            self.set_bare(track, false);
+        }
+        self.drop_held(track);
         self.resolve_waiters(now, track);
         self.resume_unresolved(now, key)
     }
@@ -389,6 +402,7 @@ impl Relay {
             }
             self.mark_dirty(key);
             self.origin_gone(now, track, key, status);
+            self.note_unpublished(key);
         }
     }
 

@@ -155,8 +155,9 @@ impl Relay {
     pub(super) fn on_remote_busy(&mut self, now: Instant, shard: usize, name: &FullTrackName) {
         let Some(key) = self.tracks.by_name(name) else { return };
         let Some(origin) = self.tracks.get_mut(key).and_then(|track| track.shard_origin(shard)) else { return };
-        if let (Some(refill), Some(due)) = (&mut origin.refill, now.checked_add(BUSY_RETRY)) {
-            refill.due = due;
+        if let Some(due) = now.checked_add(BUSY_RETRY) {
+            // Without a question of ours, the other shard wanted to begin anew.
+            origin.refill.get_or_insert_with(|| Refill::new(due)).due = due;
         }
         self.arm_track(now, key);
     }
@@ -261,6 +262,7 @@ impl Relay {
         if let (Some(largest), Some(track)) = (refill.largest, self.tracks.get_mut(key)) {
             track.cache.raise_largest(largest);
         }
+        self.drop_held(key);
         self.bound_cache(now, key);
         self.notify(key);
     }

@@ -237,9 +237,13 @@ impl Relay {
                 self.drop_waiter(now, track, Waiter::Request { session: key, request });
             }
             RequestKind::Fetching { fetch } => self.drop_fetch(key, fetch),
-            RequestKind::Announced { namespace } => self.withdraw(key, &namespace),
+            RequestKind::Announced { namespace } => {
+                self.withdraw(key, &namespace);
+                self.note_unpublished(key);
+            }
             RequestKind::Upstream { track } => {
                 self.origin_gone(now, track, key, PublishDone::SubscriptionEnded);
+                self.note_unpublished(key);
             }
             RequestKind::Pulling { pull } => self.fail_pull(pull, RequestErrorCode::Internal, "the publisher is gone"),
             RequestKind::WatchNamespaces { .. } => self.namespace_watchers.retain(|known| *known != (key, request)),

@@ -287,6 +287,10 @@ pub(crate) struct Session {
     pub(crate) opened_at: Instant,
     /// A request was accepted.
     pub(crate) used: bool,
+    /// The engine was told that it publishes.
+    pub(crate) publishing: bool,
+    /// What it publishes outlives it ([`super::held`]).
+    pub(crate) keeps: bool,
     pub(crate) goaway_deadline: Option<Instant>,
     /// When a stream has to be looked at although nothing new has come for it.
     pub(crate) wake_at: Option<Instant>,
@@ -332,6 +336,8 @@ impl Session {
             dirty: false,
             opened_at: now,
             used: false,
+            publishing: false,
+            keeps: false,
             goaway_deadline: None,
             wake_at: None,
             timer_at: None,

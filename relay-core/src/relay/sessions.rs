@@ -69,6 +69,8 @@ impl Relay {
         session.held.clear();
         session.unresolved.clear();
         self.leave_places(key);
+        self.hold_published(key);
+        self.end_publishing(key, true);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let requests: Vec<Key> = session.requests.iter().map(|(request, _)| request).collect();
         let receiving = session.receive.take();

@@ -71,6 +71,16 @@ impl Relay {
         self.events.push_back(answer);
     }
 
+    /// Says how the track's objects cross to other shards. A change gives it another link id, so those that follow it are
+    /// answered anew.
+    pub(super) fn set_bare(&mut self, key: Key, bare: bool) {
+        let Some(track) = self.tracks.get_mut(key).filter(|track| track.bare != bare) else { return };
+        track.bare = bare;
+        for shard in track.followers.clone() {
+            self.answer_shard(shard, key);
+        }
+    }
+
     pub(super) fn refuse_shard(&mut self, shard: usize, key: Key, code: RequestErrorCode, reason: &str) {
         let Some(track) = self.tracks.get(key) else { return };
         let (name, code, reason) = (track.name.clone(), code.to_u64(), reason.to_owned());

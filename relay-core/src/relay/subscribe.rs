@@ -114,6 +114,10 @@ impl Relay {
         if let Some(track) = known.and_then(|key| self.tracks.get(key))
             && (track.state == TrackState::Live || !track.origins.is_empty())
         {
+            if let Some(key) = known.filter(|_| track.is_held()) {
+                // Whoever publishes it now was not asked while nobody read it.
+                self.attach_sources(now, key);
+            }
             return known.ok_or(Refusal::NO_TRACK);
         }
         let key = match known {
@@ -292,6 +296,8 @@ impl Relay {
     pub(super) fn refuse_waiters(&mut self, now: Instant, track: Key, code: RequestErrorCode, reason: &str) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         let over = matches!(state.state, TrackState::Over(_));
+        // The engine asks again if it still wants it.
+        state.followed = false;
         let mut kept = Vec::new();
         for waiter in std::mem::take(&mut state.waiters) {
             match waiter {

@@ -203,7 +203,7 @@ impl Relay {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let idle = track.idle_since.filter(|_| track.is_unused()).and_then(|since| since.checked_add(linger));
         let ends = track.origins.iter().filter_map(|origin| match origin {
-            Origin::Local => None,
+            Origin::Local | Origin::Held { .. } => None,
             Origin::Session(origin) => origin.done.map(|(_, _, until)| until),
             Origin::Shard(origin) => origin.done.map(|(_, until)| until).or(origin.retry_at()),
         });
@@ -255,7 +255,7 @@ impl Relay {
             self.remove_track(key);
             return;
         }
-        let kept = track.is_local() || track.session_origins().any(|origin| origin.offered);
+        let kept = track.is_local() || track.is_held() || track.origins.iter().any(Origin::is_offer);
         if !kept && track.idle_since.is_none() {
             track.idle_since = Some(now);
             self.arm_track(now, key);

@@ -31,6 +31,19 @@ pub(crate) enum Origin {
     Session(SessionOrigin),
     /// Another shard.
     Shard(ShardOrigin),
+    /// A publisher that was lost and may come back ([`super::held`]). `offered`: by PUBLISH, or by the ingest.
+    Held { offered: bool },
+}
+
+impl Origin {
+    /// A session offered the track by PUBLISH.
+    pub(crate) fn is_offer(&self) -> bool {
+        match self {
+            Self::Session(origin) => origin.offered,
+            Self::Held { offered } => *offered,
+            Self::Local | Self::Shard(_) => false,
+        }
+    }
 }
 
 /// A publisher session as the source of a track.
@@ -79,6 +92,8 @@ pub(crate) struct Track {
     /// Other shards that follow it.
     pub(crate) followers: Vec<usize>,
     pub(crate) waiters: Vec<Waiter>,
+    /// The engine itself reads it.
+    pub(crate) followed: bool,
     /// Since when nobody has followed it.
     pub(crate) idle_since: Option<Instant>,
     /// Objects cross to other shards as bare payloads (subgroup 0, no properties).
@@ -106,14 +121,19 @@ impl Track {
     }
 
     pub(crate) fn is_unused(&self) -> bool {
-        self.subscribers.is_empty() && self.followers.is_empty() && self.waiters.is_empty()
+        !self.followed && self.subscribers.is_empty() && self.followers.is_empty() && self.waiters.is_empty()
     }
 
     pub(crate) fn is_local(&self) -> bool {
         self.origins.iter().any(|origin| matches!(origin, Origin::Local))
     }
 
-    /// The track comes from this shard: its ingest, or a session here.
+    /// Its publisher was lost and may come back.
+    pub(crate) fn is_held(&self) -> bool {
+        self.origins.iter().any(|origin| matches!(origin, Origin::Held { .. }))
+    }
+
+    /// The track comes from this shard: its ingest, or a session that is here or was.
     pub(crate) fn is_home(&self) -> bool {
         self.origins.iter().any(|origin| !matches!(origin, Origin::Shard(_)))
     }
@@ -124,6 +144,15 @@ impl Track {
             Origin::Shard(origin) => Some(origin.shard),
             _ => None,
         })
+    }
+
+    /// The ingest no longer feeds the track, somebody else is about to.
+    pub(crate) fn hold_local(&mut self) {
+        for origin in &mut self.origins {
+            if matches!(origin, Origin::Local) {
+                *origin = Origin::Held { offered: true };
+            }
+        }
     }
 
     pub(crate) fn session_origins(&mut self) -> impl Iterator<Item = &mut SessionOrigin> {
@@ -200,6 +229,7 @@ impl Tracks {
             subscribers: Vec::new(),
             followers: Vec::new(),
             waiters: Vec::new(),
+            followed: false,
             idle_since: None,
             bare: false,
             told: false,

@@ -345,7 +345,11 @@ impl Net {
             RelayEvent::NamespaceDown(namespace) => {
                 self.others(from).for_each(|to| self.send(from, to, Crossing::NamespaceDown(namespace.clone())));
             }
-            RelayEvent::SessionReady { .. } | RelayEvent::SessionClose { .. } | RelayEvent::PublishReady { .. } => {}
+            RelayEvent::SessionReady { .. }
+            | RelayEvent::SessionClose { .. }
+            | RelayEvent::PublishReady { .. }
+            | RelayEvent::PublishBegan { .. }
+            | RelayEvent::PublishEnded { .. } => {}
         }
         if !matches!(event, RelayEvent::ShardObject { .. } | RelayEvent::ShardMessage { .. }) {
             self.log.push((from, event));

@@ -1,22 +1,24 @@
-//! One broadcast: access units in, tracks of the relay out.
+//! An encoder as the source of a broadcast: access units in, tracks of the relay out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use streams_contract::{InputEntry, RuntimeTrack};
+use streams_contract::InputEntry;
 use streams_ingest::{Normaliser, NormaliserConfig, Output, Packager, PackagerConfig, StreamMetadata};
 use streams_media::AccessUnit;
 use streams_media::catalog::{CATALOG_TRACK, Catalog, MSF_CATALOG_TRACK};
 use streams_relay_core::relay::{FullTrackName, Namespace, PublishDone, TrackConfig, TrackId};
 use tracing::warn;
 
-use super::inputs::{InputContext, TrackName};
+use super::inputs::InputContext;
+use super::source::namespace_of;
 
-/// First field of every namespace that belongs to a live input or asset (interfaces: the tuple `stream`, org, id).
-const NAMESPACE_ROOT: &[u8] = b"stream";
+/// Names of tracks are shared by all their objects.
+type TrackName = Arc<str>;
 
 /// Normaliser, packager and open tracks of one input.
-pub(super) struct Broadcast {
+pub(super) struct EncoderSource {
     namespace: Namespace,
     normaliser: Normaliser,
     packager: Packager,
@@ -24,11 +26,10 @@ pub(super) struct Broadcast {
     catalog: Option<Catalog>,
 }
 
-impl Broadcast {
+impl EncoderSource {
     /// Announces the namespace, here and to the other shards.
     pub(super) fn start(context: &mut InputContext<'_>, entry: &InputEntry, first_group_min: u64) -> Self {
-        let fields = [NAMESPACE_ROOT, entry.org.as_bytes(), entry.id.as_bytes()];
-        let namespace = Namespace(fields.iter().map(|field| Bytes::copy_from_slice(field)).collect());
+        let namespace = namespace_of(entry);
         // A group that is open and the one before it fit the relay's cache together.
         let group_len_max = context.relay.config().cache_track_len_max / 2;
         context.relay.namespace_up(context.now, namespace.clone());
@@ -74,9 +75,16 @@ impl Broadcast {
         self.publish(context)
     }
 
-    /// Lets the packager act on time that passed without media.
-    pub(super) fn tick(&mut self, context: &mut InputContext<'_>) {
+    /// Lets the packager act on time that passed without media. True when the catalog changed.
+    pub(super) fn tick(&mut self, context: &mut InputContext<'_>) -> bool {
+        self.publish(context)
+    }
+
+    /// Another source begins: it may take the tracks over, which say nothing more from here.
+    pub(super) fn give_up(&mut self, context: &mut InputContext<'_>) {
+        self.packager.finish();
         self.publish(context);
+        context.relay.hold_local(&self.namespace);
     }
 
     /// Ends every track and withdraws the namespace.
@@ -90,9 +98,13 @@ impl Broadcast {
         context.announced.withdraw(&self.namespace);
     }
 
-    /// Whether viewers can find the tracks.
-    pub(super) fn has_catalog(&self) -> bool {
-        self.catalog.is_some()
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Viewers can find the tracks once there is one.
+    pub(super) fn catalog(&self) -> Option<&Catalog> {
+        self.catalog.as_ref()
     }
 
     /// How long video has come without a picture that a viewer could start at.
@@ -108,23 +120,6 @@ impl Broadcast {
     /// The highest group id used.
     pub(super) fn last_group(&self) -> Option<u64> {
         self.packager.last_group()
-    }
-
-    /// The tracks as an operator sees them.
-    pub(super) fn runtime_tracks(&self) -> Vec<RuntimeTrack> {
-        let tracks = self.catalog.iter().flat_map(|catalog| &catalog.tracks);
-        tracks
-            .map(|track| RuntimeTrack {
-                name: track.name.clone(),
-                codec: track.codec.clone(),
-                width: track.width,
-                height: track.height,
-                framerate: track.framerate,
-                sample_rate: track.sample_rate,
-                channels: track.channels,
-                bitrate: track.bitrate,
-            })
-            .collect()
     }
 
     /// Carries out what the packager made. True when the catalog changed.

@@ -1,31 +1,37 @@
-//! Live inputs whose home is this shard: who may push, what their media becomes, and how long viewers are kept without it.
+//! Live inputs whose home is this shard: who may push, and how long viewers are kept without media.
 //!
 //! ```text
 //!   idle --admit--> active --connection lost--> reconnecting --admit--> active
 //!                     |  graceful end, disabled, deleted   |  window over
 //!                     '--------------> idle <--------------'
 //! ```
+//!
+//! An input has one source at a time, an encoder or MoQT sessions, and the newest wins, also across protocols.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use streams_contract::{Home, InputState, Protocol, RuntimeEntry, names};
+use streams_contract::{InputState, Protocol, RuntimeEntry, names};
 use streams_ingest::{Notice, StreamMetadata};
 use streams_media::AccessUnit;
-use streams_relay_core::relay::Relay;
-use streams_rings::{RingsError, Words, Workspace};
+use streams_relay_core::relay::{Namespace, Relay, SessionId};
+use streams_rings::{RingsError, Workspace};
 
-use super::announced::Announced;
-use super::broadcast::Broadcast;
+use super::encoder::EncoderSource;
 use super::group_store::GroupStore;
+use super::home::Homes;
 use super::runtime::RuntimeTable;
-use super::tables::{KeyOwner, Tables, sha256_hex};
-use super::trouble::Trouble;
+use super::source::Source;
+use super::trouble::{Signs, Trouble};
+use crate::directory::{Announced, KeyOwner, Tables, sha256_hex};
+
+/// Told to whoever has to go for a newer publisher.
+pub(super) const NEWEST_WINS: &str = "another encoder started with the same stream key; the newest wins";
+/// How long what another source may take over is kept for that.
+pub(super) const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How an encoder's connection is told to end, from outside its task.
 pub struct Kick {
@@ -40,7 +46,7 @@ impl Kick {
     }
 
     /// Ends the connection: its task wakes up with end of stream and tells the encoder `reason`.
-    fn kick(&self, reason: &str) {
+    pub(super) fn kick(&self, reason: &str) {
         self.reason.borrow_mut().get_or_insert_with(|| reason.to_owned());
         // A socket that is gone already is what was wanted.
         let _ = self.socket.shutdown(Shutdown::Read);
@@ -76,17 +82,18 @@ pub struct Publication {
     pub connection: u64,
 }
 
-struct LiveInput {
-    index: usize,
-    connection: Option<(u64, Rc<Kick>)>,
-    key_sha256: String,
-    /// Set while the encoder is away: when the broadcast ends.
-    reconnect_until: Option<Instant>,
-    reconnect_window: Duration,
-    broadcast: Broadcast,
+pub(super) struct LiveInput {
+    pub(super) index: usize,
+    /// Of the encoder.
+    pub(super) connection: Option<(u64, Rc<Kick>)>,
+    pub(super) key_sha256: String,
+    /// Set while the source is away: when the broadcast ends.
+    pub(super) reconnect_until: Option<Instant>,
+    pub(super) reconnect_window: Duration,
+    pub(super) source: Source,
     /// Of the present connection.
-    trouble: Trouble,
-    runtime: RuntimeEntry,
+    pub(super) trouble: Trouble,
+    pub(super) runtime: RuntimeEntry,
 }
 
 impl LiveInput {
@@ -100,9 +107,10 @@ impl LiveInput {
     }
 
     /// Brings the warnings up to date. True when they changed.
-    fn check_trouble(&mut self, now: Instant) -> bool {
-        let without_start_ms = if self.connection.is_some() { self.broadcast.without_start_ms() } else { 0 };
-        let warnings = self.trouble.warnings(now, &self.runtime.input, without_start_ms);
+    fn check_trouble(&mut self, context: &InputContext<'_>) -> bool {
+        let now = context.now;
+        let signs = if self.reconnect_until.is_none() { self.source.signs(context) } else { Signs::default() };
+        let warnings = self.trouble.warnings(now, &self.runtime.input, signs);
         if warnings == self.runtime.warnings {
             return false;
         }
@@ -128,14 +136,21 @@ pub struct InputContext<'a> {
 
 /// The inputs of one shard.
 pub struct Inputs {
-    shard: usize,
-    homes: Words,
-    runtime: RuntimeTable,
+    pub(super) shard: usize,
+    pub(super) homes: Homes,
+    pub(super) runtime: RuntimeTable,
     groups: GroupStore,
-    live: HashMap<String, LiveInput>,
+    pub(super) live: HashMap<String, LiveInput>,
     connections_made: u64,
     /// By the normalisers of broadcasts that are over.
-    units_dropped: u64,
+    pub(super) units_dropped: u64,
+    /// MoQT sessions here that publish an input whose home is another shard.
+    pub(super) wanting: HashMap<String, Vec<SessionId>>,
+    /// Those shards, which are asked to give the input up.
+    pub(super) yields_wanted: Vec<(usize, String)>,
+    pub(super) yields_due: Instant,
+    /// Namespaces that changed their source: when what nobody took over ends.
+    pub(super) releases: Vec<(Instant, Namespace)>,
 }
 
 impl Inputs {
@@ -143,12 +158,16 @@ impl Inputs {
     pub fn join(shards: &Workspace, shard: usize, groups: GroupStore) -> Result<Self, RingsError> {
         Ok(Self {
             shard,
-            homes: shards.words(names::HOMES)?,
+            homes: Homes::new(shards.words(names::HOMES)?, shard),
             runtime: RuntimeTable::new(shards.table(&names::runtime(shard))?),
             groups,
             live: HashMap::new(),
             connections_made: 0,
             units_dropped: 0,
+            wanting: HashMap::new(),
+            yields_wanted: Vec::new(),
+            yields_due: Instant::now(),
+            releases: Vec::new(),
         })
     }
 
@@ -166,7 +185,7 @@ impl Inputs {
         if !owner.entry.ingest.takes(&Protocol::Rtmp) {
             return Admission::Refused { reason: "this live input does not take RTMP", input: Some(owner.entry.id) };
         }
-        match self.claim(owner.index) {
+        match self.homes.claim(owner.index) {
             Some(home) if home != self.shard => Admission::Elsewhere(home),
             Some(_) => Admission::Here(Box::new(owner)),
             None => {
@@ -175,45 +194,14 @@ impl Inputs {
         }
     }
 
-    /// The first shard that swaps itself in is home until the broadcast is over.
-    fn claim(&self, index: usize) -> Option<usize> {
-        if index >= self.homes.count() {
-            return None;
-        }
-        let word = self.homes.get(index);
-        let mut current = word.load(Ordering::Acquire);
-        loop {
-            if let Some(home) = Home::from_word(current) {
-                return Some(usize::from(home.shard));
-            }
-            let mine = Home { shard: u16::try_from(self.shard).ok()?, epoch: (current >> 16) + 1 }.to_word();
-            match word.compare_exchange(current, mine, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(self.shard),
-                Err(other) => current = other,
-            }
-        }
-    }
-
-    fn release(&self, index: usize) {
-        if index >= self.homes.count() {
-            return;
-        }
-        let word = self.homes.get(index);
-        let current = word.load(Ordering::Acquire);
-        if Home::from_word(current).is_some_and(|home| usize::from(home.shard) == self.shard) {
-            // The epoch stays, the shard goes: a late compare-and-swap on the old word fails.
-            let _ = word.compare_exchange(current, current & !0xffff, Ordering::AcqRel, Ordering::Relaxed);
-        }
-    }
-
     /// An admitted encoder does not begin after all: the home that was claimed for it is free again, unless the input is live.
     pub fn unclaim(&self, owner: &KeyOwner) {
         if !self.live.contains_key(&owner.entry.id) {
-            self.release(owner.index);
+            self.homes.release(owner.index);
         }
     }
 
-    /// An admitted encoder begins. An older connection of the same input is told and closed: the newest wins.
+    /// An admitted encoder begins. An older source of the same input is told and closed: the newest wins.
     pub fn start(
         &mut self,
         context: &mut InputContext<'_>,
@@ -237,9 +225,18 @@ impl Inputs {
         match self.live.get_mut(&id) {
             Some(input) => {
                 if let Some((_, old)) = input.connection.take() {
-                    old.kick("another encoder started with the same stream key; the newest wins");
+                    old.kick(NEWEST_WINS);
                 }
-                input.broadcast.reconnect(context);
+                match &mut input.source {
+                    Source::Encoder(source) => source.reconnect(context),
+                    Source::Moqt(_) => {
+                        context.relay.disconnect_publishers(context.now, &id, NEWEST_WINS);
+                        input.source.give_up(context);
+                        self.releases.push((context.now + TAKE_OVER_PATIENCE, input.source.namespace().clone()));
+                        let last = input.source.last_group().max(self.groups.load(&id));
+                        input.source = encoder_source(context, owner, last);
+                    }
+                }
                 let (tracks, state) =
                     (std::mem::take(&mut input.runtime.tracks), std::mem::take(&mut input.runtime.state));
                 input.runtime = RuntimeEntry { tracks, state, ..runtime };
@@ -250,15 +247,14 @@ impl Inputs {
                 input.key_sha256 = sha256_hex(key.as_bytes());
             }
             None => {
-                let first_group_min = self.groups.load(&id).map_or(0, |last| last + 1);
-                let broadcast = Broadcast::start(context, &owner.entry, first_group_min);
+                let source = encoder_source(context, owner, self.groups.load(&id));
                 let input = LiveInput {
                     index: owner.index,
                     connection: Some((connection, kick)),
                     key_sha256: sha256_hex(key.as_bytes()),
                     reconnect_until: None,
                     reconnect_window,
-                    broadcast,
+                    source,
                     trouble: Trouble::default(),
                     runtime,
                 };
@@ -272,14 +268,15 @@ impl Inputs {
     /// One access unit. False: this connection is no longer the input's, or its media cannot be used.
     pub fn unit(&mut self, context: &mut InputContext<'_>, publication: &Publication, unit: AccessUnit) -> bool {
         let Some(input) = current(&mut self.live, publication) else { return false };
-        let tracks_changed = input.broadcast.unit(context, unit);
-        let begins = input.runtime.state != InputState::Active && input.broadcast.has_catalog();
+        let Source::Encoder(source) = &mut input.source else { return false };
+        let tracks_changed = source.unit(context, unit);
+        let begins = input.runtime.state != InputState::Active && source.catalog().is_some();
         if begins {
             input.runtime.state = InputState::Active;
             input.runtime.since_ms = context.unix_ms;
         }
         if tracks_changed {
-            input.runtime.tracks = input.broadcast.runtime_tracks();
+            input.runtime.tracks = input.source.runtime_tracks();
         }
         if tracks_changed || begins {
             self.publish_runtime(&publication.input);
@@ -289,8 +286,8 @@ impl Inputs {
 
     /// The encoder's hints.
     pub fn metadata(&mut self, publication: &Publication, metadata: &StreamMetadata) {
-        if let Some(input) = current(&mut self.live, publication) {
-            input.broadcast.metadata(metadata);
+        if let Some(LiveInput { source: Source::Encoder(source), .. }) = current(&mut self.live, publication) {
+            source.metadata(metadata);
         }
     }
 
@@ -311,20 +308,26 @@ impl Inputs {
     ) {
         let Some(input) = current(&mut self.live, publication) else { return };
         input.connection = None;
-        input.trouble = Trouble::default();
-        input.runtime.warnings.clear();
         if let Some(error) = error {
             input.runtime.last_error = Some(error.to_owned());
         }
+        self.source_gone(context, &publication.input, graceful);
+    }
+
+    /// Nobody feeds the input now. `graceful`: that is how the broadcaster wanted it.
+    pub(super) fn source_gone(&mut self, context: &mut InputContext<'_>, id: &str, graceful: bool) {
+        let Some(input) = self.live.get_mut(id) else { return };
+        input.trouble = Trouble::default();
+        input.runtime.warnings.clear();
         if graceful || input.reconnect_window.is_zero() {
-            return self.end(context, &publication.input);
+            return self.end(context, id);
         }
-        input.broadcast.pause(context);
+        input.source.pause(context);
         input.reconnect_until = Some(context.now + input.reconnect_window);
         input.runtime.state = InputState::Reconnecting;
         input.runtime.since_ms = context.unix_ms;
-        self.groups.save(&publication.input, input.broadcast.last_group());
-        self.publish_runtime(&publication.input);
+        self.groups.save(id, input.source.last_group());
+        self.publish_runtime(id);
     }
 
     /// A refusal that an operator should see in the input's status although there is no broadcast.
@@ -395,25 +398,29 @@ impl Inputs {
         for id in over {
             self.end(context, &id);
         }
+        self.tick_sessions(context, tables);
         for (id, input) in &mut self.live {
-            input.broadcast.tick(context);
-            self.groups.save(id, input.broadcast.last_group());
+            let tracks_changed = input.source.tick(context);
+            if tracks_changed {
+                input.runtime.tracks = input.source.runtime_tracks();
+            }
+            self.groups.save(id, input.source.last_group());
             if let Some(owner) = tables.input(id) {
                 input.check_key(&owner, context.unix_ms);
             }
-            if input.check_trouble(context.now) {
+            if input.check_trouble(context) || tracks_changed {
                 self.runtime.write(&input.runtime);
             }
         }
     }
 
     /// The broadcast is over for its viewers.
-    fn end(&mut self, context: &mut InputContext<'_>, id: &str) {
+    pub(super) fn end(&mut self, context: &mut InputContext<'_>, id: &str) {
         let Some(mut input) = self.live.remove(id) else { return };
-        input.broadcast.end(context);
-        self.units_dropped += input.broadcast.units_dropped();
-        self.groups.save(id, input.broadcast.last_group());
-        self.release(input.index);
+        input.source.end(context);
+        self.units_dropped += input.source.units_dropped();
+        self.groups.save(id, input.source.last_group());
+        self.homes.release(input.index);
         match input.runtime.last_error.take() {
             Some(error) => self.refused(id, context.unix_ms, &error),
             None => self.runtime.clear(id),
@@ -431,20 +438,23 @@ impl Inputs {
 
     /// Access units that normalisers dropped, of broadcasts that are over too.
     pub fn units_dropped(&self) -> u64 {
-        self.units_dropped + self.live.values().map(|input| input.broadcast.units_dropped()).sum::<u64>()
+        self.units_dropped + self.live.values().map(|input| input.source.units_dropped()).sum::<u64>()
     }
 
-    fn publish_runtime(&mut self, id: &str) {
+    pub(super) fn publish_runtime(&mut self, id: &str) {
         if let Some(input) = self.live.get(id) {
             self.runtime.write(&input.runtime);
         }
     }
 }
 
+/// An encoder begins to feed an input in which `last` was the highest group id so far.
+fn encoder_source(context: &mut InputContext<'_>, owner: &KeyOwner, last: Option<u64>) -> Source {
+    let first_group_min = last.map_or(0, |last| last.saturating_add(1));
+    Source::Encoder(Box::new(EncoderSource::start(context, &owner.entry, first_group_min)))
+}
+
 fn current<'a>(live: &'a mut HashMap<String, LiveInput>, publication: &Publication) -> Option<&'a mut LiveInput> {
     live.get_mut(&publication.input)
         .filter(|input| input.connection.as_ref().is_some_and(|(id, _)| *id == publication.connection))
 }
-
-/// Names of tracks are shared by all their objects.
-pub(super) type TrackName = Arc<str>;
