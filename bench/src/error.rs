@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use streams_contract::DocumentError;
 use streams_harness::HarnessError;
 use streams_rings::RingsError;
 use streams_sdk::PlayError;

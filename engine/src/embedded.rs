@@ -16,11 +16,11 @@ use streams_rings::{Access, Workspace};
 
 use crate::EngineError;
 use crate::backend::{PacketBackend, sink};
+use crate::broadcast::{GroupStore, InputContext, Inputs};
+use crate::directory::Announced;
 use crate::keys::EngineKeys;
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointStats, RetryTokens, TlsFiles};
-use crate::broadcast::{GroupStore, InputContext, Inputs};
-use crate::directory::Announced;
 use crate::shard::{ControlSide, Links, Mailbox, RxLink, Shard, ShardParts, Tosses, untuned};
 use crate::start::{endpoint_limits, relay_config};
 

@@ -20,10 +20,10 @@ use crate::EngineError;
 use crate::backend::{
     PacketBackend, UdpBackend, XdpEnd, XdpSetup, XdpSetupError, XdpShardWish, XdpWish, bind_shard_socket, set_up,
 };
-use crate::edge::admission::PlaceLimits;
-use crate::edge::rtmp::RtmpSettings;
 use crate::broadcast::{GroupStore, Inputs};
 use crate::directory::{Announced, sha256_hex};
+use crate::edge::admission::PlaceLimits;
+use crate::edge::rtmp::RtmpSettings;
 use crate::host::{self, HostSettings, ShardThread};
 use crate::keys::EngineKeys;
 use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};

@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use streams_rings::RingsError;
 use streams_contract::DocumentError;
+use streams_rings::RingsError;
 
 /// Why something could not be set up or driven.
 #[derive(Debug, thiserror::Error)]

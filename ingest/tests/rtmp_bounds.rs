@@ -7,9 +7,7 @@ use std::collections::VecDeque;
 use rtmp_runtime::amf0::{Amf0Value, Command};
 use rtmp_runtime::chunk::{ChunkWriter, Message};
 use rtmp_runtime::message::msg_type;
-use streams_ingest::{
-    Answer, IngestError, Notice, PublishRequest, RtmpLimits, RtmpSession, Session, SessionEvent,
-};
+use streams_ingest::{Answer, IngestError, Notice, PublishRequest, RtmpLimits, RtmpSession, Session, SessionEvent};
 use streams_media::{MediaKind, RandomAccess};
 use support::feed;
 

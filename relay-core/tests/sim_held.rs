@@ -232,12 +232,8 @@ fn the_engine_is_told_once_when_a_session_begins_to_publish_and_when_it_is_lost(
     world.net.vanish(first.0);
     world.net.run(Duration::from_millis(100));
     let (session, input) = (world.net.session(first.0), "lv_1");
-    let began = |event: &RelayEvent| {
-        matches!(event, RelayEvent::PublishBegan { session: of, input: id } if *of == session && id == input)
-    };
-    let lost = |event: &RelayEvent| {
-        matches!(event, RelayEvent::PublishEnded { session: of, input: id, lost: true } if *of == session && id == input)
-    };
+    let began = |event: &RelayEvent| matches!(event, RelayEvent::PublishBegan { session: of, input: id } if *of == session && id == input);
+    let lost = |event: &RelayEvent| matches!(event, RelayEvent::PublishEnded { session: of, input: id, lost: true } if *of == session && id == input);
     assert_eq!((world.told(began), world.told(lost)), (1, 1));
 }
 

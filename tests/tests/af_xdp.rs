@@ -90,7 +90,7 @@ fn a_killed_engine_leaves_no_program_and_the_next_one_serves() {
     kill(first, Signal::KILL);
     // Its program would be in the way of the one that the launcher starts next.
     eventually("another engine runs", || stack.engine_pid() != first);
-    assert!(has_program(&testbed.pop));
+    eventually("its program is attached", || has_program(&testbed.pop));
     let _encoder = Encoder::push_from(&testbed.net, &input.rtmp_with_key(), Film::Gop2s);
     stack.wait_status(&input, "active");
     let mut watcher = testbed.net.inside(|| Watcher::start(&stack, &input));

@@ -28,8 +28,8 @@ mod tunables;
 use std::sync::Arc;
 use std::time::Instant;
 
-use streams_logs::Seldom;
 use streams_contract::Command;
+use streams_logs::Seldom;
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use self::live_inputs::{Created, Fields, Live, Rotated, Settings, Status};

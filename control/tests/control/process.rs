@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use streams_contract::{Event, Protocol};
 use streams_control::credentials::Credentials;
-use streams_contract::Event;
 
 use crate::engine::FakeEngine;
 use crate::server::Scratch;
@@ -100,7 +100,7 @@ fn a_terminal_that_is_gone_does_not_end_control() {
     logged("joined the engine's workspace");
     let input = created["data"]["id"].as_str().unwrap().to_owned();
     for peer in ["127.0.0.1:7001", "127.0.0.1:7002"] {
-        let (protocol, peer) = ("rtmp".to_owned(), peer.to_owned());
+        let (protocol, peer) = (Protocol::Rtmp, peer.to_owned());
         engine.event(0, &Event::IngestUp { input: input.clone(), shard: 0, protocol, peer: peer.clone() });
         logged(&peer);
     }

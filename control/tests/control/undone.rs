@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
+use streams_contract::Tunable;
 use streams_control::resources::{Fields, Settings};
 use streams_control::store::StreamKey;
-use streams_contract::Tunable;
 
 use crate::engine::FakeEngine;
 use crate::server::{Answer, Server};

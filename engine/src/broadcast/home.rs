@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use streams_rings::Words;
 use streams_contract::Home;
+use streams_rings::Words;
 
 /// The homes of all inputs, as one shard claims and frees them.
 pub(super) struct Homes {

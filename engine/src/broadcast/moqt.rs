@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use streams_contract::InputEntry;
 use streams_media::catalog::{CATALOG_TRACK, Catalog, MSF_CATALOG_TRACK};
 use streams_relay_core::relay::{FullTrackName, Location, Namespace, SessionId};
-use streams_contract::InputEntry;
 use tracing::warn;
 
 use super::inputs::InputContext;

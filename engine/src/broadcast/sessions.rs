@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use streams_relay_core::relay::SessionId;
 use streams_contract::{InputState, Protocol, RuntimeEntry};
+use streams_relay_core::relay::SessionId;
 use tracing::{info, warn};
 
 use super::inputs::{InputContext, Inputs, LiveInput, NEWEST_WINS, TAKE_OVER_PATIENCE};
@@ -80,9 +80,10 @@ impl Inputs {
         let due: Vec<_> = self.releases.extract_if(.., |(at, _)| *at <= now).collect();
         for (_, namespace) in due {
             // A source that has lost its publisher since keeps what it has for its own window.
-            let away = self.live.values().any(|input| {
-                *input.source.namespace() == namespace && input.reconnect_until.is_some()
-            });
+            let away = self
+                .live
+                .values()
+                .any(|input| *input.source.namespace() == namespace && input.reconnect_until.is_some());
             if !away {
                 context.relay.release(now, &namespace);
             }

@@ -1,9 +1,9 @@
 //! Where a broadcast's media comes from, and what all sources have in common.
 
 use bytes::Bytes;
+use streams_contract::{InputEntry, RuntimeTrack};
 use streams_media::catalog::Catalog;
 use streams_relay_core::relay::Namespace;
-use streams_contract::{InputEntry, RuntimeTrack};
 
 use super::encoder::EncoderSource;
 use super::inputs::InputContext;
@@ -88,9 +88,7 @@ impl Source {
     /// What may spoil the broadcast.
     pub(super) fn signs(&self, context: &InputContext<'_>) -> Signs {
         match self {
-            Self::Encoder(source) => {
-                Signs { without_start_ms: source.without_start_ms(), ..Signs::default() }
-            }
+            Self::Encoder(source) => Signs { without_start_ms: source.without_start_ms(), ..Signs::default() },
             Self::Moqt(source) => Signs { without_catalog: source.without_catalog(context.now), ..Signs::default() },
         }
     }

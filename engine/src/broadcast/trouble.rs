@@ -50,9 +50,14 @@ impl Kind {
                                     restart the encoder, or let it send the header again"
                 .into(),
             Self::NoStart => {
-                format!("no key frame for {} s: viewers cannot join; use a closed GOP", signs.without_start_ms / MS_PER_S)
+                format!(
+                    "no key frame for {} s: viewers cannot join; use a closed GOP",
+                    signs.without_start_ms / MS_PER_S
+                )
             }
-            Self::NoCatalog => "the MoQT publisher offers neither `.catalog` nor `catalog`: players cannot find its tracks".into(),
+            Self::NoCatalog => {
+                "the MoQT publisher offers neither `.catalog` nor `catalog`: players cannot find its tracks".into()
+            }
             Self::ExtraVideo => "more than one video track comes; only the first is used".into(),
             Self::ExtraAudio => "more than one audio track comes; only the first is used".into(),
         }
@@ -106,7 +111,10 @@ impl Trouble {
     /// The line that stays in the input's status as its last error: media that cannot be used at all.
     pub(super) fn error(&self, now: Instant) -> Option<String> {
         let unusable = [Kind::NoVideoConfig, Kind::NoAudioConfig, Kind::ExtraVideo, Kind::ExtraAudio];
-        unusable.into_iter().find(|kind| self.holds(*kind, now, Signs::default())).map(|kind| kind.text(Signs::default()))
+        unusable
+            .into_iter()
+            .find(|kind| self.holds(*kind, now, Signs::default()))
+            .map(|kind| kind.text(Signs::default()))
     }
 
     fn holds(&self, kind: Kind, now: Instant, signs: Signs) -> bool {

@@ -22,8 +22,8 @@ use tracing::{debug, info, warn};
 
 use super::admission::PlaceLimits;
 use super::door::{Door, Place};
-use crate::host::{Hosted, Reactor, Spawner, host_stream};
 use crate::broadcast::{Admission, Kick, Publication};
+use crate::host::{Hosted, Reactor, Spawner, host_stream};
 use crate::shard::{EncoderHandOver, Shard};
 
 /// One read. An RTMP chunk is 4 KiB with most encoders; a key frame of a few hundred KiB takes a few dozen reads.

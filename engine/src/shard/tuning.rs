@@ -11,8 +11,8 @@ use tracing::info;
 
 use super::Shard;
 use super::control::current_generation;
-use crate::directory::ReadStats;
 use crate::backend::{BusyPoll, RingSizes, XdpShardWish};
+use crate::directory::ReadStats;
 use crate::host::PollMode;
 use crate::quic::{EndpointLimits, EndpointTuning};
 

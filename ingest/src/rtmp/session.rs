@@ -14,14 +14,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use rtmp_runtime::amf0::Amf0Value;
 use rtmp_runtime::handshake::Handshake;
 use rtmp_runtime::message::msg_type;
-use streams_media::AccessUnit;
 
+use super::RtmpLimits;
 use super::chunks::{ChunkReader, Message};
 use super::command::{self, Command};
 use super::flv::{Demuxed, FlvDemuxer, RtmpCounters};
 use super::key::PublishTarget;
 use super::replies::{Replies, StatusCode, WINDOW_LEN};
-use super::RtmpLimits;
 use crate::{Answer, IngestError, Protocol, PublishRequest, Session, SessionEvent};
 
 /// Bytes that one call works on at most: with it, what a call may cost is bounded.

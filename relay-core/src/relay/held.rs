@@ -46,9 +46,8 @@ impl Relay {
     pub fn release(&mut self, now: Instant, namespace: &Namespace) {
         let held: Vec<Namespace> =
             self.namespaces.under(namespace).filter(|below| self.namespaces.is_held(below)).cloned().collect();
-        let tracks = self.tracks.iter().filter(|(_, track)| {
-            track.is_held() && track.name.namespace.starts_with(namespace)
-        });
+        let tracks =
+            self.tracks.iter().filter(|(_, track)| track.is_held() && track.name.namespace.starts_with(namespace));
         let tracks: Vec<Key> = tracks.map(|(key, _)| key).collect();
         for track in tracks {
             if self.drop_held(track) {
@@ -111,9 +110,9 @@ impl Relay {
             RequestKind::Announced { .. } => true,
             RequestKind::Upstream { track } => {
                 let origins = self.tracks.get(*track).map(|track| track.origins.as_slice()).unwrap_or_default();
-                origins.iter().any(|origin| {
-                    matches!(origin, Origin::Session(origin) if origin.session == key && origin.offered)
-                })
+                origins
+                    .iter()
+                    .any(|origin| matches!(origin, Origin::Session(origin) if origin.session == key && origin.offered))
             }
             _ => false,
         };
@@ -188,7 +187,8 @@ impl Relay {
         let left = self.tracks.iter().filter(|(_, track)| {
             track.is_held() && track.is_unused() && track.origins.len() == 1 && track.name.namespace == *namespace
         });
-        let left: Vec<Key> = left.filter(|(_, track)| !track.origins.iter().any(Origin::is_offer)).map(|(key, _)| key).collect();
+        let left: Vec<Key> =
+            left.filter(|(_, track)| !track.origins.iter().any(Origin::is_offer)).map(|(key, _)| key).collect();
         for track in left {
             if self.drop_held(track) {
                 self.source_lost(now, track, PublishDone::TrackEnded);

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::{Command, CommandFactory, Parser};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use streams_config::Config;
 use streams_cli::Cli;
+use streams_config::Config;
 use streams_control::process::ControlArgs;
 
 #[derive(Debug, Parser)]
