@@ -77,13 +77,7 @@ fn nothing_is_left_undone_in_the_source() {
 
 #[test]
 fn unsafe_code_stays_where_it_may_be() {
-    let allowed = [
-        "rings/",
-        "engine/src/backend/",
-        "bench/src/allocations.rs",
-        "xdp-prog/src/",
-        "tests/tests/tidy.rs",
-    ];
+    let allowed = ["rings/", "engine/src/backend/", "bench/src/allocations.rs", "xdp-prog/src/", "tests/tests/tidy.rs"];
     let astray = offenders(&["rs"], |file, text| {
         let name = file.strip_prefix(repo()).ok()?.to_str()?;
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));

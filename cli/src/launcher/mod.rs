@@ -25,12 +25,12 @@ use streams_control::endpoints::{Endpoints, ports};
 use streams_control::program::sessions_open;
 use streams_control::settings::{Flags, Settings};
 
+use self::control::Control;
+use self::engine::Engine;
 use crate::Error;
 use crate::client::Client;
 use crate::output::Output;
 use crate::signals::StopSignals;
-use self::control::Control;
-use self::engine::Engine;
 
 /// Control gets so long to end after SIGTERM.
 const CONTROL_STOP: Duration = Duration::from_secs(5);

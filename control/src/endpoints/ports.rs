@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use crate::Error;
 use super::Endpoints;
+use crate::Error;
 
 /// Tries the ports. Those of the engine are left out when it already runs.
 pub fn check(endpoints: &Endpoints, engine_runs: bool) -> Result<(), Error> {
