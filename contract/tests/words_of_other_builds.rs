@@ -18,12 +18,12 @@ fn crossed<T: serde::Serialize + serde::de::DeserializeOwned>(word: &str) -> (T,
 proptest! {
     #[test]
     fn any_word_survives_a_round_trip(word in "\\PC{0,40}") {
-        prop_assert_eq!(crossed::<InputState>(&word).0.as_str(), &word);
-        prop_assert_eq!(crossed::<IngestKind>(&word).0.as_str(), &word);
-        prop_assert_eq!(crossed::<Protocol>(&word).0.as_str(), &word);
-        prop_assert_eq!(crossed::<SessionKind>(&word).0.as_str(), &word);
-        prop_assert_eq!(crossed::<CloseCause>(&word).0.as_str(), &word);
-        prop_assert_eq!(crossed::<KeyAlgorithm>(&word).0.as_str(), &word);
+        prop_assert_eq!(&crossed::<InputState>(&word).0.to_string(), &word);
+        prop_assert_eq!(&crossed::<IngestKind>(&word).0.to_string(), &word);
+        prop_assert_eq!(&crossed::<Protocol>(&word).0.to_string(), &word);
+        prop_assert_eq!(&crossed::<SessionKind>(&word).0.to_string(), &word);
+        prop_assert_eq!(&crossed::<CloseCause>(&word).0.to_string(), &word);
+        prop_assert_eq!(&crossed::<KeyAlgorithm>(&word).0.to_string(), &word);
     }
 
     #[test]

@@ -13,7 +13,7 @@ struct Tables<'a>(&'a FakeEngine);
 impl Directory for Tables<'_> {
     fn signing_key(&self, kid: &str) -> Option<SigningKey> {
         let entry = self.0.signing_key(kid)?;
-        let alg = SigningAlgorithm::from_name(&entry.alg)?;
+        let alg = SigningAlgorithm::from_name(entry.alg.as_str())?;
         Some(SigningKey { alg, org: entry.org, public_key_pem: entry.public_key_pem, revoked: entry.revoked })
     }
 

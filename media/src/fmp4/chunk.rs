@@ -86,7 +86,7 @@ impl Chunk {
         let mut first_flags = None;
         for run in fragment.runs(&data, SAMPLES_MAX.saturating_sub(self.samples)) {
             let run = run?;
-            self.samples = self.samples.saturating_add(run.count());
+            self.samples = self.samples.saturating_add(run.sample_count());
             if self.samples > SAMPLES_MAX {
                 return Err(MediaError::Malformed("more samples than any chunk has"));
             }
@@ -198,7 +198,7 @@ fn fragment_defaults(data: &[u8], tfhd: BoxAt, defaults: SampleDefaults) -> Resu
     }
     tfhd.u32(data, 4).ok_or(CUT)?;
     let mut at = 8usize;
-    let mut field = |flag: u32| {
+    let mut field = |flag: u32| -> Result<Option<u32>, MediaError> {
         if flags & flag == 0 {
             return Ok(None);
         }

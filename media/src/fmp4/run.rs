@@ -48,7 +48,7 @@ impl<'a> Run<'a> {
         let word = trun.u32(data, 0).ok_or(CUT)?;
         let left = trun.u32(data, 4).ok_or(CUT)?;
         let mut at = HEAD_LEN;
-        let mut head = |flag: u32| {
+        let mut head = |flag: u32| -> Result<Option<u32>, MediaError> {
             if word & flag == 0 {
                 return Ok(None);
             }
@@ -70,7 +70,7 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    pub(super) fn count(&self) -> u32 {
+    pub(super) fn sample_count(&self) -> u32 {
         self.left
     }
 

@@ -9,6 +9,7 @@ mod tracks;
 use std::future::pending;
 use std::time::{Duration, Instant};
 
+use streams_media::MediaKind;
 use streams_relay_core::wire::Location;
 use tokio::time::sleep;
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import type { ChunkTiming } from "../../src/media/cmaf.ts";
 import type { Playback } from "../../src/media/playback.ts";
+import type { CloseInfo } from "../../src/session/transport.ts";
 import { Attempt } from "../../src/viewer/attempt.ts";
 import { utf8 } from "../../src/wire/bytes.ts";
 import { chunk, initSegment } from "../support/boxes.ts";
@@ -17,8 +18,8 @@ const closing: (() => void)[] = [];
 afterEach(() => closing.splice(0).forEach((close) => close()));
 
 /** An attempt at a relay with a catalog of one video track, and what it told: `70` for the chunk at media time 70. */
-function open() {
-  const relay = new FakeRelay({ namespace: NAMESPACE });
+function open(closeWith?: CloseInfo) {
+  const relay = new FakeRelay({ namespace: NAMESPACE, ...(closeWith === undefined ? {} : { closeWith }) });
   const init = btoa(String.fromCharCode(...initSegment(1, 1)));
   const tracks = [{ name: "video", kind: "video", codec: "avc1.42E01F", init }];
   relay.track(".catalog").publish(1, utf8(JSON.stringify({ version: 1, live: true, tracks })));
@@ -117,4 +118,16 @@ test("a server that goes away is no end of the broadcast, and media comes for as
   video.done(TRACK_ENDED, "");
   await until("lost: the server went away");
   assert.deepEqual(log, ["joining", "70", "going away", "71", "lost: the server went away"]);
+});
+
+test("the code of a closed session says whether its token was refused, whatever the words are", async () => {
+  // UNAUTHORIZED, MALFORMED_AUTH_TOKEN and EXPIRED_AUTH_TOKEN (MoQT-18 §3.5).
+  for (const closeCode of [0x2, 0x16, 0x18]) {
+    const { log, until } = open({ closeCode, reason: "no, thank you" });
+    await until("auth");
+    assert.deepEqual(log, ["auth"]);
+  }
+  const { log, until } = open({ closeCode: 0, reason: "auth_failed, says somebody" });
+  await until("lost: closed by the server with code 0: auth_failed, says somebody");
+  assert.equal(log.length, 1);
 });
