@@ -63,9 +63,23 @@ fn page_name(command: &Command) -> &str {
 }
 
 fn write_page(command: &Command, section: &str, see_also: &str, folder: &Path) -> io::Result<()> {
-    let page = Man::new(command.clone()).section(section).manual("Streams");
+    let source = concat!("streams ", env!("CARGO_PKG_VERSION"));
+    let page = Man::new(command.clone()).section(section).manual("Streams").source(source);
     let mut file = fs::File::create(folder.join(page.get_filename()))?;
-    page.render(&mut file)?;
+    page.render_title(&mut file)?;
+    page.render_name_section(&mut file)?;
+    page.render_synopsis_section(&mut file)?;
+    page.render_description_section(&mut file)?;
+    page.render_options_section(&mut file)?;
+    if command.get_subcommands().any(|one| !one.is_hide_set()) {
+        page.render_subcommands_section(&mut file)?;
+    }
+    if let Some(notes) = command.get_after_help() {
+        writeln!(file, ".SH NOTES")?;
+        for line in notes.to_string().lines() {
+            writeln!(file, ".PP\n{}", escaped(line))?;
+        }
+    }
     writeln!(file, ".SH FILES")?;
     for (path, meaning) in FILES {
         writeln!(file, ".TP\n{}\n{}", escaped(path), escaped(meaning))?;
