@@ -39,7 +39,7 @@ use tracing::warn;
 use self::house::HOUSEKEEPING_INTERVAL;
 use self::sink::Sink;
 use crate::EngineError;
-use crate::backend::PacketBackend;
+use crate::backend::{PacketBackend, Sent};
 use crate::quic::{Endpoint, EndpointStats, TlsFiles};
 
 pub use announced::Announced;
@@ -415,8 +415,10 @@ impl Shard {
                 self.warn_seldom("sending failed", &error);
             }
         }
-        if let Err(error) = self.parts.backend.kick() {
-            self.warn_seldom("sending failed", &error);
+        match self.parts.backend.kick() {
+            // What found no room is offered again with the next turn.
+            Ok(sent) => any |= sent == Sent::Blocked,
+            Err(error) => self.warn_seldom("sending failed", &error),
         }
         any
     }

@@ -267,9 +267,9 @@ impl PacketBackend for XdpBackend {
         }
     }
 
-    fn kick(&mut self) -> io::Result<()> {
+    fn kick(&mut self) -> io::Result<Sent> {
         if self.unkicked == 0 {
-            return Ok(());
+            return Ok(Sent::Done);
         }
         self.unkicked = 0;
         // The kernel sends nothing that it could not report in the completion ring.
@@ -283,7 +283,7 @@ impl PacketBackend for XdpBackend {
             // As long as each wake-up moves some: the rest has to wait for the interface.
             let untaken = self.ends.tx.untaken();
             if untaken == 0 {
-                return Ok(());
+                return Ok(Sent::Done);
             }
             if untaken >= left {
                 break;
@@ -294,7 +294,7 @@ impl PacketBackend for XdpBackend {
         }
         // What the kernel has left there is offered again with the next kick.
         self.unkicked = u32::from(self.ends.tx.needs_wakeup());
-        Ok(())
+        Ok(Sent::Done)
     }
 
     fn check(&mut self) -> io::Result<()> {
