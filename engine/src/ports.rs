@@ -22,7 +22,7 @@ use crate::EngineError;
 /// Connections that may wait for accept, a shard.
 const TCP_BACKLOG: i32 = 1_024;
 /// A port that is in use for longer is not that of an engine that is just going: 30 ms are usual, more beside load.
-const GOING_TIME_MAX: Duration = Duration::from_millis(500);
+const GOING_TIME_MAX: Duration = Duration::from_secs(1);
 /// How often it is looked at meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -75,7 +75,9 @@ fn when_free<T>(
         match bind() {
             Err(error) if error.kind() == ErrorKind::AddrInUse && began.elapsed() < GOING_TIME_MAX => {
                 if !std::mem::replace(&mut waited, true) {
-                    info!("{protocol} port {address} is still in use, as that of a killed engine is for a moment; waiting");
+                    info!(
+                        "{protocol} port {address} is still in use, as that of a killed engine is for a moment; waiting"
+                    );
                 }
                 std::thread::sleep(LOOK_INTERVAL);
             }

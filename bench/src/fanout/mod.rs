@@ -230,7 +230,8 @@ mod tests {
         assert!(with("xdp:pop0", true, 0).is_ok());
         let by = |io: &str, udp_io: &str, rounds| {
             let udp_io = udp_io.split(',').map(str::to_owned).collect();
-            FanoutArgs { io: io.parse().unwrap(), testbed: io.contains(':'), udp_io, rounds, ..FanoutArgs::defaults() }.check()
+            FanoutArgs { io: io.parse().unwrap(), testbed: io.contains(':'), udp_io, rounds, ..FanoutArgs::defaults() }
+                .check()
         };
         assert!(by("udp", "io_uring,plain", 3).is_ok());
         assert!(by("xdp:pop0", "auto", 3).is_ok());

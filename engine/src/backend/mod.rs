@@ -7,6 +7,8 @@
 //! The endpoint writes sealed packets straight into the backend's own transmit frame: that write is the only copy of a
 //! payload on its way out.
 
+#[cfg(test)]
+mod link;
 mod sink;
 mod udp;
 mod xdp;
@@ -94,9 +96,10 @@ pub trait PacketBackend {
     /// that is.
     fn set_recv_batch(&mut self, datagrams: usize) -> usize;
 
-    /// The frame that the next train is written into. At least [`PacketBackend::train_len_max`] bytes, unless the way out is
+    /// The frame that the next train is written into, which will probably go to `to`: a backend may have to know what it writes
+    /// in front, and moves the train when it went somewhere else. At least [`PacketBackend::train_len_max`] bytes, unless the way out is
     /// full.
-    fn frame(&mut self) -> &mut [u8];
+    fn frame(&mut self, to: SocketAddr) -> &mut [u8];
 
     /// Largest train in bytes that fits the frame and one send.
     fn train_len_max(&self) -> usize;

@@ -395,9 +395,12 @@ mod tests {
         };
         let viewers = 20;
         let measuring = std::thread::spawn(move || {
-            let step = steps::Step { viewers, udp_io: "auto" };
-            measure(&args, step, &Place::find(false).unwrap())
-        }.unwrap());
+            {
+                let step = steps::Step { viewers, udp_io: "auto" };
+                measure(&args, step, &Place::find(false).unwrap())
+            }
+            .unwrap()
+        });
         let report = measuring.join().unwrap();
         let json = report.json(&crate::machine::Machine::read());
         let result = &json["result"];

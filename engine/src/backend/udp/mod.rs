@@ -51,7 +51,7 @@ pub struct UdpBackend {
 }
 
 enum Sender {
-    Ring(RingSender),
+    Ring(Box<RingSender>),
     Plain(PlainSender),
 }
 
@@ -64,8 +64,8 @@ impl UdpBackend {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an IP socket"))?;
         set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
         let gso = set_option(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
-        let sender = match ring {
-            Some(ring) => Sender::Ring(RingSender::new(ring)),
+        let sender = match ring.filter(|_| gso) {
+            Some(ring) => Sender::Ring(Box::new(RingSender::new(ring))),
             None => Sender::Plain(PlainSender::new()),
         };
         Ok(Self { socket, local, received: vec![0; RECV_BATCH * RECV_LEN_MAX], recv_batch: RECV_BATCH, sender, gso })
@@ -76,14 +76,17 @@ impl UdpBackend {
         send_message(&self.socket, datagram, to, datagram.len())
     }
 
-    /// What a call by the ring brought. A ring that takes nothing any more is given up, and what it holds is sent now.
+    /// What a call by the ring brought. A ring that takes nothing any more is given up, and so is one whose trains have to leave
+    /// packet by packet; what it holds is sent now.
     fn after_ring(&mut self, sent: Result<Sent, RingError>) -> io::Result<Sent> {
-        let error = match sent {
-            Ok(sent) => return Ok(sent),
+        match sent {
+            Ok(sent) if self.gso => return Ok(sent),
             Err(RingError::Train(error)) => return Err(error),
-            Err(RingError::Ring(error)) => error,
-        };
-        tracing::warn!(%error, "io_uring sends nothing any more; packets leave by sendmsg now");
+            Err(RingError::Ring(error)) => {
+                tracing::warn!(%error, "io_uring sends nothing any more; packets leave by sendmsg now");
+            }
+            Ok(_) => {}
+        }
         let before = std::mem::replace(&mut self.sender, Sender::Plain(PlainSender::new()));
         if let Sender::Ring(ring) = &before {
             for (bytes, train) in ring.unsent() {
@@ -115,7 +118,7 @@ impl PacketBackend for UdpBackend {
         self.recv_batch
     }
 
-    fn frame(&mut self) -> &mut [u8] {
+    fn frame(&mut self, _to: SocketAddr) -> &mut [u8] {
         match &mut self.sender {
             Sender::Ring(ring) => ring.frame(),
             Sender::Plain(plain) => plain.frame(),

@@ -79,7 +79,6 @@ fn send_message_unsettled(socket: &Socket, bytes: &[u8], to: SocketAddr, segment
     let mut message = Message::empty();
     message.set(bytes, to, segment_len)?;
     // SAFETY: the message stays where it is during the call, and `bytes` is borrowed for as long; the kernel only reads.
-    let done =
-        unsafe { libc::sendmsg(socket.as_raw_fd(), message.header(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    let done = unsafe { libc::sendmsg(socket.as_raw_fd(), message.header(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
     sent(if done >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) })
 }

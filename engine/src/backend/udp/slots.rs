@@ -83,10 +83,6 @@ impl RingSender {
             return Err(RingError::Train(io::Error::other("a train without a free frame: flush comes first")));
         };
         let bytes = slot.frame.get(..train.len).ok_or_else(|| RingError::Train(longer_than_frame()))?;
-        if train.is_segmented() && !*gso {
-            // Packets one by one leave at once, from a frame that stays the current one.
-            return settled(send_now(socket, gso, bytes, train)).map_err(RingError::Train);
-        }
         slot.message.set(bytes, train.to, train.segment_len).map_err(RingError::Train)?;
         slot.train = train;
         if let Some(current) = self.current.take() {

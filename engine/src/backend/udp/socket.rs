@@ -33,7 +33,12 @@ fn never_fragment(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
 }
 
-pub(super) fn set_option(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+pub(super) fn set_option(
+    socket: &Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the descriptor is open for the life of `socket`; the kernel reads exactly `size_of::<c_int>()` bytes of `value`,
     // which lives until the call returns.
     let result = unsafe {
@@ -47,4 +52,3 @@ pub(super) fn set_option(socket: &Socket, level: libc::c_int, option: libc::c_in
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
-
