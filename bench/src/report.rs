@@ -45,6 +45,11 @@ impl Report {
         self.values.insert(key.to_owned(), value.into());
     }
 
+    /// A number that was told as part of a value.
+    pub fn number(&self, key: &str, part: &str) -> Option<f64> {
+        self.values.get(key)?.get(part)?.as_f64()
+    }
+
     /// What a report of several steps tells of this one.
     pub fn summary(&mut self, words: String) {
         self.summary = words;

@@ -11,6 +11,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
+use crossbeam_utils::CachePadded;
 use serde_json::json;
 use streams_rings::{Full, LinkReader, LinkWriter, Polled, Workspace, WorkspaceBuilder};
 
@@ -163,16 +164,18 @@ fn publish(len: usize, frags: u64) -> Result<f64, BenchError> {
     Ok(figure)
 }
 
-/// Keeps a flag that both threads look at out of the cache lines of the writer's own fields.
-#[repr(align(128))]
-struct Apart(AtomicBool);
+/// A flag that both threads look at, out of the cache lines of the writer's own fields.
+fn apart() -> CachePadded<AtomicBool> {
+    CachePadded::new(AtomicBool::new(false))
+}
 
 fn with_credits(len: usize, frags: u64, reader_core: usize) -> Result<f64, BenchError> {
     let workspace = workspace()?;
     let fseq = workspace.fseq("link")?;
     let mut writer = workspace.reliable_writer("link", std::slice::from_ref(&fseq))?;
     let mut reader = workspace.reliable_reader("link", fseq)?;
-    let (ready, ended) = (&Apart(AtomicBool::new(false)).0, &Apart(AtomicBool::new(false)).0);
+    let (ready, ended) = (apart(), apart());
+    let (ready, ended): (&AtomicBool, &AtomicBool) = (&ready, &ended);
     std::thread::scope(|scope| {
         let read = scope.spawn(move || {
             let _ended = Raise(ended);
@@ -222,7 +225,8 @@ fn without_credits(len: usize, frags: u64, reader_core: usize) -> Result<Round, 
     let mut writer: LinkWriter = workspace.link_writer("link")?;
     let mut reader: LinkReader = workspace.link_reader("link")?;
     let first = writer.seq();
-    let (ready, done) = (&Apart(AtomicBool::new(false)).0, &Apart(AtomicBool::new(false)).0);
+    let (ready, done) = (apart(), apart());
+    let (ready, done): (&AtomicBool, &AtomicBool) = (&ready, &done);
     std::thread::scope(|scope| {
         let seen = scope.spawn(move || {
             let pinned = pin(reader_core);

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use crate::value::{Io, LogFormat, MetricsAccess, Poll, PowerOfTwo, Profile, Ranged, Seccomp, Value};
+use crate::value::{Io, LogFormat, MetricsAccess, Poll, PowerOfTwo, Profile, Ranged, Seccomp, UdpIo, Value};
 
 /// A section's name and what it is about.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +138,9 @@ declare! {
         /// Packet backend: "udp" (kernel sockets), "xdp:INTERFACE" (AF_XDP: needs root and a queue a shard, or one queue), or
         /// "auto": AF_XDP with zero copy where the interface of `host` has it, else kernel sockets.
         io: Io = Io::Auto;
+        /// How kernel sockets send: "io_uring" (many trains a system call), "plain" (one), or "auto": io_uring where the kernel
+        /// and its policies allow it; the log says why where they do not.
+        udp_io: UdpIo = UdpIo::Auto;
         /// "adaptive" sleeps when idle; "busy" gives each shard a whole core for the lowest latency.
         poll: Poll = Poll::Adaptive;
         /// AF_XDP: frames a queue that the kernel may receive into, which is the length of the fill ring. Of 2048 bytes each,

@@ -23,4 +23,4 @@ mod value;
 
 pub use error::{ConfigError, Origin};
 pub use keys::{Api, Config, Engine, Ingest, KEYS, KeyInfo, Log, Ports, Relay, SECTIONS, SectionInfo, Server};
-pub use value::{Io, LogFormat, MetricsAccess, Poll, PowerOfTwo, Profile, Ranged, Seccomp, Value};
+pub use value::{Io, LogFormat, MetricsAccess, Poll, PowerOfTwo, Profile, Ranged, Seccomp, UdpIo, Value};

@@ -211,6 +211,17 @@ choice! {
     }
 }
 choice! {
+    /// By which calls kernel UDP sockets send.
+    UdpIo {
+        /// io_uring where the kernel and its policies allow it, else one call a train.
+        Auto = "auto",
+        /// io_uring or not at all.
+        IoUring = "io_uring",
+        /// One call a train.
+        Plain = "plain",
+    }
+}
+choice! {
     /// The shape of a log line.
     LogFormat {
         /// For a person.

@@ -68,6 +68,9 @@ pub enum EngineError {
     /// AF_XDP was asked for and cannot be had.
     #[error("--io xdp: {0}")]
     Xdp(#[from] crate::backend::XdpSetupError),
+    /// io_uring was asked for and cannot be had.
+    #[error("`[engine] udp_io = \"io_uring\"`: {0}")]
+    Ring(#[from] crate::backend::RingRefused),
     /// Rights that were needed for the start could not be given up.
     #[error("{0}")]
     Privileges(#[from] streams_privileges::PrivilegesError),

@@ -60,7 +60,7 @@ mod tests {
             datagrams
         }
 
-        fn frame(&mut self) -> &mut [u8] {
+        fn frame(&mut self, _to: SocketAddr) -> &mut [u8] {
             &mut self.0
         }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use streams_config::{Config, Io, Seccomp};
+use streams_config::{Config, Io, Seccomp, UdpIo};
 use streams_contract::{self as contract, ShardsSizes, names};
 use streams_ingest::RtmpLimits;
 use streams_privileges::{Account, configured_user};
@@ -18,7 +18,8 @@ use tracing::{info, warn};
 
 use crate::EngineError;
 use crate::backend::{
-    PacketBackend, UdpBackend, XdpEnd, XdpSetup, XdpSetupError, XdpShardWish, XdpWish, bind_shard_socket, set_up,
+    PacketBackend, SendRing, UdpBackend, XdpEnd, XdpSetup, XdpSetupError, XdpShardWish, XdpWish, bind_shard_socket,
+    set_up,
 };
 use crate::broadcast::{GroupStore, Inputs};
 use crate::directory::{Announced, sha256_hex};
@@ -93,6 +94,8 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let reuseport = steer_sockets(&sockets, &steering);
     let wished: Vec<XdpShardWish> = wishes.iter().map(|wish| wish.xdp).collect();
     let mut ends = xdp_ends(config, quic, &steering, wished)?.into_iter();
+    // AF_XDP leaves little to the kernel's sockets: that goes out by plain calls.
+    let mut rings = if ends.len() == 0 { send_rings(config.engine.udp_io, shards)? } else { Vec::new() }.into_iter();
     let listeners = (0..shards).map(|_| shard_listener(rtmp)).collect::<Result<Vec<_>, _>>()?;
     let mut saved_before = GroupStore::saved(&settings.data);
     give_up_rights(&account, config.engine.seccomp, &settings.data, &run_dir)?;
@@ -122,6 +125,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         let maker = PartsMaker {
             shard,
             socket,
+            ring: rings.next(),
             end,
             workspace: workspace.clone(),
             run_dir: run_dir.clone(),
@@ -190,12 +194,35 @@ fn tls_files(data: &Path) -> TlsFiles {
     TlsFiles { certificate: data.join("tls").join("cert.pem"), key: data.join("tls").join("key.pem") }
 }
 
-fn make_backend(socket: socket2::Socket, end: Option<XdpEnd>) -> std::io::Result<Box<dyn PacketBackend>> {
-    let kernel = UdpBackend::new(socket)?;
+fn make_backend(
+    socket: socket2::Socket,
+    ring: Option<SendRing>,
+    end: Option<XdpEnd>,
+) -> std::io::Result<Box<dyn PacketBackend>> {
+    let kernel = UdpBackend::new(socket, ring)?;
     Ok(match end {
         Some(end) => Box::new(end.into_backend(kernel)?),
         None => Box::new(kernel),
     })
+}
+
+/// One ring a shard, or none where packets leave by `sendmsg`. Which of both is said, and why.
+fn send_rings(wish: UdpIo, shards: usize) -> Result<Vec<SendRing>, EngineError> {
+    if wish == UdpIo::Plain {
+        info!("kernel sockets send by sendmsg: `[engine] udp_io` says so");
+        return Ok(Vec::new());
+    }
+    match (0..shards).map(|_| SendRing::open()).collect::<Result<Vec<_>, _>>() {
+        Ok(rings) => {
+            info!("kernel sockets send by io_uring");
+            Ok(rings)
+        }
+        Err(refused) if wish == UdpIo::Auto => {
+            info!("kernel sockets send by sendmsg: {refused}");
+            Ok(Vec::new())
+        }
+        Err(refused) => Err(refused.into()),
+    }
 }
 
 /// The rule by which packets find their shard, for the programs in the kernel.
@@ -301,6 +328,7 @@ fn rtmp_settings(config: &Config) -> RtmpSettings {
 struct PartsMaker {
     shard: usize,
     socket: socket2::Socket,
+    ring: Option<SendRing>,
     end: Option<XdpEnd>,
     workspace: Workspace,
     run_dir: PathBuf,
@@ -315,10 +343,10 @@ struct PartsMaker {
 
 impl PartsMaker {
     fn make(self) -> Result<ShardParts, EngineError> {
-        let Self { shard, socket, end, workspace, run_dir, data, saved_before, ids, keys, config, sizes, mailboxes } =
-            self;
+        let Self { shard, socket, ring, end, .. } = self;
+        let Self { workspace, run_dir, data, saved_before, ids, keys, config, sizes, mailboxes, .. } = self;
         let xdp = end.as_ref().map(XdpEnd::has);
-        let backend = make_backend(socket, end).map_err(|source| EngineError::Socket {
+        let backend = make_backend(socket, ring, end).map_err(|source| EngineError::Socket {
             action: "set up the socket",
             address: format!("shard {shard}"),
             source,

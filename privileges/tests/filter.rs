@@ -47,6 +47,8 @@ fn tried() {
         "logged execve" => Err(Command::new("/bin/false").exec().to_string()),
         "load program" => bpf(5),
         "read map" => bpf(1),
+        "make ring" => ring(libc::SYS_io_uring_setup),
+        "enter ring" => ring(libc::SYS_io_uring_enter),
         "change of rights" => rustix::thread::set_no_new_privs(true).map_err(|errno| errno.to_string()),
         other => panic!("{other} is unknown"),
     };
@@ -65,6 +67,12 @@ fn bpf(command: i32) -> Result<(), String> {
     // SAFETY: the kernel reads no more than the length that it is told, and finds no valid descriptor there.
     let done = unsafe { libc::syscall(libc::SYS_bpf, command, nothing.as_ptr(), nothing.len()) };
     if done < 0 { Err(Errno::BADF.to_string()) } else { Ok(()) }
+}
+
+fn ring(call: libc::c_long) -> Result<(), String> {
+    // SAFETY: no descriptor, no pointer, nothing to submit.
+    let done = unsafe { libc::syscall(call, -1, 0, 0, 0, 0, 0) };
+    if done < 0 { Err("refused".into()) } else { Ok(()) }
 }
 
 /// Becomes the user and tries to write where it may and where it may not.
@@ -120,6 +128,7 @@ fn a_call_that_is_not_on_the_list_ends_the_process() {
         "signal another",
         "executable memory",
         "load program",
+        "make ring",
         "change of rights",
     ];
     for what in calls {
@@ -130,7 +139,7 @@ fn a_call_that_is_not_on_the_list_ends_the_process() {
 
 #[test]
 fn what_a_running_engine_needs_is_let_through() {
-    for (what, code) in [("thread", DONE), ("memory", DONE), ("read map", REFUSED)] {
+    for (what, code) in [("thread", DONE), ("memory", DONE), ("read map", REFUSED), ("enter ring", REFUSED)] {
         let output = attempt(what);
         assert_eq!(output.status.code(), Some(code), "{what}: {output:?}");
     }

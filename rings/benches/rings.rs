@@ -7,6 +7,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use core_affinity::{CoreId, get_core_ids, set_for_current};
+use crossbeam_utils::CachePadded;
 use streams_rings::{Full, LinkReader, LinkWriter, Polled, Workspace, WorkspaceBuilder};
 
 /// Deep enough that the cores do not wait for each other on every frag, small enough to stay in the second-level cache.
@@ -52,9 +54,10 @@ fn frags(len: usize) -> u64 {
     if len > 64 { FRAGS_LARGE } else { FRAGS_SMALL }
 }
 
-/// Keeps a flag that both threads look at out of the cache lines of the writer's own fields.
-#[repr(align(128))]
-struct Apart(AtomicBool);
+/// A flag that both threads look at, out of the cache lines of the writer's own fields.
+fn apart() -> CachePadded<AtomicBool> {
+    CachePadded::new(AtomicBool::new(false))
+}
 
 fn report(what: &str, mut round: impl FnMut() -> f64) {
     let mut figures: Vec<f64> = (0..ROUNDS).map(|_| round()).collect();
@@ -89,7 +92,8 @@ fn reliable(len: usize, frags: u64, reader_core: usize) -> f64 {
     let fseq = workspace.fseq("link").expect("fseq");
     let mut writer = workspace.reliable_writer("link", std::slice::from_ref(&fseq)).expect("writer");
     let mut reader = workspace.reliable_reader("link", fseq).expect("reader");
-    let ready = &Apart(AtomicBool::new(false)).0;
+    let ready = apart();
+    let ready: &AtomicBool = &ready;
     std::thread::scope(|scope| {
         scope.spawn(move || {
             pin(reader_core);
@@ -125,7 +129,8 @@ fn unthrottled(len: usize, frags: u64, reader_core: usize) -> f64 {
     let mut writer: LinkWriter = workspace.link_writer("link").expect("writer");
     let mut reader: LinkReader = workspace.link_reader("link").expect("reader");
     let first = writer.seq();
-    let done = &Apart(AtomicBool::new(false)).0;
+    let done = apart();
+    let done: &AtomicBool = &done;
     std::thread::scope(|scope| {
         let seen = scope.spawn(move || {
             pin(reader_core);
@@ -152,22 +157,9 @@ fn unthrottled(len: usize, frags: u64, reader_core: usize) -> f64 {
 
 /// Cores this process may run on.
 fn cores() -> Vec<usize> {
-    // SAFETY: cpu_set_t is a plain bit set; all zero is the empty one.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is valid for writing of the size given; 0 is the calling thread.
-    let answer = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
-    assert_eq!(answer, 0, "sched_getaffinity: {}", std::io::Error::last_os_error());
-    let size = usize::try_from(libc::CPU_SETSIZE).expect("constant");
-    // SAFETY: every index is below CPU_SETSIZE.
-    (0..size).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
+    get_core_ids().expect("the cores of this thread").into_iter().map(|core| core.id).collect()
 }
 
 fn pin(core: usize) {
-    // SAFETY: as in `cores`.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `core` came from `cores`, so it is below CPU_SETSIZE.
-    unsafe { libc::CPU_SET(core, &mut set) };
-    // SAFETY: `set` is valid for reading of the size given; 0 is the calling thread.
-    let answer = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
-    assert_eq!(answer, 0, "sched_setaffinity: {}", std::io::Error::last_os_error());
+    assert!(set_for_current(CoreId { id: core }), "core {core}: {}", std::io::Error::last_os_error());
 }

@@ -34,7 +34,7 @@ fn add(sums: &mut Vec<u64>, values: &[u64]) {
 
 /// What the XDP program did with the frames of its interface since it was loaded, over all processors.
 ///
-/// `rx` is the sum of `pass`, the four `malformed_*`, `no_socket` and all of `redirected`, except for frames that were under
+/// `rx` is the sum of `pass`, the four `malformed_*`, `no_socket`, `no_metadata` and all of `redirected`, except for frames that were under
 /// way while the counters were read. The kernel does not say when a redirected frame is lost (socket on another queue, fill
 /// ring empty): compare `redirected` with what the sockets received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Counters {
     pub malformed_cid_length: u64,
     /// Frames of ours that found no socket at their index, left to the kernel's stack.
     pub no_socket: u64,
-    /// Redirected without metadata, because the driver has no room for it.
+    /// Frames of ours for whose metadata the driver has no room, left to the kernel's stack.
     pub no_metadata: u64,
     /// Redirected to another socket than that of the shard which the short header names: to be tossed.
     pub wrong_shard: u64,

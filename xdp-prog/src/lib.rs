@@ -7,7 +7,7 @@
 //!                          | yes
 //!       QUIC: a shape that some endpoint could use? --no--> dropped, counted by kind
 //!                          | yes
-//!       8 bytes of Metadata written before the frame: owner, class, offsets
+//!       8 bytes of Metadata put in front of the frame: owner, class, offsets
 //!                          |
 //!       PerQueue:  socket q                              (shard i = queue i = socket i)
 //!       SameQueue: socket = owner (short header) or hash of the 4-tuple      (queue 0 only)
@@ -22,7 +22,7 @@
 //! - [`ReuseportProgram`] steers kernel sockets by the same rule, for the backend without AF_XDP.
 //! - [`Steering`] is the rule, and its Rust mirror: [`Steering::owner`], [`Steering::flow_shard`], [`cid_mask`]. An engine
 //!   issues connection ids with [`cid_mask`], so that it and the programs agree.
-//! - [`Metadata`] is what a shard reads before a frame.
+//! - [`Metadata`] is what a shard reads in front of a frame.
 //! - [`Counters`] account for every frame.
 //!
 //! # Contract
@@ -31,7 +31,7 @@
 //! - An AF_XDP socket gets frames only from the queue it is bound to. In mode [`SteeringMode::PerQueue`] put the socket of
 //!   queue q at index q; in [`SteeringMode::SameQueue`] bind all sockets to queue 0. A socket at another index gets nothing, and
 //!   the kernel counts nothing: compare [`Counters::redirected`] with what the shards received.
-//! - Clear the eight bytes before a frame after use: see [`Metadata`].
+//! - What a socket gets is eight bytes longer than the frame: see [`Metadata`].
 //! - The card must leave VLAN tags in the frame (`ethtool -K IFACE rx-vlan-offload off`) where tags are used.
 //! - Set-up needs root, or CAP_BPF, CAP_PERFMON (the verifier's rule for packet arithmetic) and CAP_NET_ADMIN; afterwards
 //!   counters, sockets and dropping need none of them (Linux 5.19).

@@ -1,4 +1,4 @@
-//! The eight bytes that the XDP program writes before a packet.
+//! The eight bytes that the XDP program puts in front of a packet.
 
 use crate::steering::PortClass;
 
@@ -11,13 +11,12 @@ const VLAN: u8 = 4;
 /// What the program found out about a packet.
 ///
 /// ```text
-/// byte -8     -7     -6     -5     -4 -3      -2 -1        0
+/// byte 0      1      2      3      4 5        6 7          8
 ///      owner  class  flags  magic  l4_offset  payload_len  first byte of the frame
 /// ```
 ///
-/// The kernel copies them to the UMEM right before the descriptor's address. When a driver has no room for metadata
-/// ([`Counters::no_metadata`](crate::Counters::no_metadata)), whatever was in the UMEM stays there: so clear these eight bytes
-/// after use, before the frame goes back to the fill ring, and a frame without metadata reads as `None`.
+/// They are the first bytes of what an AF_XDP socket gets, and every frame that is redirected has them. Where a driver leaves no
+/// room for them the kernel's stack gets the frame ([`Counters::no_metadata`](crate::Counters::no_metadata)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
     /// Shard named by a QUIC connection id of ours; unproven, see [`Steering::owner`](crate::Steering::owner).
@@ -40,7 +39,7 @@ impl Metadata {
     /// Length in bytes.
     pub const LEN: usize = 8;
 
-    /// `bytes` are the [`LEN`](Self::LEN) bytes before the frame. `None` when the program did not write them.
+    /// `bytes` are the first [`LEN`](Self::LEN) bytes. `None` when the program did not write them.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let &[owner, class, flags, MAGIC, offset_low, offset_high, len_low, len_high] = bytes else { return None };
         Some(Self {

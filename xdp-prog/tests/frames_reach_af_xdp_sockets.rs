@@ -56,10 +56,8 @@ impl Receiver {
         let read = |descriptor: &FrameDesc| {
             // SAFETY: the kernel gave us this frame, which nobody else uses until it is in the fill ring again.
             let data = unsafe { self.umem.data(descriptor) };
-            let frame = data.contents();
-            // SAFETY: the kernel puts a frame 256 bytes (XDP_PACKET_HEADROOM) after its chunk's start, in the same mapping.
-            let before = unsafe { std::slice::from_raw_parts(frame.as_ptr().sub(Metadata::LEN), Metadata::LEN) };
-            (Metadata::parse(before), frame.to_vec())
+            let (first, frame) = data.contents().split_at(Metadata::LEN);
+            (Metadata::parse(first), frame.to_vec())
         };
         descriptors[..count].iter().map(read).collect()
     }
@@ -143,7 +141,7 @@ fn what_is_redirected_arrives_with_its_metadata() {
         for (queue, frames) in arrived.iter().enumerate() {
             for (metadata, frame) in frames {
                 let packet = packets.iter().find(|packet| packet.frame() == *frame).expect("one of ours, unchanged");
-                let metadata = metadata.expect("metadata before the frame");
+                let metadata = metadata.expect("metadata in front of the frame");
                 let owner = steering.owner(&packet.payload[1..17]);
                 assert_eq!((metadata.owner, metadata.l4_offset, metadata.payload_len), (owner, 34, 57));
                 wrong_shard += u64::from(owner != Some(queue as u8));

@@ -25,7 +25,7 @@ fn metadata(packet: &Packet) -> Metadata {
 /// The index and metadata of a redirected frame.
 fn redirected(bench: &Bench, packet: &Packet) -> (usize, Metadata) {
     match bench.run(&packet.frame()) {
-        End::Redirected { index, metadata: Some(metadata), .. } => (index, metadata),
+        End::Redirected { index, metadata, .. } => (index, metadata),
         other => panic!("{other:?} of {packet:?}"),
     }
 }
@@ -44,7 +44,7 @@ fn a_short_header_stays_on_its_queue_or_goes_to_the_shard_it_names() {
                 let index = if mode == SteeringMode::SameQueue { usize::from(shard) } else { 0 };
                 let expected = End::Redirected {
                     index,
-                    metadata: Some(Metadata { owner: Some(shard), ..metadata(&packet) }),
+                    metadata: Metadata { owner: Some(shard), ..metadata(&packet) },
                     wrong_shard: index != usize::from(shard),
                 };
                 assert_eq!(bench.run(&packet.frame()), expected, "{mode:?}");
@@ -285,15 +285,28 @@ fn without_a_socket_the_kernel_gets_the_packet() {
 }
 
 #[test]
-fn without_room_for_metadata_the_packet_still_arrives_and_is_counted() {
-    let test = "without_room_for_metadata_the_packet_still_arrives_and_is_counted";
+fn what_others_put_before_a_frame_moves_with_it() {
+    let test = "what_others_put_before_a_frame_moves_with_it";
+    let Some(bench) = Bench::new(test, steering(SteeringMode::SameQueue)) else { return };
+    let packet = Packet::v4(QUIC_PORT, short(&cid_of(&bench.steering, 2, &mut Random(9))));
+    let metadata = Metadata { owner: Some(2), ..metadata(&packet) };
+    let expected = End::Redirected { index: 2, metadata, wrong_shard: false };
+    for foreign_len in [4, 32] {
+        assert_eq!(
+            bench.run_with_foreign_metadata(&vec![0x11; foreign_len], &packet.frame()),
+            expected,
+            "{foreign_len}"
+        );
+    }
+}
+
+#[test]
+fn without_room_for_metadata_the_kernel_gets_the_packet_and_it_is_counted() {
+    let test = "without_room_for_metadata_the_kernel_gets_the_packet_and_it_is_counted";
     let Some(bench) = Bench::new(test, steering(SteeringMode::SameQueue)) else { return };
     let frame = Packet::v4(QUIC_PORT, short(&cid_of(&bench.steering, 2, &mut Random(9)))).frame();
-    let expected = End::Redirected { index: 2, metadata: None, wrong_shard: false };
-    // Another layer's metadata lies between ours and the frame, or takes all the room there is.
-    for foreign_len in [4, 32, 216] {
-        assert_eq!(bench.run_with_foreign_metadata(&vec![0x11; foreign_len], &frame), expected, "{foreign_len}");
-    }
+    // Another layer's metadata takes all the room there is.
+    assert_eq!(bench.run_with_foreign_metadata(&[0x11; 216], &frame), End::NoMetadata);
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub mod peer;
 mod ranges;
 pub mod receiver;
 mod sink;
+mod steps;
 mod wire;
 
 use std::fmt;
@@ -53,6 +54,13 @@ pub struct FanoutArgs {
     /// How packets leave: sink (memory), udp (kernel sockets), or xdp:INTERFACE (AF_XDP; with --testbed, xdp:pop0)
     #[arg(long, default_value = "sink", value_name = "BACKEND")]
     io: Io,
+    /// udp: how the engine's kernel sockets send; several ways, as in io_uring,plain, are measured in turn, so that what else
+    /// the machine does meets them all
+    #[arg(long, value_delimiter = ',', default_value = "auto", value_name = "WAY,…", value_parser = ["auto", "io_uring", "plain"])]
+    udp_io: Vec<String>,
+    /// udp, xdp: how often everything is measured
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
     /// Engine and viewers in two network namespaces with a veth pair between them, by scripts/testbed; needs root. Without it udp
     /// goes over loopback
     #[arg(long)]
@@ -145,6 +153,10 @@ impl FanoutArgs {
     fn check(&self) -> Result<(), BenchError> {
         match &self.io {
             Io::Sink if self.testbed => Err(BenchError::Usage("--testbed: with --io sink no packet leaves memory")),
+            Io::Sink if self.rounds > 1 => Err(BenchError::Usage("--rounds: --io sink alternates by itself")),
+            Io::Sink | Io::Xdp(_) if self.udp_io != ["auto"] => {
+                Err(BenchError::Usage("--udp-io is about kernel sockets: take --io udp"))
+            }
             Io::Udp | Io::Xdp(_) if self.idle_tracks > 0 => {
                 Err(BenchError::Usage("--idle-tracks is measured with --io sink alone"))
             }
@@ -175,32 +187,11 @@ pub async fn run(args: &FanoutArgs) -> Result<Report, BenchError> {
 }
 
 fn measure(args: &FanoutArgs) -> Result<Report, BenchError> {
-    let on_a_wire = args.io != Io::Sink;
-    let place = on_a_wire.then(|| wire::Place::find(args.testbed)).transpose()?;
-    let step = |viewers| match &place {
-        Some(place) => wire::measure(args, viewers, place),
-        None => sink::measure(args, viewers),
-    };
-    if let [viewers] = args.viewers.as_slice() {
-        return step(*viewers);
+    if args.io == Io::Sink {
+        return steps::measure(args, |step| sink::measure(args, step.viewers));
     }
-    let mut report = Report::new("fanout: one broadcast to more and more viewers");
-    let mut sustained = 0;
-    for viewers in &args.viewers {
-        let step = step(*viewers)?;
-        if step.is_sustained() {
-            sustained = sustained.max(*viewers);
-        }
-        report.step(&format!("viewers_{viewers}"), &format!("{viewers} viewers"), step);
-    }
-    if on_a_wire {
-        let shown = format!("{sustained} viewers got every object, 99 of 100 within {} ms", args.p99_max_ms);
-        report.row("sustained_viewers", sustained, "sustained", shown);
-        if sustained == 0 {
-            report.failure("no number of viewers got everything in time");
-        }
-    }
-    Ok(report)
+    let place = wire::Place::find(args.testbed)?;
+    steps::measure(args, |step| wire::measure(args, step, &place))
 }
 
 #[cfg(test)]
@@ -237,6 +228,16 @@ mod tests {
         assert!(with("sink", false, 10).is_ok());
         assert!(with("udp", false, 0).is_ok());
         assert!(with("xdp:pop0", true, 0).is_ok());
+        let by = |io: &str, udp_io: &str, rounds| {
+            let udp_io = udp_io.split(',').map(str::to_owned).collect();
+            FanoutArgs { io: io.parse().unwrap(), testbed: io.contains(':'), udp_io, rounds, ..FanoutArgs::defaults() }
+                .check()
+        };
+        assert!(by("udp", "io_uring,plain", 3).is_ok());
+        assert!(by("xdp:pop0", "auto", 3).is_ok());
+        for bad in [by("sink", "plain", 1), by("xdp:pop0", "plain", 1), by("sink", "auto", 2)] {
+            assert!(matches!(bad, Err(BenchError::Usage(_))), "{bad:?}");
+        }
         for bad in [with("sink", true, 0), with("xdp:pop0", false, 0), with("udp", false, 10)] {
             assert!(matches!(bad, Err(BenchError::Usage(_))), "{bad:?}");
         }

@@ -7,6 +7,8 @@
 //! The endpoint writes sealed packets straight into the backend's own transmit frame: that write is the only copy of a
 //! payload on its way out.
 
+#[cfg(test)]
+mod link;
 mod sink;
 mod udp;
 mod xdp;
@@ -15,7 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use sink::{SinkTrain, SinkWire, sink};
-pub use udp::{UdpBackend, bind_shard_socket};
+pub use udp::{RingRefused, SendRing, UdpBackend, bind_shard_socket};
 pub use xdp::{BusyPoll, RingSizes, XdpEnd, XdpSetup, XdpSetupError, XdpShardWish, XdpWish, set_up};
 
 /// What became of a train handed to [`PacketBackend::send_train`].
@@ -23,7 +25,8 @@ pub use xdp::{BusyPoll, RingSizes, XdpEnd, XdpSetup, XdpSetupError, XdpShardWish
 pub enum Sent {
     /// It left, or the kernel dropped it in a way that QUIC repairs.
     Done,
-    /// The way out is full. The backend keeps the train and sends it first when [`PacketBackend::flush`] is called.
+    /// The way out is full. The backend keeps the train and sends it first when [`PacketBackend::flush`] or
+    /// [`PacketBackend::kick`] is called.
     Blocked,
 }
 
@@ -93,8 +96,10 @@ pub trait PacketBackend {
     /// that is.
     fn set_recv_batch(&mut self, datagrams: usize) -> usize;
 
-    /// The frame that the next train is written into. At least [`PacketBackend::train_len_max`] bytes.
-    fn frame(&mut self) -> &mut [u8];
+    /// The frame that the next train is written into, which will probably go to `to`: a backend may have to know what it writes
+    /// in front, and moves the train when it went somewhere else. At least [`PacketBackend::train_len_max`] bytes, unless the way out is
+    /// full.
+    fn frame(&mut self, to: SocketAddr) -> &mut [u8];
 
     /// Largest train in bytes that fits the frame and one send.
     fn train_len_max(&self) -> usize;
@@ -102,7 +107,8 @@ pub trait PacketBackend {
     /// Most packets in one train.
     fn train_packets_max(&self) -> usize;
 
-    /// Sends the first `len` bytes of the frame to `to` as packets of `segment_len` bytes (the last may be shorter).
+    /// Sends the first `len` bytes of the frame to `to` as packets of `segment_len` bytes (the last may be shorter), at the
+    /// latest with the next [`PacketBackend::kick`].
     fn send_train(&mut self, to: SocketAddr, len: usize, segment_len: usize) -> io::Result<Sent>;
 
     /// Sends a train that was blocked. `Sent::Done` means that new trains may follow.
@@ -112,8 +118,9 @@ pub trait PacketBackend {
     fn local_addr(&self) -> SocketAddr;
 
     /// Has the kernel send what stands ready, where sending does not do that by itself. Called after each burst.
-    fn kick(&mut self) -> io::Result<()> {
-        Ok(())
+    /// `Sent::Blocked`: some of it found no room, and another call is wanted soon.
+    fn kick(&mut self) -> io::Result<Sent> {
+        Ok(Sent::Done)
     }
 
     /// Looks whether the way to the wire still exists. An error ends the shard, with its words.

@@ -128,7 +128,7 @@ impl PacketBackend for SinkBackend {
         self.recv_batch
     }
 
-    fn frame(&mut self) -> &mut [u8] {
+    fn frame(&mut self, _to: SocketAddr) -> &mut [u8] {
         &mut self.frame
     }
 
@@ -165,7 +165,7 @@ mod tests {
 
     fn send(backend: &mut SinkBackend, packets: &[&[u8]]) -> Sent {
         let train = packets.concat();
-        backend.frame()[..train.len()].copy_from_slice(&train);
+        backend.frame(address(7))[..train.len()].copy_from_slice(&train);
         backend.send_train(address(7), train.len(), packets[0].len()).unwrap()
     }
 
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(send(&mut backend, &[b"one"]), Sent::Done);
         assert_eq!(send(&mut backend, &[b"two"]), Sent::Blocked);
         assert_eq!(backend.flush().unwrap(), Sent::Blocked);
-        assert!(backend.frame().is_empty());
+        assert!(backend.frame(address(7)).is_empty());
         let train = wire.take().unwrap();
         wire.give(train);
         assert_eq!(backend.flush().unwrap(), Sent::Done);

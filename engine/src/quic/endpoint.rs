@@ -356,7 +356,7 @@ impl Endpoint {
     fn send_reset(&mut self, datagram: &[u8], to: SocketAddr, backend: &mut dyn PacketBackend) {
         let Some(id) = datagram.get(1..=CID_LEN) else { return };
         let len = datagram.len().saturating_sub(1).min(RESET_LEN_MAX);
-        let Some(frame) = free_frame(backend) else { return };
+        let Some(frame) = free_frame(backend, to) else { return };
         let Some(out) = frame.get_mut(..len).filter(|_| len >= RESET_LEN_MIN) else { return };
         if SystemRandom::new().fill(out).is_err() {
             return;
@@ -443,8 +443,8 @@ impl Endpoint {
 }
 
 /// The frame to write an answer outside of connections into; `None` while a train waits there.
-fn free_frame(backend: &mut dyn PacketBackend) -> Option<&mut [u8]> {
-    matches!(backend.flush(), Ok(Sent::Done)).then(|| backend.frame())
+fn free_frame(backend: &mut dyn PacketBackend, to: SocketAddr) -> Option<&mut [u8]> {
+    matches!(backend.flush(), Ok(Sent::Done)).then(|| backend.frame(to))
 }
 
 fn index_of(session: SessionId) -> usize {

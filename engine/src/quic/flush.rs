@@ -26,9 +26,10 @@ pub(super) struct Flushed {
 /// once, and little enough that no viewer waits long behind another.
 pub(super) const VISIT_PACKETS: u64 = 64;
 
-/// Sends what `quic` has to send, up to one visit's worth, in packets of at most `len_max` bytes.
+/// Sends what `quic` has to send, up to one visit's worth, in packets of at most `len_max` bytes; most of it goes to `peer`.
 pub(super) fn flush(
     quic: &mut Quic,
+    peer: SocketAddr,
     len_max: usize,
     backend: &mut dyn PacketBackend,
     visit_packets: u64,
@@ -42,7 +43,7 @@ pub(super) fn flush(
                 return Ok(flushed);
             }
         }
-        let Some(out) = backend.frame().get_mut(train.len..train.len + len_max) else { break };
+        let Some(out) = backend.frame(peer).get_mut(train.len..train.len + len_max) else { break };
         let (len, info) = match timed(Stage::Seal, || quic.send(out)) {
             Ok(sent) => sent,
             Err(quiche::Error::Done) => {
@@ -60,7 +61,7 @@ pub(super) fn flush(
         if train.refuses(len, info.to) {
             // Rare (a probe of the path's MTU): the packet moves to the head of the next frame, which may be another one.
             let mut moved = [0; SEND_PAYLOAD_LEN_MAX];
-            let packet = moved.get_mut(..len).zip(backend.frame().get(train.len..train.len + len));
+            let packet = moved.get_mut(..len).zip(backend.frame(peer).get(train.len..train.len + len));
             let Some(moved) = packet.map(|(moved, packet)| {
                 moved.copy_from_slice(packet);
                 moved
@@ -72,7 +73,7 @@ pub(super) fn flush(
                 flushed.blocked = true;
                 return Ok(flushed);
             }
-            let Some(head) = backend.frame().get_mut(..len) else { break };
+            let Some(head) = backend.frame(peer).get_mut(..len) else { break };
             head.copy_from_slice(moved);
         }
         if train.push(len, info.to) {

@@ -46,7 +46,7 @@ impl PacketBackend for Wire {
         datagrams
     }
 
-    fn frame(&mut self) -> &mut [u8] {
+    fn frame(&mut self, _to: SocketAddr) -> &mut [u8] {
         &mut self.frame
     }
 

@@ -33,7 +33,7 @@ use tracing::warn;
 use self::house::HOUSEKEEPING_INTERVAL;
 use self::sink::Sink;
 use crate::EngineError;
-use crate::backend::PacketBackend;
+use crate::backend::{PacketBackend, Sent};
 use crate::broadcast::{Admission, InputContext, Inputs};
 use crate::directory::Announced;
 use crate::quic::{Endpoint, EndpointStats, TlsFiles};
@@ -414,8 +414,10 @@ impl Shard {
                 self.warn_seldom("sending failed", &error);
             }
         }
-        if let Err(error) = self.parts.backend.kick() {
-            self.warn_seldom("sending failed", &error);
+        match self.parts.backend.kick() {
+            // What found no room is offered again with the next turn.
+            Ok(sent) => any |= sent == Sent::Blocked,
+            Err(error) => self.warn_seldom("sending failed", &error),
         }
         any
     }

@@ -49,7 +49,7 @@ struct config {
 /* Tells our metadata from zeroed memory and from another layout. Change it with the layout. */
 #define METADATA_MAGIC 0xA7
 
-/* The eight bytes before the packet, little-endian. */
+/* The eight bytes in front of the frame, the first of what a socket gets, little-endian. */
 struct metadata {
 	__u8 owner;
 	__u8 class;
@@ -62,7 +62,7 @@ struct metadata {
 };
 _Static_assert(sizeof(struct metadata) == 8, "the shard reads eight bytes");
 
-/* Every frame ends in exactly one of: pass, malformed_*, redirected[i], no_socket. Their sum is rx. */
+/* Every frame ends in exactly one of: pass, malformed_*, redirected[i], no_socket, no_metadata. Their sum is rx. */
 struct steer_counters {
 	__u64 rx;
 	__u64 pass;
@@ -72,7 +72,7 @@ struct steer_counters {
 	__u64 malformed_cid_length;
 	/* Ours and well-formed, but no socket sits at its index: the kernel's stack got it. */
 	__u64 no_socket;
-	/* Redirected, but without the eight bytes. */
+	/* Ours and well-formed, but there is no room for the eight bytes in front of it: the kernel's stack got it. */
 	__u64 no_metadata;
 	/* Redirected to another socket than that of the shard named by a short header. */
 	__u64 wrong_shard;

@@ -149,22 +149,19 @@ static __always_inline __u32 socket_index(const struct xdp_md *ctx, const struct
 	return found->metadata.owner;
 }
 
-/* Invalidates all packet pointers. */
-static __always_inline int write_metadata(struct xdp_md *ctx, const struct metadata *metadata)
+/* Makes the metadata the packet's first bytes: a socket's bindings show nothing that lies before a packet. Invalidates all
+ * packet pointers. */
+static __always_inline int prepend_metadata(struct xdp_md *ctx, const struct metadata *metadata)
 {
 	struct metadata *place;
-	void *frame;
+	void *end;
 
-	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(*metadata)))
+	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*metadata)))
 		return 0;
-	place = (void *)(long)ctx->data_meta;
-	frame = (void *)(long)ctx->data;
-	if ((void *)(place + 1) > frame)
-		return 0;
-	/* The compiler would merge both comparisons into one that the verifier takes no bound from. */
-	barrier_var(frame);
-	/* With metadata of the driver's own between ours and the frame, the shard would look in the wrong place. */
-	if ((void *)(place + 1) != frame)
+	place = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	/* For the verifier: the packet has just become that much longer. */
+	if ((void *)(place + 1) > end)
 		return 0;
 	*place = *metadata;
 	return 1;
@@ -192,10 +189,14 @@ int steer(struct xdp_md *ctx)
 		count->no_socket += 1;
 		return XDP_PASS;
 	}
-	if (!write_metadata(ctx, &found.metadata))
+	if (!prepend_metadata(ctx, &found.metadata)) {
+		/* A shard could not tell such a frame from one with metadata. */
 		count->no_metadata += 1;
+		return XDP_PASS;
+	}
 	if (bpf_redirect_map(&xsks, index, XDP_PASS) != XDP_REDIRECT) {
-		/* The socket was closed between the look-up and here. */
+		/* The socket was closed between the look-up and here: the kernel's stack gets the frame as it came. */
+		bpf_xdp_adjust_head(ctx, sizeof(struct metadata));
 		count->no_socket += 1;
 		return XDP_PASS;
 	}

@@ -97,7 +97,8 @@ pub enum End {
     TooShort,
     FixedBit,
     CidLength,
-    Redirected { index: usize, metadata: Option<Metadata>, wrong_shard: bool },
+    NoMetadata,
+    Redirected { index: usize, metadata: Metadata, wrong_shard: bool },
 }
 
 /// The loaded program with sockets at the first `shards` indices.
@@ -134,7 +135,8 @@ impl Bench {
         let (verdict, metadata_len, out) = test_run(&self.program, foreign, frame);
         let after = self.program.counters().expect("counters");
         assert_eq!(after.rx, before.rx + 1);
-        assert_eq!(&out[metadata_len..], frame, "the frame itself is never written to");
+        let (first, rest) = out[metadata_len..].split_at(out.len() - metadata_len - frame.len());
+        assert_eq!(rest, frame, "the frame itself is never written to");
 
         let ends: Vec<End> = [
             (End::Pass, after.pass - before.pass),
@@ -143,34 +145,35 @@ impl Bench {
             (End::TooShort, after.malformed_too_short - before.malformed_too_short),
             (End::FixedBit, after.malformed_fixed_bit - before.malformed_fixed_bit),
             (End::CidLength, after.malformed_cid_length - before.malformed_cid_length),
+            (End::NoMetadata, after.no_metadata - before.no_metadata),
         ]
         .into_iter()
         .filter_map(|(end, count)| (count != 0).then_some(end))
-        .chain(redirect(&before, &after, &out[..metadata_len]))
+        .chain(redirect(&before, &after, first))
         .collect();
         let [end] = ends[..] else { panic!("one end a frame, not {ends:?}") };
         let expected = match end {
-            End::Pass | End::NoSocket => libbpf_sys::XDP_PASS,
+            End::Pass | End::NoSocket | End::NoMetadata => libbpf_sys::XDP_PASS,
             End::Redirected { .. } => libbpf_sys::XDP_REDIRECT,
             _ => libbpf_sys::XDP_DROP,
         };
         assert_eq!(verdict, expected, "{end:?}");
+        assert_eq!(out[..metadata_len], *foreign, "what others put before the frame stays");
         if !matches!(end, End::Redirected { .. }) {
-            assert_eq!(metadata_len, foreign.len(), "{end:?} leaves the frame as it came");
+            assert!(first.is_empty(), "{end:?} leaves the frame as it came");
         }
         end
     }
 }
 
-fn redirect(before: &Counters, after: &Counters, metadata: &[u8]) -> Option<End> {
+fn redirect(before: &Counters, after: &Counters, first: &[u8]) -> Option<End> {
     let differ = |&index: &usize| after.redirected[index] != before.redirected[index];
     let index = (0..after.redirected.len()).find(differ)?;
-    let without = after.no_metadata - before.no_metadata;
-    let metadata = if without == 0 { Some(Metadata::parse(metadata).expect("metadata of ours")) } else { None };
+    let metadata = Metadata::parse(first).expect("metadata of ours");
     Some(End::Redirected { index, metadata, wrong_shard: after.wrong_shard != before.wrong_shard })
 }
 
-/// Verdict, bytes of metadata before the frame, metadata and frame.
+/// Verdict, bytes of others' metadata before the packet, metadata and packet.
 fn test_run(program: &SteerProgram, foreign: &[u8], frame: &[u8]) -> (u32, usize, Vec<u8>) {
     let input = [foreign, frame].concat();
     let mut output = vec![0u8; input.len() + 256];

@@ -42,7 +42,7 @@ use self::load::{Load, Target};
 use self::publishing::Shape;
 use self::usage::{Usage, Used};
 use super::receiver::Depth;
-use super::{FanoutArgs, GROUP_SECONDS, Io};
+use super::{FanoutArgs, GROUP_SECONDS, Io, steps};
 use crate::cores::{Pair, pin};
 use crate::error::BenchError;
 use crate::process::{machine_cores, softirq_thread};
@@ -80,11 +80,11 @@ impl Place {
         Ok(Self { cores, machine_cores: machine_cores()?, testbed })
     }
 
-    fn start(&self, args: &FanoutArgs) -> Result<Stack, BenchError> {
+    fn start(&self, args: &FanoutArgs, udp_io: &str) -> Result<Stack, BenchError> {
         let mut own = on_loopback(1, "adaptive");
         own.io = args.io.to_string();
         // Viewers wait for each other before the first object.
-        own.engine.push_str("\nidle_timeout_ms = 600000");
+        own.engine.push_str(&format!("\nidle_timeout_ms = 600000\nudp_io = \"{udp_io}\""));
         own.toml = format!("delivery_timeout_ms = {}", args.delivery_timeout_ms);
         if let Some(testbed) = &self.testbed {
             own.host = Testbed::POP_IPV4;
@@ -110,15 +110,16 @@ impl Place {
 ///
 /// # Errors
 /// Whatever keeps it from being made.
-pub fn measure(args: &FanoutArgs, viewers: u32, place: &Place) -> Result<Report, BenchError> {
+pub fn measure(args: &FanoutArgs, step: steps::Step<'_>, place: &Place) -> Result<Report, BenchError> {
+    let viewers = step.viewers;
     args.stop.check()?;
     raise_files(u64::from(viewers) + FILES_BESIDES)?;
-    let stack = place.start(args)?;
-    let measured = load(args, viewers, &stack, place.cores).map(|(load, step)| {
+    let stack = place.start(args, step.udp_io)?;
+    let measured = load(args, viewers, &stack, place.cores).map(|(load, measured)| {
         let mut report = Report::new("fanout: one broadcast to many viewers, packets on a wire");
-        workload(&mut report, args, viewers, place);
-        step.tell(&mut report, &load, place, args);
-        step.judge(&mut report, &load, place, args);
+        workload(&mut report, args, step, place);
+        measured.tell(&mut report, &load, place, args);
+        measured.judge(&mut report, &load, place, args);
         report
     });
     stack.tell_complaints(&measured);
@@ -195,7 +196,8 @@ fn raise_files(wanted: u64) -> Result<(), BenchError> {
     setrlimit(Resource::Nofile, raised).map_err(|error| failed(error.into()))
 }
 
-fn workload(report: &mut Report, args: &FanoutArgs, viewers: u32, place: &Place) {
+fn workload(report: &mut Report, args: &FanoutArgs, step: steps::Step<'_>, place: &Place) {
+    let steps::Step { viewers, udp_io } = step;
     let FanoutArgs { bitrate, fps, seconds, verify, io, delivery_timeout_ms, .. } = args;
     let shown = format!("{viewers} viewers of {bitrate} bit/s, {fps} objects a second, a window of {seconds} s");
     let value = json!({
@@ -203,7 +205,9 @@ fn workload(report: &mut Report, args: &FanoutArgs, viewers: u32, place: &Place)
         "delivery_timeout_ms": delivery_timeout_ms,
     });
     report.row("workload", value, "workload", shown);
-    report.row("io", io.to_string(), "packets", format!("{io}, {}", place.shown()));
+    let way = if *io == Io::Udp { format!(" ({udp_io})") } else { String::new() };
+    report.row("io", io.to_string(), "packets", format!("{io}{way}, {}", place.shown()));
+    report.value("udp_io", udp_io);
     report.value("testbed", place.testbed.is_some());
 }
 
@@ -390,7 +394,13 @@ mod tests {
             ..FanoutArgs::defaults()
         };
         let viewers = 20;
-        let measuring = std::thread::spawn(move || measure(&args, viewers, &Place::find(false).unwrap()).unwrap());
+        let measuring = std::thread::spawn(move || {
+            {
+                let step = steps::Step { viewers, udp_io: "auto" };
+                measure(&args, step, &Place::find(false).unwrap())
+            }
+            .unwrap()
+        });
         let report = measuring.join().unwrap();
         let json = report.json(&crate::machine::Machine::read());
         let result = &json["result"];

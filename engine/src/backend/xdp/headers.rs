@@ -92,9 +92,31 @@ pub(super) fn headers_len(route: &Route) -> usize {
     usize::from(route.link_len) + ip_len + UDP_LEN
 }
 
+/// Writes the headers of a packet to `to` in front of a payload that begins at `payload_at` of `bytes`, and moves it when it
+/// does not begin where they end: at [`headers_len`], where it is from then on. Gives the packet's length. `None`: `bytes` is
+/// too short, or see [`write`].
+pub(super) fn put_in_front(
+    bytes: &mut [u8],
+    payload_at: usize,
+    payload_len: usize,
+    route: &Route,
+    to: SocketAddr,
+) -> Option<usize> {
+    let head_len = headers_len(route);
+    let payload = payload_at..payload_at.checked_add(payload_len)?;
+    let len = head_len.checked_add(payload_len)?;
+    if payload.end.max(len) > bytes.len() {
+        return None;
+    }
+    if head_len != payload_at {
+        bytes.copy_within(payload, head_len);
+    }
+    write(bytes.get_mut(..len)?, route, to).then_some(len)
+}
+
 /// Writes the headers of a packet to `to` into the front of `packet`, whose payload begins after [`headers_len`] bytes. False
 /// when addresses of two families are mixed or the payload is too long for IP.
-pub(super) fn write(packet: &mut [u8], route: &Route, to: SocketAddr) -> bool {
+fn write(packet: &mut [u8], route: &Route, to: SocketAddr) -> bool {
     let link_len = usize::from(route.link_len);
     let (Some(link), Some(head)) = (route.link.get(..link_len), packet.get_mut(..link_len)) else { return false };
     head.copy_from_slice(link);
@@ -214,6 +236,26 @@ mod tests {
                 let answer = packet(&received.route, local, b"answer!");
                 let back = parse(&answer).unwrap();
                 assert_eq!((back.from, back.route), (remote.parse().unwrap(), there));
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_is_moved_behind_headers_of_another_length_than_was_guessed() {
+        let payload: Vec<u8> = (0..200).collect();
+        for (local, to) in [("192.0.2.1:4433", "198.51.100.7:5"), ("[2001:db8::1]:4433", "[2001:db8::7]:5")] {
+            for (tagged, payload_at) in [(false, 42), (false, 62), (true, 42), (true, 46), (true, HEADERS_LEN_MAX)] {
+                let (route, mut bytes) = (route(local, tagged), vec![0xee; 300]);
+                bytes[payload_at..payload_at + payload.len()].copy_from_slice(&payload);
+                let len = put_in_front(&mut bytes, payload_at, payload.len(), &route, to.parse().unwrap()).unwrap();
+                assert_eq!(len, headers_len(&route) + payload.len());
+                assert_eq!(parse(&bytes[..len]).unwrap().payload, payload);
+                // Offered again, for instance because the ring was full: it is where it belongs now.
+                let again = put_in_front(&mut bytes, headers_len(&route), payload.len(), &route, to.parse().unwrap());
+                assert_eq!((again, parse(&bytes[..len]).unwrap().payload), (Some(len), &payload[..]));
+                let too_short =
+                    put_in_front(&mut bytes[..len - 1], payload_at, payload.len(), &route, to.parse().unwrap());
+                assert_eq!(too_short, None);
             }
         }
     }

@@ -1,24 +1,26 @@
 //! The `xdp` packet backend: frames straight from and to an interface's queue by AF_XDP.
 //!
 //! ```text
-//!   queue -> packet program -> rx ring -> headers read, datagram handed on, frame back into the fill ring
+//!   queue -> packet program -> rx ring -> metadata, headers read, datagram handed on, frame back into the fill ring
 //!   frame from the pool -> quiche writes into it -> headers in front -> tx ring -> completion ring -> pool
 //! ```
 //!
 //! The kernel's socket on the same port stays beside it, for what the packet program leaves to the kernel: fragments, packets of
 //! this machine itself, peers on other interfaces. Such peers are answered through the kernel too.
 //!
-//! Sockets and rings are set up by `rustix` and driven here, not by libxdp: the packet program's metadata lies in front of a
-//! received frame, and a frame to send begins where its headers do, and neither can be had through its bindings.
+//! Sockets, rings and their memory are `xsk-rs`' (`queue.rs`, `frames.rs`). A frame to send begins with its headers, whose length
+//! depends on the peer: so whoever asks for a frame says whom it is for, and a guess that was wrong costs moving the payload.
 
 mod busy_poll;
+mod frames;
 mod headers;
 mod interface;
 mod queue;
-mod ring;
 mod routes;
 mod setup;
-mod umem;
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,14 +28,14 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_error;
-use rustix::net::xdp::{XdpDesc, XdpDescOptions};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, recv};
 use streams_xdp_prog::{Counters, Metadata, XdpProgram};
+use xsk_rs::FrameDesc;
 
-use self::headers::{HEADERS_LEN_MAX, Route, headers_len, parse, write};
+use self::frames::DATA_LEN;
+use self::headers::{HEADERS_LEN_MAX, Route, headers_len, parse, put_in_front};
 use self::queue::{Ends, Queue};
 use self::routes::Routes;
-use self::umem::FRAME_LEN;
 use super::{BackendLevels, PacketBackend, ProgramLevels, Sent, UdpBackend};
 
 pub use self::busy_poll::BusyPoll;
@@ -44,8 +46,6 @@ pub use self::setup::{XdpEnd, XdpSetup, XdpSetupError, XdpShardWish, XdpWish, se
 const RECV_BATCH: usize = 64;
 /// The kernel sends at most so many frames with one wake-up (TX_BATCH_SIZE), so that more would wait for the next.
 const KICK_PACKETS: u32 = 32;
-/// Where a payload begins in its frame: behind the longest headers, at a cache line.
-const PAYLOAD_OFFSET: usize = HEADERS_LEN_MAX.next_multiple_of(64);
 /// Largest UDP payload that is sent: MTU 1500 over IPv4.
 const PAYLOAD_LEN_MAX: usize = 1_472;
 
@@ -58,12 +58,14 @@ pub struct XdpBackend {
     kernel: UdpBackend,
     routes: Routes,
     /// Frames to send from. One is always `current`.
-    free: Vec<u64>,
-    current: u64,
+    free: Vec<FrameDesc>,
+    current: FrameDesc,
+    /// Where the payload of the current frame begins: behind the headers for the peer that it was asked for.
+    payload_at: usize,
     /// The packet in the current frame that found no room.
     blocked: Option<Packet>,
     /// Received frames on their way back to the fill ring.
-    returned: Vec<u64>,
+    received: [FrameDesc; RECV_BATCH],
     /// Packets in the tx ring since the kernel was woken last.
     unkicked: u32,
     /// The kernel's socket is looked at in every so many calls, and when the queue is silent.
@@ -83,12 +85,12 @@ struct Packet {
 
 impl XdpBackend {
     fn new(end: XdpEnd, kernel: UdpBackend) -> io::Result<Self> {
-        let XdpEnd { queue, ends, place, program, index, .. } = end;
-        let mut free: Vec<u64> = queue.umem.send_frames(place).collect();
+        let XdpEnd { queue, mut ends, place, program, index, .. } = end;
+        let mut free = std::mem::take(&mut ends.free);
         let current = free.pop().ok_or_else(|| io::Error::other("a queue without frames to send from"))?;
         let levels = BackendLevels {
             zero_copy: ends.zero_copy,
-            huge_pages: queue.umem.is_huge(),
+            huge_pages: queue.frames.is_huge(),
             busy_poll: ends.busy_poll.is_some(),
             ..Default::default()
         };
@@ -100,8 +102,9 @@ impl XdpBackend {
             routes: Routes::default(),
             free,
             current,
+            payload_at: HEADERS_LEN_MAX,
             blocked: None,
-            returned: Vec::with_capacity(RECV_BATCH),
+            received: [FrameDesc::default(); RECV_BATCH],
             unkicked: 0,
             looks: 0,
             recv_batch: RECV_BATCH,
@@ -114,16 +117,24 @@ impl XdpBackend {
     fn recv_queue(&mut self, sink: &mut dyn FnMut(&[u8], SocketAddr)) -> io::Result<usize> {
         let mut datagrams = 0;
         // With busy polling the driver looks at its queue when it is called, and at hardly any other time.
-        if self.levels.busy_poll && self.ends.rx.waiting() == 0 {
+        if self.levels.busy_poll && self.ends.waiting() == 0 {
             self.wake_receiver()?;
         }
-        for _ in 0..self.recv_batch {
-            let Some(XdpDesc { addr, len, .. }) = self.ends.rx.pop() else { break };
-            self.returned.push(addr);
-            self.take_metadata(addr);
+        let batch = self.received.get_mut(..self.recv_batch).unwrap_or_default();
+        // SAFETY: the descriptors are filled from the memory that the socket is bound to.
+        let count = unsafe { self.ends.rx.consume(batch) };
+        let batch = batch.get(..count).unwrap_or_default();
+        for descriptor in batch {
             // SAFETY: the frame came out of the rx ring, so it is this shard's until it goes back by the fill ring below; the
             // slice is gone by then.
-            let Some(frame) = (unsafe { self.queue.umem.frame(addr, len as usize) }) else { continue };
+            let bytes = unsafe { self.queue.frames.received(descriptor) };
+            let Some((metadata, frame)) = bytes.and_then(|bytes| bytes.split_at_checked(Metadata::LEN)) else {
+                continue;
+            };
+            if Metadata::parse(metadata).is_none() {
+                self.levels.no_metadata += 1;
+                continue;
+            }
             match parse(frame) {
                 Some(received) => {
                     datagrams += 1;
@@ -133,24 +144,12 @@ impl XdpBackend {
                 None => self.levels.unreadable += 1,
             }
         }
-        self.levels.received += self.returned.len() as u64;
-        if !self.returned.is_empty() {
-            self.ends.rx.release();
-            if self.queue.refill(&mut self.returned) {
-                self.wake_receiver()?;
-            }
+        self.levels.received += count as u64;
+        // SAFETY: they came out of the rx ring just now, and the slices of them are gone.
+        if count > 0 && unsafe { self.queue.refill(batch) } {
+            self.wake_receiver()?;
         }
         Ok(datagrams)
-    }
-
-    /// Looks at the metadata in front of a received frame, and clears it: where a driver leaves no room for it, that of an
-    /// earlier frame in the same place must not be taken for this one's.
-    fn take_metadata(&mut self, address: u64) {
-        let start = address.saturating_sub(Metadata::LEN as u64);
-        // SAFETY: as for the frame behind it; this slice is gone before that one is made.
-        let Some(bytes) = (unsafe { self.queue.umem.frame_mut(start, Metadata::LEN) }) else { return };
-        self.levels.no_metadata += u64::from(Metadata::parse(bytes).is_none());
-        bytes.fill(0);
     }
 
     fn recv_kernel(&mut self, sink: &mut dyn FnMut(&[u8], SocketAddr)) -> io::Result<usize> {
@@ -163,35 +162,35 @@ impl XdpBackend {
 
     fn wake_receiver(&mut self) -> io::Result<()> {
         self.levels.wakeups += 1;
-        match recv(&self.ends.socket, &mut [0u8; 0][..], RecvFlags::DONTWAIT) {
+        match recv(self.ends.socket(), &mut [0u8; 0][..], RecvFlags::DONTWAIT) {
             Ok(_) => Ok(()),
-            Err(errno) => settled(errno),
+            Err(errno) => settled(errno.into()),
         }
     }
 
     /// Puts the current frame into the tx ring.
     fn transmit(&mut self, packet: Packet, route: &Route) -> io::Result<Sent> {
-        if self.ends.tx.room() == 0 || self.free.is_empty() {
+        if !self.ends.has_room() || self.free.is_empty() {
             self.kick()?;
             self.queue.reclaim(self.place, &mut self.free);
         }
         let Some(next) = self.free.pop() else { return Ok(Sent::Blocked) };
         let head_len = headers_len(route);
-        let start = self.current + (PAYLOAD_OFFSET - head_len) as u64;
-        let len = head_len + packet.len;
+        let end = head_len.max(self.payload_at) + packet.len;
         // SAFETY: the current frame is out of every ring, so it is this shard's, and this is the only slice of it.
-        let written =
-            unsafe { self.queue.umem.frame_mut(start, len) }.is_some_and(|bytes| write(bytes, route, packet.to));
-        if !written {
+        let bytes = unsafe { self.queue.frames.writable(&mut self.current, end) };
+        let Some(len) = put_in_front(bytes, self.payload_at, packet.len, route, packet.to) else {
             self.free.push(next);
             return Ok(Sent::Done);
-        }
-        let desc = XdpDesc { addr: start, len: len as u32, options: XdpDescOptions::empty() };
-        if !self.ends.tx.push(desc) {
+        };
+        self.payload_at = head_len;
+        // SAFETY: as above; the slice sets how many bytes are sent, and is gone at once.
+        unsafe { self.queue.frames.writable(&mut self.current, len) };
+        // SAFETY: as above, and from here on the next frame is the current one.
+        if !unsafe { self.ends.transmit(&self.current) } {
             self.free.push(next);
             return Ok(Sent::Blocked);
         }
-        self.ends.tx.submit();
         self.current = next;
         self.levels.sent += 1;
         self.unkicked += 1;
@@ -203,10 +202,11 @@ impl XdpBackend {
 
     /// Sends the packet in the current frame by the kernel: to a peer that is not on this interface.
     fn send_by_kernel(&mut self, packet: Packet) -> io::Result<Sent> {
-        let start = self.current + PAYLOAD_OFFSET as u64;
-        // SAFETY: the current frame is this shard's, and nobody writes to it during the call.
-        match unsafe { self.queue.umem.frame(start, packet.len) } {
-            Some(bytes) => self.kernel.send_one(bytes, packet.to),
+        let end = self.payload_at + packet.len;
+        // SAFETY: the current frame is this shard's, and this is the only slice of it.
+        let bytes = unsafe { self.queue.frames.writable(&mut self.current, end) };
+        match bytes.get(self.payload_at..) {
+            Some(payload) => self.kernel.send_one(payload, packet.to),
             None => Ok(Sent::Done),
         }
     }
@@ -238,11 +238,12 @@ impl PacketBackend for XdpBackend {
         self.recv_batch
     }
 
-    fn frame(&mut self) -> &mut [u8] {
-        let start = self.current + PAYLOAD_OFFSET as u64;
+    fn frame(&mut self, to: SocketAddr) -> &mut [u8] {
+        self.payload_at = self.routes.find(to.ip()).map_or(HEADERS_LEN_MAX, |route| headers_len(&route));
+        let (start, end) = (self.payload_at, self.payload_at + PAYLOAD_LEN_MAX);
         // SAFETY: the current frame is out of every ring, so it is this shard's; the slice borrows `self`, so that nothing else
         // here touches the frame while it lives.
-        unsafe { self.queue.umem.frame_mut(start, PAYLOAD_LEN_MAX) }.unwrap_or_default()
+        unsafe { self.queue.frames.writable(&mut self.current, end) }.get_mut(start..).unwrap_or_default()
     }
 
     fn train_len_max(&self) -> usize {
@@ -267,23 +268,21 @@ impl PacketBackend for XdpBackend {
         }
     }
 
-    fn kick(&mut self) -> io::Result<()> {
+    fn kick(&mut self) -> io::Result<Sent> {
         if self.unkicked == 0 {
-            return Ok(());
+            return Ok(Sent::Done);
         }
         self.unkicked = 0;
         // The kernel sends nothing that it could not report in the completion ring.
         self.queue.reclaim(self.place, &mut self.free);
         let mut left = u32::MAX;
-        while self.ends.tx.needs_wakeup() || (self.levels.busy_poll && left == u32::MAX) {
+        while self.ends.needs_wakeup() || (self.levels.busy_poll && left == u32::MAX) {
             self.levels.wakeups += 1;
-            if let Err(errno) = send(&self.ends.socket, &[], SendFlags::DONTWAIT) {
-                settled(errno)?;
-            }
+            self.ends.wake().or_else(settled)?;
             // As long as each wake-up moves some: the rest has to wait for the interface.
-            let untaken = self.ends.tx.untaken();
+            let untaken = self.ends.untaken();
             if untaken == 0 {
-                return Ok(());
+                return Ok(Sent::Done);
             }
             if untaken >= left {
                 break;
@@ -293,17 +292,17 @@ impl PacketBackend for XdpBackend {
             self.queue.reclaim(self.place, &mut self.free);
         }
         // What the kernel has left there is offered again with the next kick.
-        self.unkicked = u32::from(self.ends.tx.needs_wakeup());
-        Ok(())
+        self.unkicked = u32::from(self.ends.needs_wakeup());
+        Ok(Sent::Done)
     }
 
     fn check(&mut self) -> io::Result<()> {
         // Set when the interface is unregistered, and by nothing else; poll does not show it.
-        if socket_error(&self.ends.socket)?.is_err() {
+        if socket_error(self.ends.socket())?.is_err() {
             return Err(io::Error::other("the interface is gone"));
         }
         // What was left in the ring when the kernel had no room for it.
-        if self.ends.tx.untaken() > 0 {
+        if self.ends.untaken() > 0 {
             self.unkicked += 1;
             self.kick()?;
         }
@@ -312,8 +311,8 @@ impl PacketBackend for XdpBackend {
 
     fn levels(&mut self) -> BackendLevels {
         let (fill, completion) = self.queue.levels();
-        let (rx, tx) = (self.ends.rx.waiting(), self.ends.tx.untaken());
-        let dropped = rustix::net::sockopt::xdp_statistics(&self.ends.socket).map_or(0, |statistics| {
+        let (rx, tx) = (self.ends.waiting(), self.ends.untaken());
+        let dropped = rustix::net::sockopt::xdp_statistics(self.ends.socket()).map_or(0, |statistics| {
             statistics.rx_dropped
                 + statistics.rx_ring_full.unwrap_or_default()
                 + statistics.rx_fill_ring_empty_descs.unwrap_or_default()
@@ -344,13 +343,13 @@ fn program_levels(counted: &Counters) -> ProgramLevels {
 
 /// A ring without room, an interface that is down for the moment: QUIC repairs what is lost. Without the interface the socket
 /// is of no use any more, see [`PacketBackend::check`].
-fn settled(errno: Errno) -> io::Result<()> {
-    match errno {
-        Errno::NOBUFS | Errno::AGAIN | Errno::BUSY | Errno::NETDOWN | Errno::NXIO | Errno::INTR | Errno::NODEV => {
-            Ok(())
-        }
-        errno => Err(errno.into()),
+fn settled(error: io::Error) -> io::Result<()> {
+    match Errno::from_io_error(&error) {
+        Some(
+            Errno::NOBUFS | Errno::AGAIN | Errno::BUSY | Errno::NETDOWN | Errno::NXIO | Errno::INTR | Errno::NODEV,
+        ) => Ok(()),
+        _ => Err(error),
     }
 }
 
-const _: () = assert!(PAYLOAD_OFFSET + PAYLOAD_LEN_MAX <= FRAME_LEN);
+const _: () = assert!(HEADERS_LEN_MAX + PAYLOAD_LEN_MAX <= DATA_LEN);

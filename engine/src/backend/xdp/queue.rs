@@ -4,22 +4,17 @@
 //! (the usual case) the locks here are never contended; where several shards share a queue, a lock is held for one batch.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::net::sockopt::{
-    set_xdp_rx_ring_size, set_xdp_tx_ring_size, set_xdp_umem_completion_ring_size, set_xdp_umem_fill_ring_size,
-    xdp_mmap_offsets, xdp_options,
-};
-use rustix::net::xdp::{
-    SocketAddrXdp, SocketAddrXdpFlags, SocketAddrXdpWithSharedUmem, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING,
-    XDP_UMEM_PGOFF_COMPLETION_RING, XDP_UMEM_PGOFF_FILL_RING, XdpDesc, XdpOptionsFlags,
-};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+use crossbeam_utils::CachePadded;
+use rustix::net::sockopt::xdp_options;
+use rustix::net::xdp::XdpOptionsFlags;
+use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig};
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue};
 
 use super::BusyPoll;
-use super::ring::Ring;
-use super::umem::{Umem, frame_start};
+use super::frames::{Frames, Unowned, system_error};
 
 /// Entries of the rings, each a power of two, and frames to send from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,32 +45,39 @@ impl RingSizes {
 }
 
 /// Interface, queue, and how frames cross between kernel and memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Binding {
-    pub(super) interface: u32,
+    pub(super) interface: Interface,
     pub(super) queue: u32,
     /// Ask for zero copy, and nothing less.
     pub(super) zero_copy: bool,
 }
 
-/// The parts of a queue that all its shards use.
+/// The parts of a queue that all its shards use. Each lock has cache lines of its own: one shard sends while another receives.
 pub(super) struct Queue {
-    pub(super) umem: Umem,
-    fill: Mutex<Ring<u64>>,
-    sent: Mutex<Sent>,
+    pub(super) frames: Frames,
+    fill: CachePadded<Mutex<Fill>>,
+    sent: CachePadded<Mutex<Sent>>,
+}
+
+struct Fill {
+    ring: FillQueue,
+    entries: u32,
 }
 
 /// Frames that left, sorted by the shard that sent them.
 struct Sent {
-    ring: Ring<u64>,
-    by_shard: Vec<Vec<u64>>,
+    ring: CompQueue,
+    by_shard: Vec<Vec<FrameDesc>>,
 }
 
 /// What one shard has of a queue.
 pub(super) struct Ends {
-    pub(super) socket: OwnedFd,
-    pub(super) rx: Ring<XdpDesc>,
-    pub(super) tx: Ring<XdpDesc>,
+    pub(super) rx: RxQueue,
+    tx: TxQueue,
+    tx_entries: u32,
+    /// Frames to send from.
+    pub(super) free: Vec<FrameDesc>,
     /// The kernel moves no bytes: the device reads and writes our frames.
     pub(super) zero_copy: bool,
     /// How the shard drives the queue; `None`: interrupts do.
@@ -84,52 +86,56 @@ pub(super) struct Ends {
 
 impl Queue {
     /// Binds a socket for each of `shards` shards to the queue, over one memory.
-    pub(super) fn open(binding: Binding, shards: usize, sizes: RingSizes) -> io::Result<(Self, Vec<Ends>)> {
-        let umem = Umem::new(sizes.fill as usize, sizes.send_frames as usize, shards)?;
-        let first = new_socket()?;
-        umem.register(&first)?;
-        set_xdp_umem_fill_ring_size(&first, sizes.fill)?;
-        set_xdp_umem_completion_ring_size(&first, sizes.completion)?;
-        let offsets = xdp_mmap_offsets(&first)?;
-        let mut fill = Ring::map(&first, offsets.fr, sizes.fill, XDP_UMEM_PGOFF_FILL_RING)?;
-        let ring = Ring::map(&first, offsets.cr, sizes.completion, XDP_UMEM_PGOFF_COMPLETION_RING)?;
-        for frame in umem.receive_frames() {
-            fill.push(frame);
+    pub(super) fn open(binding: &Binding, shards: usize, sizes: RingSizes) -> io::Result<(Self, Vec<Ends>)> {
+        let (frames, Unowned { receive, send }) = Frames::new(sizes, shards)?;
+        let (mut rings, mut ends) = (None, Vec::with_capacity(shards));
+        for free in send {
+            let (end, of_queue) = Ends::bind(binding, &frames, free, sizes)?;
+            // Those of the queue come with its first socket.
+            rings = rings.or(of_queue);
+            ends.push(end);
         }
-        fill.submit();
-        let mut ends = vec![Ends::bind(first, None, binding, sizes)?];
-        for _ in 1..shards {
-            let owner = ends.first().map(|ends| ends.socket.as_fd());
-            ends.push(Ends::bind(new_socket()?, owner, binding, sizes)?);
+        let (mut fill, completion) = rings.ok_or_else(|| io::Error::other("a queue without sockets"))?;
+        // SAFETY: frames of this memory, which nobody has yet.
+        let filled = unsafe { fill.produce(&receive) };
+        if filled != receive.len() {
+            return Err(io::Error::other("the fill ring does not take all receive frames"));
         }
-        let sent = Sent { ring, by_shard: vec![Vec::new(); shards] };
-        Ok((Self { umem, fill: Mutex::new(fill), sent: Mutex::new(sent) }, ends))
+        let fill = Fill { ring: fill, entries: sizes.fill };
+        let sent = Sent { ring: completion, by_shard: vec![Vec::new(); shards] };
+        let (fill, sent) = (CachePadded::new(Mutex::new(fill)), CachePadded::new(Mutex::new(sent)));
+        Ok((Self { frames, fill, sent }, ends))
     }
 
-    /// Gives received frames back to the kernel and empties the list. True when the kernel has to be woken for it.
-    pub(super) fn refill(&self, frames: &mut Vec<u64>) -> bool {
-        let mut fill = lock(&self.fill);
+    /// Gives received frames back to the kernel. True when the kernel has to be woken for it.
+    ///
+    /// # Safety
+    /// The frames came out of the queue's rx rings, and nothing looks at them any more.
+    pub(super) unsafe fn refill(&self, frames: &[FrameDesc]) -> bool {
+        let Fill { ring, .. } = &mut *lock(&self.fill);
         // There are as many receive frames as entries, so all have room.
-        for frame in frames.drain(..) {
-            fill.push(frame_start(frame));
-        }
-        fill.submit();
-        fill.needs_wakeup()
+        // SAFETY: by the caller's promise.
+        unsafe { ring.produce(frames) };
+        ring.needs_wakeup()
     }
 
     /// Moves the shard's frames that were sent into `free`.
-    pub(super) fn reclaim(&self, shard: usize, free: &mut Vec<u64>) {
-        let mut sent = lock(&self.sent);
-        let Sent { ring, by_shard } = &mut *sent;
-        let mut any = false;
-        while let Some(address) = ring.pop() {
-            any = true;
-            if let Some(list) = self.umem.sender_of(address).and_then(|sender| by_shard.get_mut(sender)) {
-                list.push(frame_start(address));
+    pub(super) fn reclaim(&self, shard: usize, free: &mut Vec<FrameDesc>) {
+        /// Taken from the ring at once.
+        const BATCH: usize = 64;
+        let Sent { ring, by_shard } = &mut *lock(&self.sent);
+        let mut batch = [FrameDesc::default(); BATCH];
+        loop {
+            // SAFETY: the descriptors are filled from the memory that the ring belongs to.
+            let count = unsafe { ring.consume(&mut batch) };
+            for frame in batch.iter().take(count) {
+                if let Some(list) = self.frames.sender_of(frame).and_then(|sender| by_shard.get_mut(sender)) {
+                    list.push(*frame);
+                }
             }
-        }
-        if any {
-            ring.release();
+            if count < BATCH {
+                break;
+            }
         }
         if let Some(list) = by_shard.get_mut(shard) {
             free.append(list);
@@ -138,37 +144,73 @@ impl Queue {
 
     /// Frames in the fill ring that the kernel may still take, and sent frames that nobody has taken back yet.
     pub(super) fn levels(&self) -> (u32, u32) {
-        (lock(&self.fill).untaken(), lock(&self.sent).ring.waiting())
+        let Fill { ring, entries } = &mut *lock(&self.fill);
+        (*entries - ring.nb_free_exact(), lock(&self.sent).ring.nb_avail_exact())
     }
 }
 
 impl Ends {
-    fn bind(socket: OwnedFd, owner: Option<BorrowedFd<'_>>, binding: Binding, sizes: RingSizes) -> io::Result<Self> {
-        set_xdp_rx_ring_size(&socket, sizes.rx)?;
-        set_xdp_tx_ring_size(&socket, sizes.tx)?;
-        let offsets = xdp_mmap_offsets(&socket)?;
-        let rx = Ring::map(&socket, offsets.rx, sizes.rx, XDP_PGOFF_RX_RING)?;
-        let tx = Ring::map(&socket, offsets.tx, sizes.tx, XDP_PGOFF_TX_RING)?;
-        match owner {
-            // The rest is taken over from the first socket of the queue.
-            Some(owner) => {
-                let addr = SocketAddrXdp::new(SocketAddrXdpFlags::XDP_SHARED_UMEM, binding.interface, binding.queue);
-                bind(&socket, &SocketAddrXdpWithSharedUmem { addr, shared_umem_fd: owner })?;
-            }
-            None => {
-                let copying =
-                    if binding.zero_copy { SocketAddrXdpFlags::XDP_ZEROCOPY } else { SocketAddrXdpFlags::XDP_COPY };
-                let flags = copying | SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP;
-                bind(&socket, &SocketAddrXdp::new(flags, binding.interface, binding.queue))?;
-            }
-        }
-        let zero_copy = xdp_options(&socket)?.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY);
-        Ok(Self { socket, rx, tx, zero_copy, busy_poll: None })
+    fn bind(
+        binding: &Binding,
+        frames: &Frames,
+        free: Vec<FrameDesc>,
+        sizes: RingSizes,
+    ) -> io::Result<(Self, Option<(FillQueue, CompQueue)>)> {
+        let copying = if binding.zero_copy { BindFlags::XDP_ZEROCOPY } else { BindFlags::XDP_COPY };
+        let config = SocketConfig::builder()
+            .rx_queue_size(QueueSize::new(sizes.rx).map_err(io::Error::other)?)
+            .tx_queue_size(QueueSize::new(sizes.tx).map_err(io::Error::other)?)
+            // The packet program is ours.
+            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+            .bind_flags(copying | BindFlags::XDP_USE_NEED_WAKEUP)
+            .build();
+        // SAFETY: no program is loaded by it, which is what sockets that share a queue must not do.
+        let made = unsafe { Socket::new(config, &frames.umem, &binding.interface, binding.queue) };
+        let (tx, rx, rings) = made.map_err(|error| system_error(&error))?;
+        let mut end = Self { rx, tx, tx_entries: sizes.tx, free, zero_copy: false, busy_poll: None };
+        end.zero_copy = xdp_options(end.socket())?.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY);
+        Ok((end, rings))
     }
-}
 
-fn new_socket() -> io::Result<OwnedFd> {
-    Ok(socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
+    /// The socket's descriptor.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket is open as long as its rings are there.
+        unsafe { BorrowedFd::borrow_raw(self.rx.fd().as_raw_fd()) }
+    }
+
+    /// Received frames that wait, exactly.
+    pub(super) fn waiting(&mut self) -> u32 {
+        self.rx.nb_avail_exact()
+    }
+
+    /// Frames that the kernel has not taken yet, exactly.
+    pub(super) fn untaken(&mut self) -> u32 {
+        self.tx_entries - self.tx.nb_free_exact()
+    }
+
+    /// Whether a frame has room in the tx ring.
+    pub(super) fn has_room(&mut self) -> bool {
+        self.tx.nb_free(1) > 0
+    }
+
+    /// Puts a frame into the tx ring; `false` when that is full.
+    ///
+    /// # Safety
+    /// The frame is one of the queue's and out of every ring, and stays untouched until it comes back by `Queue::reclaim`.
+    pub(super) unsafe fn transmit(&mut self, frame: &FrameDesc) -> bool {
+        // SAFETY: by the caller's promise.
+        unsafe { self.tx.produce_one(frame) == 1 }
+    }
+
+    /// Whether the kernel has to be woken to send.
+    pub(super) fn needs_wakeup(&self) -> bool {
+        self.tx.needs_wakeup()
+    }
+
+    /// Has the kernel send.
+    pub(super) fn wake(&self) -> io::Result<()> {
+        self.tx.wakeup()
+    }
 }
 
 /// A shard that panicked while it held the lock left a ring whose positions are still whole.

@@ -1,8 +1,9 @@
 //! Bringing AF_XDP up on an interface: program, queues, sockets; or one line that says why not.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use streams_xdp_prog::{AttachMode, Steering, SteeringMode, XdpError, XdpProgram};
 use tracing::warn;
@@ -10,6 +11,12 @@ use tracing::warn;
 use super::interface::{Interface, of_address};
 use super::queue::{Binding, Ends, Queue, RingSizes};
 use super::{BusyPoll, UdpBackend, XdpBackend};
+
+/// A queue that is busy for longer has another socket. Some milliseconds are usual; the kernel takes sockets apart under a lock
+/// for all network devices, which others may hold for a second.
+pub(super) const BUSY_TIME_MAX: Duration = Duration::from_secs(2);
+/// How often it is tried meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Why AF_XDP cannot be used here. Each message is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +107,7 @@ pub struct XdpEnd {
 impl XdpEnd {
     /// Handles of the descriptors that tell of packets on the queue.
     pub fn wake_fd(&self) -> std::io::Result<OwnedFd> {
-        self.ends.socket.try_clone()
+        self.ends.socket().try_clone_to_owned()
     }
 
     /// The backend, with the kernel's socket for what the queue does not carry.
@@ -134,8 +141,8 @@ pub fn set_up(wish: &XdpWish) -> Result<XdpSetup, XdpSetupError> {
         let queue = Arc::new(queue);
         for (place, mut part) in parts.into_iter().enumerate() {
             let index = ends.len();
-            program.set_socket(index as u32, std::os::fd::AsFd::as_fd(&part.socket))?;
-            part.busy_poll = wish.busy_poll.filter(|busy_poll| switched_on(index, *busy_poll, &part.socket));
+            program.set_socket(index as u32, part.socket())?;
+            part.busy_poll = wish.busy_poll.filter(|busy_poll| switched_on(index, *busy_poll, part.socket()));
             let (queue, program) = (queue.clone(), program.clone());
             ends.push(XdpEnd { queue, ends: part, place, program, index, sizes: wish.sizes });
         }
@@ -145,7 +152,7 @@ pub fn set_up(wish: &XdpWish) -> Result<XdpSetup, XdpSetupError> {
 }
 
 /// Busy polling or, when the kernel or the rights are against it, interrupts and a line in the log.
-fn switched_on(shard: usize, busy_poll: BusyPoll, socket: &OwnedFd) -> bool {
+fn switched_on(shard: usize, busy_poll: BusyPoll, socket: BorrowedFd<'_>) -> bool {
     let done = busy_poll.switch_on(socket);
     if let Err(error) = &done {
         let hint = match error.raw_os_error() {
@@ -193,18 +200,37 @@ fn open(
     sizes: RingSizes,
 ) -> Result<(Queue, Vec<Ends>), XdpSetupError> {
     let queue = queue as u32;
-    let binding = |zero_copy| Binding { interface: interface.index, queue, zero_copy };
     let failed = |source: std::io::Error| XdpSetupError::Bind {
         interface: interface.name.clone(),
         queue,
         hint: hint(&source, only_zero_copy),
         source,
     };
-    match Queue::open(binding(true), shards, sizes) {
+    let name = interface.name.parse().map_err(|error| failed(std::io::Error::other(error)))?;
+    let mut binding = Binding { interface: name, queue, zero_copy: true };
+    match open_when_free(&binding, shards, sizes) {
         Err(error) if refuses_zero_copy(&error) && !only_zero_copy => {
-            Queue::open(binding(false), shards, sizes).map_err(failed)
+            binding.zero_copy = false;
+            open_when_free(&binding, shards, sizes).map_err(failed)
         }
         opened => opened.map_err(failed),
+    }
+}
+
+/// A queue whose socket was just closed is busy for a moment, until the kernel has taken it apart.
+pub(super) fn open_when_free(
+    binding: &Binding,
+    shards: usize,
+    sizes: RingSizes,
+) -> std::io::Result<(Queue, Vec<Ends>)> {
+    let began = Instant::now();
+    loop {
+        match Queue::open(binding, shards, sizes) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && began.elapsed() < BUSY_TIME_MAX => {
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -235,7 +261,7 @@ fn summary(interface: &Interface, mode: SteeringMode, program: &XdpProgram, ends
         SteeringMode::PerQueue => "a queue a shard",
         SteeringMode::SameQueue => "all shards on its only queue",
     };
-    let huge = ends.iter().all(|end| end.queue.umem.is_huge());
+    let huge = ends.iter().all(|end| end.queue.frames.is_huge());
     let pages = if huge { "huge pages" } else { "4 KiB pages, as no huge pages are free" };
     let polled = if ends.iter().any(|end| end.ends.busy_poll.is_some()) { "busy polling" } else { "interrupts" };
     format!("AF_XDP on {}: program {native}, {copies}, {queues}, {pages}, {polled}", interface.name)

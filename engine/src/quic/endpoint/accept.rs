@@ -77,7 +77,7 @@ fn refusal(quic: &Quic, taken: quiche::Result<usize>) -> Option<(u64, &'static s
 
 /// Answers an Initial that makes no connection.
 fn tell(header: &Header<'_>, code: u64, reason: &str, arrival: Arrival, backend: &mut dyn PacketBackend) {
-    let Some(frame) = free_frame(backend) else { return };
+    let Some(frame) = free_frame(backend, arrival.from) else { return };
     if let Some(len) = refuse(header, code, reason, frame) {
         // Lost like any other packet: the client sends its Initial again.
         let _ = backend.send_train(arrival.from, len, len);
@@ -99,7 +99,7 @@ impl Endpoint {
             return None;
         }
         if !quiche::version_is_supported(header.version) {
-            let frame = free_frame(backend)?;
+            let frame = free_frame(backend, arrival.from)?;
             if let Ok(len) = quiche::negotiate_version(&header.scid, &header.dcid, frame) {
                 let _ = backend.send_train(arrival.from, len, len);
             }
@@ -143,7 +143,7 @@ impl Endpoint {
     fn send_retry(&mut self, now: Instant, header: &Header<'_>, arrival: Arrival, backend: &mut dyn PacketBackend) {
         let Ok(id) = self.ids.issue(self.shard) else { return };
         let token = self.tokens.mint(self.unix_ms(now), arrival.from, &header.dcid, &id);
-        let Some(frame) = free_frame(backend) else { return };
+        let Some(frame) = free_frame(backend, arrival.from) else { return };
         let written = quiche::retry(&header.scid, &header.dcid, &id, &token, header.version, frame);
         if let Ok(len) = written
             && backend.send_train(arrival.from, len, len).is_ok()

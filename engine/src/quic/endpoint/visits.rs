@@ -109,15 +109,15 @@ impl Endpoint {
                 let session = connection.session;
                 pump(connection, now, |io| sink.pump(session, io));
             }
-            let flushed =
-                match flush(&mut connection.quic, connection.packet_len_max, backend, self.limits.visit_packets) {
-                    Ok(flushed) => flushed,
-                    Err(error) => {
-                        // The packet is lost like one on the way, and the connection's own timer sees to it.
-                        self.schedule(index, now);
-                        return Err(error);
-                    }
-                };
+            let (peer, len_max) = (connection.peer, connection.packet_len_max);
+            let flushed = match flush(&mut connection.quic, peer, len_max, backend, self.limits.visit_packets) {
+                Ok(flushed) => flushed,
+                Err(error) => {
+                    // The packet is lost like one on the way, and the connection's own timer sees to it.
+                    self.schedule(index, now);
+                    return Err(error);
+                }
+            };
             self.stats.packets_out += flushed.packets;
             self.stats.bytes_out += flushed.bytes;
             self.stats.blocked += u64::from(flushed.blocked);
