@@ -1,6 +1,8 @@
 //! Which core a thread runs on, so that what is measured and what measures do not share one.
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::io;
+
+use core_affinity::CoreId;
 
 use crate::error::BenchError;
 
@@ -20,8 +22,8 @@ impl Pair {
     /// # Errors
     /// [`BenchError::File`] when the kernel does not tell.
     pub fn find() -> Result<Self, BenchError> {
-        let allowed = sched_getaffinity(None).map_err(|error| failed("read")(error.into()))?;
-        Ok(Self::of((0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core))))
+        let allowed = core_affinity::get_core_ids().ok_or_else(|| failed("read"))?;
+        Ok(Self::of(allowed.into_iter().map(|core| core.id)))
     }
 
     fn of(mut cores: impl Iterator<Item = usize>) -> Self {
@@ -40,13 +42,12 @@ impl Pair {
 /// # Errors
 /// [`BenchError::File`] when the core is not there any more.
 pub fn pin(core: usize) -> Result<(), BenchError> {
-    let mut only = CpuSet::new();
-    only.set(core);
-    sched_setaffinity(None, &only).map_err(|error| failed("set")(error.into()))
+    if core_affinity::set_for_current(CoreId { id: core }) { Ok(()) } else { Err(failed("set")) }
 }
 
-fn failed(action: &'static str) -> impl FnOnce(std::io::Error) -> BenchError {
-    BenchError::file(action, "the cores of this thread".as_ref())
+/// The kernel has just said why.
+fn failed(action: &'static str) -> BenchError {
+    BenchError::file(action, "the cores of this thread".as_ref())(io::Error::last_os_error())
 }
 
 #[cfg(test)]

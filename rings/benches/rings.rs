@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use core_affinity::CoreId;
 use streams_rings::{Full, LinkReader, LinkWriter, Polled, Workspace, WorkspaceBuilder};
 
 /// Deep enough that the cores do not wait for each other on every frag, small enough to stay in the second-level cache.
@@ -27,13 +28,14 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let cores = cores();
+    // Those that this process may run on.
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
     let (first, second) = (cores.first().copied(), cores.get(1).or(cores.first()).copied());
     let (Some(writer_core), Some(reader_core)) = (first, second) else {
         eprintln!("no core to run on");
         return;
     };
-    println!("depth {DEPTH}, {ROUNDS} rounds, writer on core {writer_core}, reader on core {reader_core}");
+    println!("depth {DEPTH}, {ROUNDS} rounds, writer on core {}, reader on core {}", writer_core.id, reader_core.id);
     println!("{:<52} {:>8} {:>8} {:>8}  ns a frag", "", "median", "min", "max");
     pin(writer_core);
     for len in [0usize, 64, 1_200] {
@@ -84,7 +86,7 @@ fn publish(len: usize, frags: u64) -> f64 {
     ns_each(start, frags)
 }
 
-fn reliable(len: usize, frags: u64, reader_core: usize) -> f64 {
+fn reliable(len: usize, frags: u64, reader_core: CoreId) -> f64 {
     let workspace = workspace();
     let fseq = workspace.fseq("link").expect("fseq");
     let mut writer = workspace.reliable_writer("link", std::slice::from_ref(&fseq)).expect("writer");
@@ -120,7 +122,7 @@ fn reliable(len: usize, frags: u64, reader_core: usize) -> f64 {
     })
 }
 
-fn unthrottled(len: usize, frags: u64, reader_core: usize) -> f64 {
+fn unthrottled(len: usize, frags: u64, reader_core: CoreId) -> f64 {
     let workspace = workspace();
     let mut writer: LinkWriter = workspace.link_writer("link").expect("writer");
     let mut reader: LinkReader = workspace.link_reader("link").expect("reader");
@@ -150,24 +152,6 @@ fn unthrottled(len: usize, frags: u64, reader_core: usize) -> f64 {
     })
 }
 
-/// Cores this process may run on.
-fn cores() -> Vec<usize> {
-    // SAFETY: cpu_set_t is a plain bit set; all zero is the empty one.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is valid for writing of the size given; 0 is the calling thread.
-    let answer = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
-    assert_eq!(answer, 0, "sched_getaffinity: {}", std::io::Error::last_os_error());
-    let size = usize::try_from(libc::CPU_SETSIZE).expect("constant");
-    // SAFETY: every index is below CPU_SETSIZE.
-    (0..size).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
-}
-
-fn pin(core: usize) {
-    // SAFETY: as in `cores`.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `core` came from `cores`, so it is below CPU_SETSIZE.
-    unsafe { libc::CPU_SET(core, &mut set) };
-    // SAFETY: `set` is valid for reading of the size given; 0 is the calling thread.
-    let answer = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
-    assert_eq!(answer, 0, "sched_setaffinity: {}", std::io::Error::last_os_error());
+fn pin(core: CoreId) {
+    assert!(core_affinity::set_for_current(core), "core {} is not there any more", core.id);
 }

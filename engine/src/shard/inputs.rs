@@ -21,7 +21,7 @@ use streams_rings::{RingsError, Words, Workspace};
 
 use super::announced::Announced;
 use super::broadcast::Broadcast;
-use super::group_store::GroupStore;
+use super::group_store::{FileWork, GroupStore};
 use super::runtime::RuntimeTable;
 use super::tables::{KeyOwner, Tables, sha256_hex};
 use super::trouble::Trouble;
@@ -29,12 +29,12 @@ use super::trouble::Trouble;
 /// How an encoder's connection is told to end, from outside its task.
 pub struct Kick {
     reason: RefCell<Option<String>>,
-    socket: TcpStream,
+    socket: Rc<TcpStream>,
 }
 
 impl Kick {
-    /// `socket` is another handle of the encoder's connection.
-    pub fn new(socket: TcpStream) -> Rc<Self> {
+    /// `socket` is the encoder's connection.
+    pub fn new(socket: Rc<TcpStream>) -> Rc<Self> {
         Rc::new(Self { reason: RefCell::new(None), socket })
     }
 
@@ -149,6 +149,11 @@ impl Inputs {
             connections_made: 0,
             units_dropped: 0,
         })
+    }
+
+    /// Files to be written or removed since this was asked last.
+    pub fn take_file_work(&mut self) -> Vec<FileWork> {
+        self.groups.take_work()
     }
 
     /// Checks a stream key and claims the input's home.
