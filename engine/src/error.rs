@@ -74,6 +74,14 @@ pub enum EngineError {
     /// Rights that were needed for the start could not be given up.
     #[error("{0}")]
     Privileges(#[from] streams_privileges::PrivilegesError),
+    /// A shard has nothing to run on.
+    #[error("shard {shard} cannot have an executor: {problem}")]
+    Executor {
+        /// Shard index.
+        shard: usize,
+        /// Why not, and what to do.
+        problem: crate::host::ExecutorProblem,
+    },
     /// The thread of a shard.
     #[error("shard {shard}: {detail}")]
     Host {

@@ -90,10 +90,12 @@ mod tests {
         streams_logs::start(&Config::default().log, None).unwrap();
         end_process_on_panic();
         let (settings, _folder) = crate::embedded::tests::settings("last-words");
-        let _shard = host::spawn(1, host::tests::settings(PLACES).0, move || {
+        let shard = host::spawn(1, host::tests::settings(PLACES).0, move || {
             crate::embedded::parts(&settings, Box::new(Broken([0])))
         })
         .unwrap();
+        shard.made().unwrap();
+        shard.go();
         std::thread::sleep(PATIENCE);
     }
 

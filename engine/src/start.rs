@@ -62,12 +62,14 @@ pub struct Stopper {
     mailboxes: Vec<Arc<Mailbox>>,
 }
 
-/// Makes the workspace, reserves the ports, gives up every right of this process and starts one thread a shard. The process
-/// must have no other thread yet: rights are those of a thread.
+/// Makes the workspace, reserves the ports, gives up every right of this process, has one thread a shard make what it runs on,
+/// limits system calls and lets the shards run. The process must have no other thread yet: rights are those of a thread.
 pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let config = &settings.config;
     let shards = config.shards();
     check_shards(shards)?;
+    // Told before anything is waited for. Each shard asks again, as the user that this process becomes.
+    host::allow_rings(shards).map_err(|problem| EngineError::Executor { shard: 0, problem })?;
     let account = Account::choose(&config.engine.user, &settings.data)?;
     let quic = SocketAddr::new(config.server.host, config.ports.quic);
     let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
@@ -140,6 +142,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         };
         threads.push(host::spawn(shard, host, move || maker.make())?);
     }
+    confine_and_run(&threads, config.engine.seccomp)?;
     info!(shards, %quic, %rtmp, "engine runs");
     Ok(Engine { threads, stopper: Stopper { stop, mailboxes }, _ports: ports, _reuseport: reuseport })
 }
@@ -162,10 +165,7 @@ impl Engine {
 
     /// Waits until every shard has ended.
     pub fn join(self) -> Result<(), EngineError> {
-        for (shard, thread) in self.threads.into_iter().enumerate() {
-            thread.join().map_err(|_| EngineError::Host { shard, detail: "its thread panicked".into() })??;
-        }
-        Ok(())
+        self.threads.into_iter().try_for_each(ShardThread::join)
     }
 }
 
@@ -174,6 +174,15 @@ pub fn run_dir(data: &Path) -> Result<PathBuf, EngineError> {
     use std::os::unix::ffi::OsStrExt;
     let canonical = data.canonicalize().map_err(|source| EngineError::file("find", data, source))?;
     Ok(contract::run_dir(&sha256_hex(canonical.as_os_str().as_bytes())))
+}
+
+/// Waits until every shard has made its rings, sockets and shared memory, which it does without rights, and then limits all of
+/// them to the system calls that they need from there on. Not one packet or connection was looked at before.
+fn confine_and_run(shards: &[ShardThread], seccomp: Seccomp) -> Result<(), EngineError> {
+    shards.iter().try_for_each(ShardThread::made)?;
+    streams_privileges::seccomp::confine(seccomp)?;
+    shards.iter().for_each(ShardThread::go);
+    Ok(())
 }
 
 /// From here on a defect that an outsider finds gets no further than the process.
@@ -187,7 +196,7 @@ fn give_up_rights(account: &Account, seccomp: Seccomp, data: &Path, run_dir: &Pa
         Some(why) => info!(seccomp = %seccomp, "the engine goes on as root without capabilities: {why}"),
         None => info!(user = account.name(), seccomp = %seccomp, "the engine has given up its rights"),
     }
-    Ok(streams_privileges::seccomp::confine(seccomp)?)
+    Ok(())
 }
 
 fn tls_files(data: &Path) -> TlsFiles {

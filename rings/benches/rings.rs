@@ -29,13 +29,14 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let cores = cores();
+    // Those that this process may run on.
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
     let (first, second) = (cores.first().copied(), cores.get(1).or(cores.first()).copied());
     let (Some(writer_core), Some(reader_core)) = (first, second) else {
         eprintln!("no core to run on");
         return;
     };
-    println!("depth {DEPTH}, {ROUNDS} rounds, writer on core {writer_core}, reader on core {reader_core}");
+    println!("depth {DEPTH}, {ROUNDS} rounds, writer on core {}, reader on core {}", writer_core.id, reader_core.id);
     println!("{:<52} {:>8} {:>8} {:>8}  ns a frag", "", "median", "min", "max");
     pin(writer_core);
     for len in [0usize, 64, 1_200] {
@@ -87,7 +88,7 @@ fn publish(len: usize, frags: u64) -> f64 {
     ns_each(start, frags)
 }
 
-fn reliable(len: usize, frags: u64, reader_core: usize) -> f64 {
+fn reliable(len: usize, frags: u64, reader_core: CoreId) -> f64 {
     let workspace = workspace();
     let fseq = workspace.fseq("link").expect("fseq");
     let mut writer = workspace.reliable_writer("link", std::slice::from_ref(&fseq)).expect("writer");
@@ -124,7 +125,7 @@ fn reliable(len: usize, frags: u64, reader_core: usize) -> f64 {
     })
 }
 
-fn unthrottled(len: usize, frags: u64, reader_core: usize) -> f64 {
+fn unthrottled(len: usize, frags: u64, reader_core: CoreId) -> f64 {
     let workspace = workspace();
     let mut writer: LinkWriter = workspace.link_writer("link").expect("writer");
     let mut reader: LinkReader = workspace.link_reader("link").expect("reader");

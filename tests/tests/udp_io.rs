@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use streams_tests::{Encoder, Film, Options, Stack, eventually, kill, played_well};
+use streams_tests::{Encoder, Film, Options, Signal, Stack, eventually, kill, played_well};
 
 fn started_with(udp_io: &str) -> Stack {
     Stack::start(&Options { io: "udp".into(), engine: format!("udp_io = \"{udp_io}\""), ..Options::default() })
@@ -43,7 +43,7 @@ fn an_engine_that_was_killed_while_it_sent_is_followed_by_one_that_has_the_port_
         let _viewer = streams_tests::Owned::new(viewer);
         eventually("the viewer is served", || stack.metric("streams_engine_objects_out_total") > 10.0);
         let old = stack.engine_pid();
-        kill(old, libc::SIGKILL);
+        kill(old, Signal::KILL);
         eventually("another engine runs", || stack.engine_pid() != old);
         drop(encoder);
         // One socket a shard; one of the dead engine would have its share of the packets.

@@ -2,14 +2,12 @@
 //!
 //! Group ids start at the wall clock in milliseconds, so they grow over restarts by themselves; these files are for the day that
 //! the clock is set back. A file holds a bound that is ahead of every id used, so that it need not be written for each group, and
-//! it is written by a thread of its own: a disk that stalls must not stop packets.
+//! nothing is written here: the shard's host takes the work and has it done elsewhere, for a disk that stalls must not stop packets.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use streams_logs::Seldom;
@@ -19,7 +17,7 @@ use streams_logs::Seldom;
 const AHEAD: u64 = 5_000;
 /// A new bound is written when no more than this is left: time enough for a slow disk.
 const LEFT_MIN: u64 = 2_500;
-/// Bounds that may wait for the disk. Beyond it a write is left out and tried with the next group.
+/// Files that may wait for the host. Beyond it a write is left out and tried with the next group.
 const WAITING_MAX: usize = 1_024;
 
 /// `DIR/engine/groups/<input>`: one decimal number each.
@@ -28,15 +26,12 @@ pub struct GroupStore {
     bounds: HashMap<String, u64>,
     /// Inputs that an earlier engine saved.
     saved_before: Vec<String>,
-    writer: Option<Writer>,
+    waiting: Vec<FileWork>,
 }
 
-struct Writer {
-    queue: SyncSender<Task>,
-    thread: JoinHandle<()>,
-}
-
-enum Task {
+/// What is to be done with one file. It may wait for a disk, so a shard leaves it to its host.
+#[derive(Debug)]
+pub enum FileWork {
     /// A bound and its file.
     Save(PathBuf, u64),
     /// The file of an input that was deleted.
@@ -44,10 +39,10 @@ enum Task {
 }
 
 impl GroupStore {
-    /// The folder, and the thread that writes there, are made when the first bound is saved. `saved_before` is what
+    /// The folder is made when the first bound is saved. `saved_before` is what
     /// [`GroupStore::saved`] found, for the one shard that removes what is left over.
     pub fn new(data_dir: &Path, saved_before: Vec<String>) -> Self {
-        Self { folder: folder(data_dir), bounds: HashMap::new(), saved_before, writer: None }
+        Self { folder: folder(data_dir), bounds: HashMap::new(), saved_before, waiting: Vec::new() }
     }
 
     /// Inputs of which something is saved, or was about to be. It lists a folder, which a confined engine may not.
@@ -71,8 +66,7 @@ impl GroupStore {
         }
         let Some(path) = self.path(input) else { return };
         let bound = last.saturating_add(AHEAD);
-        let Some(writer) = self.writer() else { return };
-        if writer.queue.try_send(Task::Save(path, bound)).is_ok() {
+        if self.leave(FileWork::Save(path, bound)) {
             self.bounds.insert(input.to_owned(), bound);
         }
     }
@@ -80,7 +74,9 @@ impl GroupStore {
     /// Has the file of a deleted input removed; its id is never given again. What finds no room in the queue goes at the next start.
     pub(super) fn forget(&mut self, input: &str) {
         self.bounds.remove(input);
-        self.give(self.path(input).map(Task::Forget));
+        if let Some(path) = self.path(input) {
+            self.leave(FileWork::Forget(path));
+        }
     }
 
     /// Has what an earlier engine saved of inputs that are not `known` removed: they were deleted while none ran.
@@ -92,19 +88,17 @@ impl GroupStore {
         }
     }
 
-    fn give(&mut self, task: Option<Task>) {
-        if let (Some(task), Some(writer)) = (task, self.writer()) {
-            let _ = writer.queue.try_send(task);
-        }
+    /// What waits, in its order, for the host to carry out.
+    pub(super) fn take_work(&mut self) -> Vec<FileWork> {
+        std::mem::take(&mut self.waiting)
     }
 
-    fn writer(&mut self) -> Option<&Writer> {
-        if self.writer.is_none() {
-            self.writer = Writer::start(self.folder.clone())
-                .inspect_err(|error| tracing::warn!(%error, "the last group ids cannot be saved"))
-                .ok();
+    fn leave(&mut self, work: FileWork) -> bool {
+        let room = self.waiting.len() < WAITING_MAX;
+        if room {
+            self.waiting.push(work);
         }
-        self.writer.as_ref()
+        room
     }
 
     /// Ids come from control's database, yet a file name is made of one only when it is plainly an id.
@@ -118,21 +112,14 @@ fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("engine").join("groups")
 }
 
-impl Writer {
-    fn start(folder: PathBuf) -> std::io::Result<Self> {
-        let (queue, waiting) = sync_channel(WAITING_MAX);
-        let thread =
-            std::thread::Builder::new().name("group-ids".into()).spawn(move || write_all(&folder, &waiting))?;
-        Ok(Self { queue, thread })
-    }
-}
-
-fn write_all(folder: &Path, waiting: &Receiver<Task>) {
-    for task in waiting {
-        let (done, what) = match task {
-            Task::Save(path, bound) => (save(folder, &path, bound), "the last group id of an input could not be saved"),
-            Task::Forget(path) => (
+impl FileWork {
+    /// Does it, on a thread that may wait.
+    pub fn carry_out(self) {
+        let (done, path, what) = match self {
+            Self::Save(path, bound) => (save(&path, bound), path, "the last group id of an input could not be saved"),
+            Self::Forget(path) => (
                 remove(&path).and(remove(&path.with_extension("new"))),
+                path,
                 "the last group id of a deleted input could not be removed",
             ),
         };
@@ -140,14 +127,15 @@ fn write_all(folder: &Path, waiting: &Receiver<Task>) {
         if let Err(error) = done
             && let Some(left_out) = FAILED.pass(Instant::now())
         {
-            tracing::warn!(folder = %folder.display(), %error, left_out, "{what}");
+            tracing::warn!(file = %path.display(), %error, left_out, "{what}");
         }
     }
 }
 
-fn save(folder: &Path, path: &Path, bound: u64) -> io::Result<()> {
+fn save(path: &Path, bound: u64) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    fs::create_dir_all(folder)
+    path.parent()
+        .map_or(Ok(()), fs::create_dir_all)
         .and_then(|()| fs::write(&fresh, format!("{bound}\n")))
         .and_then(|()| fs::rename(&fresh, path))
 }
@@ -159,19 +147,14 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-impl Drop for GroupStore {
-    /// What waits is written before the shard ends.
-    fn drop(&mut self) {
-        if let Some(Writer { queue, thread }) = self.writer.take() {
-            drop(queue);
-            let _ = thread.join();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the host does.
+    fn carry_out(store: &mut GroupStore) {
+        store.take_work().into_iter().for_each(FileWork::carry_out);
+    }
 
     #[test]
     fn a_bound_is_ahead_of_every_id_and_written_now_and_then() {
@@ -186,12 +169,25 @@ mod tests {
             assert!((last + LEFT_MIN..=last + AHEAD).contains(&bound), "{last} {bound}");
         }
         store.save("../lv_2", Some(first));
-        drop(store);
+        carry_out(&mut store);
         let loaded = GroupStore::new(&data, Vec::new()).load("lv_1");
         assert!(loaded.is_some_and(|bound| bound >= first + 9_900 + LEFT_MIN), "{loaded:?}");
         assert_eq!(fs::read_dir(data.join("engine/groups")).map(Iterator::count).ok(), Some(1));
         let _ = fs::remove_dir_all(&data);
     }
+
+    #[test]
+    fn what_waits_for_the_disk_is_bounded_and_left_out_bounds_are_tried_again() {
+        let mut store = GroupStore::new(Path::new("/nowhere"), Vec::new());
+        for input in 0..WAITING_MAX + 5 {
+            store.save(&format!("lv_{input}"), Some(1));
+        }
+        assert_eq!(store.take_work().len(), WAITING_MAX);
+        let last = format!("lv_{}", WAITING_MAX + 4);
+        store.save(&last, Some(2));
+        assert!(matches!(store.take_work().as_slice(), [FileWork::Save(path, _)] if path.ends_with(&last)));
+    }
+
     #[test]
     fn the_file_of_a_deleted_input_goes_and_those_of_others_stay() {
         let data = std::env::temp_dir().join(format!("streams-groups-deleted-{}", std::process::id()));
@@ -207,13 +203,13 @@ mod tests {
         }
         store.forget("lv_2");
         store.forget("../keys");
-        drop(store);
+        carry_out(&mut store);
         assert_eq!(names(), ["lv_1", "lv_3"]);
         // Deleted while no engine ran.
         fs::write(folder(&data).join("lv_1.new"), "").unwrap();
         let mut store = GroupStore::new(&data, names());
         store.forget_all_but(&HashSet::from(["lv_3".to_owned()]));
-        drop(store);
+        carry_out(&mut store);
         assert_eq!(names(), ["lv_3"]);
         let _ = fs::remove_dir_all(&data);
     }

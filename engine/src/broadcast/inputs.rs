@@ -21,7 +21,7 @@ use streams_relay_core::relay::{Namespace, Relay, SessionId};
 use streams_rings::{RingsError, Workspace};
 
 use super::encoder::EncoderSource;
-use super::group_store::GroupStore;
+use super::group_store::{FileWork, GroupStore};
 use super::home::Homes;
 use super::runtime::RuntimeTable;
 use super::source::Source;
@@ -36,12 +36,12 @@ pub(super) const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(5);
 /// How an encoder's connection is told to end, from outside its task.
 pub struct Kick {
     reason: RefCell<Option<String>>,
-    socket: TcpStream,
+    socket: Rc<TcpStream>,
 }
 
 impl Kick {
-    /// `socket` is another handle of the encoder's connection.
-    pub fn new(socket: TcpStream) -> Rc<Self> {
+    /// `socket` is the encoder's connection.
+    pub fn new(socket: Rc<TcpStream>) -> Rc<Self> {
         Rc::new(Self { reason: RefCell::new(None), socket })
     }
 
@@ -169,6 +169,11 @@ impl Inputs {
             yields_due: Instant::now(),
             releases: Vec::new(),
         })
+    }
+
+    /// Files to be written or removed since this was asked last.
+    pub fn take_file_work(&mut self) -> Vec<FileWork> {
+        self.groups.take_work()
     }
 
     /// Checks a stream key and claims the input's home.

@@ -18,5 +18,5 @@ mod sessions;
 mod source;
 mod trouble;
 
-pub use group_store::GroupStore;
+pub use group_store::{FileWork, GroupStore};
 pub use inputs::{Admission, InputContext, Inputs, Kick, Publication};

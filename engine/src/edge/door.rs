@@ -10,12 +10,10 @@ use streams_logs::Seldom;
 use tracing::warn;
 
 use super::admission::{Arrival, Full, PlaceId, PlaceLimits, Places};
-use crate::host::Hosted;
-
 /// What one listener's connections share. It lives on its shard's thread.
 pub(crate) struct Door {
     places: RefCell<Places>,
-    sockets: RefCell<HashMap<PlaceId, Weak<Hosted<TcpStream>>>>,
+    sockets: RefCell<HashMap<PlaceId, Weak<TcpStream>>>,
     turned_away: Seldom,
 }
 
@@ -31,12 +29,7 @@ impl Door {
 
     /// A place for a connection from `peer`; another connection may be closed for it. `None`: there is none to be had, and the
     /// connection is to be closed. `turned_away` counts whoever had to go.
-    pub(crate) fn enter(
-        self: &Rc<Self>,
-        peer: IpAddr,
-        socket: &Rc<Hosted<TcpStream>>,
-        turned_away: &mut u64,
-    ) -> Option<Place> {
+    pub(crate) fn enter(self: &Rc<Self>, peer: IpAddr, socket: &Rc<TcpStream>, turned_away: &mut u64) -> Option<Place> {
         let now = Instant::now();
         let arrival = self.places.borrow_mut().arrive(peer, now);
         let id = match arrival {
@@ -63,7 +56,7 @@ impl Door {
     fn close(&self, victim: PlaceId) {
         if let Some(socket) = self.sockets.borrow_mut().remove(&victim).and_then(|socket| socket.upgrade()) {
             // Its task reads the end of the stream and goes; a socket that is gone already is what was wanted.
-            let _ = socket.io().shutdown(Shutdown::Both);
+            let _ = socket.shutdown(Shutdown::Both);
         }
     }
 

@@ -10,7 +10,7 @@
 //! turn out to be.
 
 use std::cell::RefCell;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 use super::admission::PlaceLimits;
 use super::door::{Door, Place};
 use crate::broadcast::{Admission, Kick, Publication};
-use crate::host::{Hosted, Reactor, Spawner, host_stream};
+use crate::host::{HostedListener, HostedStream, Spawner, sleep_until};
 use crate::shard::{EncoderHandOver, Shard};
 
 /// One read. An RTMP chunk is 4 KiB with most encoders; a key frame of a few hundred KiB takes a few dozen reads.
@@ -62,14 +62,13 @@ pub(crate) struct RtmpSettings {
 #[derive(Clone)]
 pub(crate) struct RtmpEdge {
     pub(crate) shard: Rc<RefCell<Shard>>,
-    pub(crate) reactor: Rc<Reactor>,
     pub(crate) spawner: Spawner,
     pub(crate) settings: Rc<RtmpSettings>,
     pub(crate) door: Rc<Door>,
 }
 
 /// Accepts encoders until the shard ends.
-pub(crate) async fn listen(edge: RtmpEdge, listener: Hosted<TcpListener>) {
+pub(crate) async fn listen(edge: RtmpEdge, listener: HostedListener) {
     static FAILED: Seldom = Seldom::new();
     loop {
         let (socket, peer) = match listener.accept().await {
@@ -79,7 +78,7 @@ pub(crate) async fn listen(edge: RtmpEdge, listener: Hosted<TcpListener>) {
                 if let Some(left_out) = FAILED.pass(now) {
                     warn!(%error, left_out, "an RTMP connection could not be accepted");
                 }
-                edge.reactor.sleep_until(now + ACCEPT_PAUSE).await;
+                sleep_until(now + ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -93,11 +92,11 @@ pub(crate) async fn listen(edge: RtmpEdge, listener: Hosted<TcpListener>) {
 fn let_in(edge: &RtmpEdge, socket: TcpStream, peer: SocketAddr) -> Option<Connection> {
     let mut shard = edge.shard.borrow_mut();
     let refused = &mut shard.ingest_stats().refused;
-    let Ok(socket) = host_stream(&edge.reactor, socket).map(Rc::new) else {
+    let Ok(socket) = HostedStream::new(socket) else {
         *refused += 1;
         return None;
     };
-    let place = edge.door.enter(peer.ip(), &socket, refused)?;
+    let place = edge.door.enter(peer.ip(), socket.io(), refused)?;
     drop(shard);
     let session = Box::new(RtmpSession::new(edge.settings.limits.clone()));
     Some(Connection::new(edge.clone(), socket, place, session, peer))
@@ -106,8 +105,8 @@ fn let_in(edge: &RtmpEdge, socket: TcpStream, peer: SocketAddr) -> Option<Connec
 /// Takes over an encoder that another shard accepted: it has asked to publish and waits for the answer.
 pub(crate) fn take_over(edge: &RtmpEdge, encoder: EncoderHandOver) {
     let EncoderHandOver { socket, session, key, rest, peer } = encoder;
-    let socket = match host_stream(&edge.reactor, socket) {
-        Ok(socket) => Rc::new(socket),
+    let socket = match HostedStream::new(socket) {
+        Ok(socket) => socket,
         Err(error) => {
             static FAILED: Seldom = Seldom::new();
             if let Some(left_out) = FAILED.pass(Instant::now()) {
@@ -117,7 +116,7 @@ pub(crate) fn take_over(edge: &RtmpEdge, encoder: EncoderHandOver) {
         }
     };
     edge.door.vouch(peer.ip());
-    let place = edge.door.enter(peer.ip(), &socket, &mut edge.shard.borrow_mut().ingest_stats().refused);
+    let place = edge.door.enter(peer.ip(), socket.io(), &mut edge.shard.borrow_mut().ingest_stats().refused);
     let Some(place) = place else {
         return warn!(%peer, "an encoder found no place at its home shard; it has to connect again");
     };
@@ -151,7 +150,7 @@ enum Step {
 
 struct Connection {
     edge: RtmpEdge,
-    socket: Rc<Hosted<TcpStream>>,
+    socket: HostedStream,
     place: Place,
     session: Option<Box<RtmpSession>>,
     peer: SocketAddr,
@@ -163,13 +162,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(
-        edge: RtmpEdge,
-        socket: Rc<Hosted<TcpStream>>,
-        place: Place,
-        session: Box<RtmpSession>,
-        peer: SocketAddr,
-    ) -> Self {
+    fn new(edge: RtmpEdge, socket: HostedStream, place: Place, session: Box<RtmpSession>, peer: SocketAddr) -> Self {
         edge.shard.borrow_mut().ingest_stats().open += 1;
         // Replies are small and an encoder waits for them.
         let _ = socket.io().set_nodelay(true);
@@ -312,12 +305,11 @@ impl Connection {
             Admission::Refused { reason, input } => self.decline(input, reason, out),
             Admission::Here(owner) => {
                 let input = owner.entry.id.clone();
-                let kicker = self.socket.io().try_clone();
-                let (Ok(kicker), Ok(())) = (kicker, self.place.publish(&input)) else {
+                if self.place.publish(&input).is_err() {
                     self.edge.shard.borrow_mut().with_inputs(|inputs, _| inputs.unclaim(&owner));
                     return self.decline(Some(input), NO_PLACE, out);
-                };
-                let kick = Kick::new(kicker);
+                }
+                let kick = Kick::new(self.socket.io().clone());
                 self.kick = Some(kick.clone());
                 {
                     let mut shard = self.edge.shard.borrow_mut();

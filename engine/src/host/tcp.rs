@@ -1,90 +1,136 @@
 //! TCP on a shard's thread.
+//!
+//! glommio's stream tells when bytes are there (a peek in its latency ring, which a busy shard notices at once) and writes. The
+//! bytes are read from the socket itself: the stream's own read would wait for one more answer of the ring. The plain handle is
+//! also what closes a connection from outside, and what moves to another shard.
 
-use std::io::{self, Read, Write};
+use std::future::poll_fn;
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::reactor::{Hosted, Reactor, Way};
+use futures_lite::future;
+use futures_lite::io::AsyncWrite;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
-/// Hosts a listener on this shard.
-pub(crate) fn host_listener(reactor: &Rc<Reactor>, listener: TcpListener) -> io::Result<Hosted<TcpListener>> {
-    listener.set_nonblocking(true)?;
-    reactor.register(listener)
+use super::time::sleep_until;
+use super::watch::{Watch, wrap};
+
+/// Pause before the next look when there is no descriptor left to wait with.
+const BLIND_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener whose tasks run on this shard.
+pub(crate) struct HostedListener {
+    listener: TcpListener,
+    watch: Watch,
 }
 
-/// Hosts a connection on this shard.
-pub(crate) fn host_stream(reactor: &Rc<Reactor>, stream: TcpStream) -> io::Result<Hosted<TcpStream>> {
-    stream.set_nonblocking(true)?;
-    reactor.register(stream)
-}
+impl HostedListener {
+    /// Hosts a listener.
+    pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let watch = Watch::new(listener.try_clone()?.into());
+        Ok(Self { listener, watch })
+    }
 
-impl Hosted<TcpListener> {
     /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.when_ready(Way::Read, TcpListener::accept).await
+        loop {
+            match self.listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.watch.arm() {
+                    Ok(()) => self.watch.ready().await,
+                    Err(_) => sleep_until(Instant::now() + BLIND_PAUSE).await,
+                },
+                done => {
+                    future::yield_now().await;
+                    return done;
+                }
+            }
+        }
     }
 }
 
-impl Hosted<TcpStream> {
-    /// Reads what is there, at least one byte; 0 is the end of the stream.
-    pub(crate) async fn read(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
-        self.by(deadline, Way::Read, |mut stream| stream.read(buffer)).await
+/// A connection whose task runs on this shard. Dropping it closes it, unless there are other handles.
+pub(crate) struct HostedStream {
+    io: Rc<TcpStream>,
+    stream: glommio::net::TcpStream,
+}
+
+impl HostedStream {
+    /// Hosts a connection. The socket stays a blocking one: a ring answers for one that is not before there is anything.
+    pub(crate) fn new(io: TcpStream) -> io::Result<Self> {
+        let stream = wrap(io.try_clone()?.into());
+        Ok(Self { io: Rc::new(io), stream })
     }
 
-    /// Writes all of `bytes`.
-    pub(crate) async fn write_all(&self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    /// The socket itself.
+    pub(crate) fn io(&self) -> &Rc<TcpStream> {
+        &self.io
+    }
+
+    /// Reads what is there, at least one byte; 0 is the end of the stream. Other tasks and the shard's turn get their share
+    /// afterwards, for a peer that sends faster than its task reads would never let it wait.
+    pub(crate) async fn read(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        let done = future::or(self.receive(buffer), late(deadline)).await;
+        future::yield_now().await;
+        done
+    }
+
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match rustix::net::recv(&self.io, &mut *buffer, RecvFlags::DONTWAIT) {
+                Ok((_, len)) => return Ok(len),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.stream.peek(&mut [0]).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Writes all of `bytes`; others get their share after each part.
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = self.by(deadline, Way::Write, |mut stream| stream.write(bytes)).await?;
+            let stream = &mut self.stream;
+            let written = poll_fn(|context| Pin::new(&mut *stream).poll_write(context, bytes));
+            let written = future::or(written, late(deadline)).await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             bytes = bytes.get(written..).unwrap_or_default();
+            future::yield_now().await;
         }
         Ok(())
     }
 }
 
+/// Fails at `deadline`.
+async fn late<T>(deadline: Instant) -> io::Result<T> {
+    sleep_until(deadline).await;
+    Err(io::ErrorKind::TimedOut.into())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::fs::File;
-    use std::future::Future;
-    use std::time::Duration;
-
-    use async_executor::LocalExecutor;
-    use rustix::event::{EventfdFlags, eventfd};
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
 
     use super::*;
+    use crate::host::tests::run;
 
-    /// Runs `task` as a shard's thread does: ready tasks first, then a sleep in the reactor.
-    fn run<'a, T: 'a>(reactor: &Rc<Reactor>, task: impl Future<Output = T> + 'a) -> T {
-        let executor = LocalExecutor::new();
-        let task = executor.spawn(task);
-        let end = Instant::now() + Duration::from_secs(20);
-        while !task.is_finished() {
-            assert!(Instant::now() < end, "the task does not end");
-            if !executor.try_tick() {
-                reactor.sleep(Instant::now() + Duration::from_secs(1));
-            }
-        }
-        futures_lite::future::block_on(task)
-    }
-
-    fn reactor() -> io::Result<(Rc<Reactor>, File)> {
-        let bell = File::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        Ok((Reactor::new(Vec::new(), bell.try_clone()?)?, bell))
-    }
-
-    fn pair(reactor: &Rc<Reactor>) -> io::Result<(Hosted<TcpStream>, TcpStream)> {
+    fn pair() -> io::Result<(TcpStream, TcpStream)> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let client = TcpStream::connect(listener.local_addr()?)?;
-        Ok((host_stream(reactor, listener.accept()?.0)?, client))
+        Ok((listener.accept()?.0, client))
     }
 
     #[test]
     fn bytes_arrive_in_both_directions_and_the_end_is_told() -> io::Result<()> {
-        let (reactor, _bell) = reactor()?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         // More than both sockets' buffers hold, so that writing has to wait for the peer.
@@ -98,9 +144,10 @@ mod tests {
             stream.write_all(&bytes)?;
             Ok(bytes)
         });
-        let listener = host_listener(&reactor, listener)?;
-        let echoed = run(&reactor, async {
-            let stream = host_stream(&reactor, listener.accept().await?.0)?;
+        let expected = sent.clone();
+        let echoed = run(async move {
+            let listener = HostedListener::new(listener)?;
+            let mut stream = HostedStream::new(listener.accept().await?.0)?;
             let deadline = Instant::now() + Duration::from_secs(15);
             stream.write_all(&sent, deadline).await?;
             let (mut back, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
@@ -111,88 +158,75 @@ mod tests {
                 }
             }
         })?;
-        assert!(echoed == sent, "what came back is what was sent");
+        assert!(echoed == expected, "what came back is what was sent");
         assert!(peer.join().is_ok_and(|got| got.is_ok()));
         Ok(())
     }
 
     #[test]
-    fn a_silent_peer_runs_into_the_deadline() -> io::Result<()> {
-        let (reactor, _bell) = reactor()?;
-        let (stream, _client) = pair(&reactor)?;
-        let start = Instant::now();
-        let patience = Duration::from_millis(40);
-        let mut buffer = [0; 8];
-        let got = run(&reactor, stream.read(&mut buffer, start + patience));
-        assert_eq!(got.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
-        assert!(start.elapsed() >= patience);
-        Ok(())
+    fn a_silent_peer_runs_into_the_deadline_and_is_heard_afterwards() -> io::Result<()> {
+        let (socket, mut client) = pair()?;
+        let (start, patience) = (Instant::now(), Duration::from_millis(40));
+        run(async move {
+            let stream = HostedStream::new(socket)?;
+            let mut buffer = [0; 8];
+            let got = stream.read(&mut buffer, start + patience).await;
+            assert_eq!(got.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+            assert!(start.elapsed() >= patience);
+            client.write_all(b"late")?;
+            let len = stream.read(&mut buffer, Instant::now() + Duration::from_secs(5)).await?;
+            assert_eq!(&buffer[..len], b"late");
+            Ok(())
+        })
     }
 
     #[test]
-    fn a_peer_that_never_stops_sending_leaves_the_others_their_turn() -> io::Result<()> {
-        let (reactor, _bell) = reactor()?;
-        let (stream, client) = pair(&reactor)?;
-        let flood = std::thread::spawn(move || {
-            let mut client = client;
-            while client.write_all(&[7; 64 << 10]).is_ok() {}
+    fn a_peer_that_does_not_read_runs_into_the_deadline_of_a_write() -> io::Result<()> {
+        let (socket, _client) = pair()?;
+        run(async move {
+            let mut stream = HostedStream::new(socket)?;
+            let deadline = Instant::now() + Duration::from_millis(40);
+            let got = stream.write_all(&vec![0; 64 << 20], deadline).await;
+            assert_eq!(got.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn another_handle_ends_a_read_that_waits() -> io::Result<()> {
+        let (socket, _client) = pair()?;
+        let other = socket.try_clone()?;
+        let ender = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            other.shutdown(Shutdown::Read)
         });
-        let executor = LocalExecutor::new();
-        let read = Rc::new(Cell::new(0));
-        let counted = read.clone();
-        let reader = executor.spawn(async move {
-            let mut buffer = vec![0; 1 << 10];
-            while stream.read(&mut buffer, Instant::now() + Duration::from_secs(5)).await.is_ok_and(|len| len > 0) {
-                counted.set(counted.get() + 1);
-            }
-        });
-        let mut steps = 0;
-        while read.get() < 2_000 {
-            let before = read.get();
-            if !executor.try_tick() {
-                reactor.sleep(Instant::now() + Duration::from_millis(20));
-            }
-            assert!(read.get() - before <= 1, "one read a step");
-            steps += 1;
-        }
-        assert!(steps >= 2_000);
-        // Closes the connection, for the task owns it.
-        drop((reader, executor));
-        assert!(flood.join().is_ok());
+        run(async move {
+            let stream = HostedStream::new(socket)?;
+            let len = stream.read(&mut [0; 8], Instant::now() + Duration::from_secs(10)).await?;
+            assert_eq!(len, 0);
+            io::Result::Ok(())
+        })?;
+        assert!(ender.join().is_ok_and(|ended| ended.is_ok()));
         Ok(())
     }
 
     #[test]
-    fn the_bell_ends_a_sleep_once_a_ring() -> io::Result<()> {
-        let (reactor, bell) = reactor()?;
-        (&bell).write_all(&1u64.to_ne_bytes())?;
-        let start = Instant::now();
-        reactor.sleep(start + Duration::from_secs(10));
-        assert!(start.elapsed() < Duration::from_secs(5), "a bell rung before the sleep ends it");
-        let start = Instant::now();
-        let patience = Duration::from_millis(30);
-        reactor.sleep(start + patience);
-        assert!(start.elapsed() >= patience, "and rings for one sleep only");
-        Ok(())
-    }
-
-    #[test]
-    fn closing_one_handle_takes_the_socket_out_of_the_set() -> io::Result<()> {
-        let (reactor, _bell) = reactor()?;
-        let (stream, mut client) = pair(&reactor)?;
-        let other = stream.io().try_clone()?;
-        drop(stream);
+    fn a_connection_moves_to_another_executor_with_what_it_was_sent() -> io::Result<()> {
+        let (socket, mut client) = pair()?;
+        let other = run(async move {
+            let stream = HostedStream::new(socket)?;
+            // A read waits in the ring when the connection goes.
+            let waited = stream.read(&mut [0; 8], Instant::now() + Duration::from_millis(20)).await;
+            assert!(waited.is_err());
+            stream.io().try_clone()
+        })?;
         client.write_all(b"for whoever has it now")?;
-        let start = Instant::now();
-        let patience = Duration::from_millis(30);
-        reactor.sleep(start + patience);
-        assert!(start.elapsed() >= patience, "its data wakes nobody here");
-        // The next shard hosts the same connection and finds the data.
-        let (next, _bell) = self::reactor()?;
-        let stream = host_stream(&next, other)?;
-        let mut buffer = [0; 64];
-        let len = run(&next, stream.read(&mut buffer, Instant::now() + Duration::from_secs(5)))?;
-        assert_eq!(&buffer[..len], b"for whoever has it now");
-        Ok(())
+        run(async move {
+            let stream = HostedStream::new(other)?;
+            let mut buffer = [0; 64];
+            let len = stream.read(&mut buffer, Instant::now() + Duration::from_secs(5)).await?;
+            assert_eq!(&buffer[..len], b"for whoever has it now");
+            Ok(())
+        })
     }
 }

@@ -1,10 +1,17 @@
+use std::cell::Cell;
+use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
+use futures_lite::future::yield_now;
 use streams_ingest::RtmpLimits;
 
+use super::plane::{DataPlane, Descriptors};
+use super::time::pass;
 use super::*;
-use crate::backend::sink;
+use crate::backend::{PacketBackend, sink};
 use crate::edge::admission::PlaceLimits;
 use crate::embedded;
 
@@ -12,6 +19,8 @@ use crate::embedded;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a session takes at a time.
 const SLICE_LEN: u64 = 2_048;
+/// Entries of an executor's rings.
+pub(super) const ENTRIES: usize = 128;
 
 /// Settings of a host whose RTMP listens at the address.
 pub(crate) fn settings(places: PlaceLimits) -> (HostSettings, SocketAddr) {
@@ -24,46 +33,68 @@ pub(crate) fn settings(places: PlaceLimits) -> (HostSettings, SocketAddr) {
     (HostSettings { rtmp, listener, packets: Vec::new(), mailbox, stop }, address)
 }
 
-/// A host that the test turns by hand.
-struct Turned {
-    host: Host,
+/// Runs a task in an executor of its own, on any core.
+pub(super) fn run<T>(task: impl Future<Output = T>) -> T {
+    executor::make(0, None, ENTRIES).unwrap().run(task)
+}
+
+/// A data plane that is alone, to be made inside an executor.
+pub(super) fn plane(
+    name: String,
+    backend: Box<dyn PacketBackend>,
+    mut settings: HostSettings,
+) -> (DataPlane, embedded::tests::Folder) {
+    let (embedded, folder) = embedded::tests::settings(&name);
+    let mut parts = embedded::parts(&embedded, backend).unwrap();
+    // Whoever knows the shard knows its bell.
+    parts.mailboxes = vec![settings.mailbox.clone()];
+    let packets = std::mem::take(&mut settings.packets);
+    let descriptors = Descriptors::new(packets, &settings.mailbox).unwrap();
+    (DataPlane::new(parts, descriptors, settings).unwrap(), folder)
+}
+
+/// A host whose shard does not turn.
+struct Still {
+    plane: DataPlane,
     rtmp: SocketAddr,
     _folder: embedded::tests::Folder,
 }
 
-impl Turned {
-    fn new(name: &str, places: PlaceLimits) -> Self {
-        let (embedded, folder) = embedded::tests::settings(name);
-        let (backend, _wire) = sink(embedded.local, embedded.frames);
-        let (settings, rtmp) = settings(places);
-        let parts = embedded::parts(&embedded, Box::new(backend)).unwrap();
-        Self { host: Host::new(parts, settings).unwrap(), rtmp, _folder: folder }
-    }
+fn still(name: &str, places: PlaceLimits) -> Still {
+    let (backend, _wire) = sink(SocketAddr::from(([192, 0, 2, 1], 4433)), 2);
+    let (settings, rtmp) = settings(places);
+    let (plane, folder) = plane(name.to_owned(), Box::new(backend), settings);
+    Still { plane, rtmp, _folder: folder }
+}
 
+impl Still {
     fn connect(&self) -> TcpStream {
         let socket = TcpStream::connect(self.rtmp).unwrap();
         socket.set_nonblocking(true).unwrap();
         socket
     }
 
-    /// One poll of one task at most; what it took of encoders' bytes.
-    fn step(&mut self) -> u64 {
-        let before = self.host.shard.borrow_mut().ingest_stats().bytes;
-        self.host.reactor.look(Instant::now());
-        self.host.executor.try_tick();
-        self.host.shard.borrow_mut().ingest_stats().bytes - before
-    }
-
-    fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+    async fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
             assert!(Instant::now() < deadline, "{what}");
-            self.step();
+            self.plane.gate.next_slice();
+            pass().await;
         }
     }
 
     fn open(&self) -> u64 {
-        self.host.shard.borrow_mut().ingest_stats().open
+        self.plane.shard.borrow_mut().ingest_stats().open
+    }
+
+    /// Calls `observe` with what the last poll of a task took of encoders' bytes, after each.
+    fn observe(&self, mut observe: impl FnMut(u64) + 'static) {
+        let (shard, mut before) = (self.plane.shard.clone(), 0);
+        *self.plane.gate.observer.borrow_mut() = Some(Box::new(move || {
+            let bytes = shard.borrow_mut().ingest_stats().bytes;
+            observe(bytes - before);
+            before = bytes;
+        }));
     }
 }
 
@@ -76,43 +107,88 @@ fn is_closed(mut socket: &TcpStream) -> bool {
 
 #[test]
 fn one_step_of_a_connection_takes_a_slice_and_the_others_have_their_turn_between() {
-    let places = PlaceLimits { unpublished_max: 4, unpublished_address_max: 4, publishing_max: 4 };
-    let mut turned = Turned::new("slices", places);
-    // C0, C1, C2, then SET_CHUNK_SIZE 1 and 58 KB of messages without a byte, all at once.
-    let mut bytes = vec![0; 1 + 2 * 1_536];
-    bytes[0] = 3;
-    bytes.extend_from_slice(&[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
-    bytes.extend_from_slice(&[6, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0, 0]);
-    bytes.resize(60 << 10, 0xc6);
-    let mut socket = turned.connect();
-    socket.set_nonblocking(false).unwrap();
-    let client = std::thread::spawn(move || {
-        // The server may close before it has taken all.
-        let _ = socket.write_all(&bytes);
-        let _ = socket.shutdown(std::net::Shutdown::Write);
-        let _ = socket.read_to_end(&mut Vec::new());
+    run(async {
+        let places = PlaceLimits { unpublished_max: 4, unpublished_address_max: 4, publishing_max: 4 };
+        let mut still = still("slices", places);
+        // C0, C1, C2, then SET_CHUNK_SIZE 1 and 58 KB of messages without a byte, all at once.
+        let mut bytes = vec![0; 1 + 2 * 1_536];
+        bytes[0] = 3;
+        bytes.extend_from_slice(&[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+        bytes.extend_from_slice(&[6, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0, 0]);
+        bytes.resize(60 << 10, 0xc6);
+        let mut socket = still.connect();
+        socket.set_nonblocking(false).unwrap();
+        let client = std::thread::spawn(move || {
+            // The server may close before it has taken all.
+            let _ = socket.write_all(&bytes);
+            let _ = socket.shutdown(std::net::Shutdown::Write);
+            let _ = socket.read_to_end(&mut Vec::new());
+        });
+        let (total, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (all, largest) = (total.clone(), most.clone());
+        still.observe(move |taken| {
+            all.set(all.get() + taken);
+            largest.set(largest.get().max(taken));
+        });
+        still.until("the connection ends", |still| total.get() > 0 && still.open() == 0).await;
+        still.plane.edge.spawner.end_all().await;
+        client.join().unwrap();
+        assert!(total.get() >= SLICE_LEN, "it was read: {}", total.get());
+        assert!(most.get() <= SLICE_LEN, "{} bytes were taken at once", most.get());
     });
-    let (mut total, mut most, deadline) = (0, 0, Instant::now() + PATIENCE);
-    while total == 0 || turned.open() > 0 {
-        assert!(Instant::now() < deadline, "the connection does not end");
-        let taken = turned.step();
-        (total, most) = (total + taken, most.max(taken));
-    }
-    drop(turned);
-    client.join().unwrap();
-    assert!(total >= SLICE_LEN, "it was read: {total}");
-    assert!(most <= SLICE_LEN, "{most} bytes were taken at once");
 }
 
 #[test]
 fn the_oldest_silent_connection_of_an_address_goes_for_a_newer_one() {
-    let places = PlaceLimits { unpublished_max: 8, unpublished_address_max: 3, publishing_max: 1 };
-    let mut turned = Turned::new("silent", places);
-    let first: Vec<TcpStream> = (0..3).map(|_| turned.connect()).collect();
-    turned.until("three are in", |turned| turned.open() == 3);
-    let newer = [turned.connect(), turned.connect()];
-    turned.until("the two oldest are closed", |_| first.iter().take(2).all(is_closed));
-    turned.until("their tasks are gone", |turned| turned.open() == 3);
-    assert!(!is_closed(&first[2]) && !newer.iter().any(is_closed));
-    assert_eq!(turned.host.shard.borrow_mut().ingest_stats().refused, 2);
+    run(async {
+        let places = PlaceLimits { unpublished_max: 8, unpublished_address_max: 3, publishing_max: 1 };
+        let mut still = still("silent", places);
+        let first: Vec<TcpStream> = (0..3).map(|_| still.connect()).collect();
+        still.until("three are in", |still| still.open() == 3).await;
+        let newer = [still.connect(), still.connect()];
+        still.until("the two oldest are closed", |_| first.iter().take(2).all(is_closed)).await;
+        still.until("their tasks are gone", |still| still.open() == 3).await;
+        assert!(!is_closed(&first[2]) && !newer.iter().any(is_closed));
+        assert_eq!(still.plane.shard.borrow_mut().ingest_stats().refused, 2);
+        still.plane.edge.spawner.end_all().await;
+        assert_eq!(still.open(), 0, "tasks end with their shard");
+    });
+}
+
+#[test]
+fn a_task_that_is_always_ready_leaves_the_others_and_the_turn_their_share() {
+    run(async {
+        let places = PlaceLimits { unpublished_max: 4, unpublished_address_max: 4, publishing_max: 4 };
+        let still = still("greedy", places);
+        let polls = Rc::new(Cell::new(0));
+        for _ in 0..2 {
+            let polls = polls.clone();
+            still.plane.edge.spawner.spawn(async move {
+                loop {
+                    let began = Instant::now();
+                    while began.elapsed() < Duration::from_micros(150) {
+                        std::hint::spin_loop();
+                    }
+                    polls.set(polls.get() + 1);
+                    yield_now().await;
+                }
+            });
+        }
+        for slice in 1..=20 {
+            still.plane.gate.next_slice();
+            pass().await;
+            // The second poll begins within the slice of 200 us, the third does not.
+            assert!((slice..=2 * slice).contains(&polls.get()), "{} polls in {slice} slices", polls.get());
+        }
+        still.plane.edge.spawner.end_all().await;
+    });
+}
+
+#[test]
+fn the_memory_limit_of_a_shard_is_no_lower_than_it_was() {
+    let limit = || rustix::process::getrlimit(rustix::process::Resource::Memlock);
+    let before = limit();
+    allow_rings(2).unwrap();
+    assert_eq!(limit().current, limit().maximum);
+    assert!(limit().maximum.is_none_or(|after| before.maximum.is_some_and(|before| after >= before)));
 }

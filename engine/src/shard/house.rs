@@ -203,7 +203,7 @@ impl Shard {
         if self.now < self.housekeeping_due {
             return false;
         }
-        self.housekeeping_due = self.now + HOUSEKEEPING_INTERVAL;
+        self.housekeeping_due = self.now + self.housekeeping_interval;
         if let Err(error) = self.parts.backend.check() {
             let shard = self.parts.shard;
             self.failure = Some(EngineError::Host { shard, detail: format!("the way to the wire is lost: {error}") });

@@ -34,7 +34,7 @@ use self::house::HOUSEKEEPING_INTERVAL;
 use self::sink::Sink;
 use crate::EngineError;
 use crate::backend::{PacketBackend, Sent};
-use crate::broadcast::{Admission, InputContext, Inputs};
+use crate::broadcast::{Admission, FileWork, InputContext, Inputs};
 use crate::directory::Announced;
 use crate::quic::{Endpoint, EndpointStats, TlsFiles};
 
@@ -122,6 +122,7 @@ pub struct Shard {
     relay: Relay,
     now: Instant,
     unix_ms: u64,
+    housekeeping_interval: Duration,
     housekeeping_due: Instant,
     /// Encoders handed to this shard, for the listener to take.
     arrived: Vec<EncoderHandOver>,
@@ -141,7 +142,7 @@ pub struct Shard {
     edge_ns: u64,
     sleep_ns: u64,
     sleeps: u64,
-    /// Time of the last turn that is counted as busy or housekeeping.
+    /// Time of this turn that is counted as housekeeping.
     turn_worked: Duration,
     /// What the shard runs with.
     tuned: TunableValues,
@@ -169,6 +170,7 @@ impl Shard {
             parts,
             now,
             unix_ms: unix_ms(),
+            housekeeping_interval: HOUSEKEEPING_INTERVAL,
             housekeeping_due: now,
             arrived: Vec::new(),
             ingest: IngestStats::default(),
@@ -209,6 +211,12 @@ impl Shard {
         self.parts.endpoint.stats()
     }
 
+    /// Has housekeeping, whose timer would hide that nothing else woke the shard, come so seldom, or so often.
+    #[cfg(test)]
+    pub fn keep_house_every(&mut self, interval: Duration) {
+        self.housekeeping_interval = interval;
+    }
+
     /// Does what there is to do at `now`.
     pub fn turn(&mut self, now: Instant) -> Turn {
         self.now = now;
@@ -240,9 +248,7 @@ impl Shard {
         }
         if busy || self.parts.endpoint.wants_flush() {
             self.turns_busy += 1;
-            let (elapsed, housekeeping) = (now.elapsed(), self.turn_worked);
-            self.busy_ns += nanos(elapsed.saturating_sub(housekeeping));
-            self.turn_worked = elapsed;
+            self.busy_ns += nanos(now.elapsed().saturating_sub(self.turn_worked));
             return Turn::Busy;
         }
         self.turns_idle += 1;
@@ -257,9 +263,9 @@ impl Shard {
         self.sleep_ns += nanos(slept);
     }
 
-    /// Tasks of the edge ended so long after the last turn had begun; what of it was the turn's own work is told apart here.
-    pub fn count_edge(&mut self, since_turn: Duration) {
-        self.edge_ns += nanos(since_turn.saturating_sub(self.turn_worked));
+    /// Tasks of the edge ran for so long.
+    pub fn count_edge(&mut self, spent: Duration) {
+        self.edge_ns += nanos(spent);
     }
 
     // ---- what the encoders' tasks use -----------------------------------------------------------------------------
@@ -301,6 +307,11 @@ impl Shard {
     /// Encoders that other shards handed over.
     pub fn take_arrived(&mut self) -> Vec<EncoderHandOver> {
         std::mem::take(&mut self.arrived)
+    }
+
+    /// Files to be written or removed since this was asked last. They may wait for a disk, so the host does it.
+    pub fn take_file_work(&mut self) -> Vec<FileWork> {
+        self.parts.inputs.take_file_work()
     }
 
     /// Counters that the encoders' tasks keep.
