@@ -67,10 +67,17 @@ pub enum Admission {
     /// It may not publish: what to tell it, and the input that the key belongs to, if any.
     Refused {
         /// Words for the encoder and the operator.
-        reason: &'static str,
+        reason: String,
         /// `lv_…`
         input: Option<String>,
     },
+}
+
+impl Admission {
+    /// [`Admission::Refused`].
+    pub fn refused(reason: impl Into<String>, input: Option<String>) -> Self {
+        Self::Refused { reason: reason.into(), input }
+    }
 }
 
 /// One encoder's connection to an input.
@@ -177,24 +184,22 @@ impl Inputs {
     }
 
     /// Checks a stream key and claims the input's home.
-    pub fn admit(&self, tables: &Tables, key: &str, unix_ms: u64) -> Admission {
+    pub fn admit(&self, tables: &Tables, protocol: &Protocol, key: &str, unix_ms: u64) -> Admission {
         let Some(owner) = tables.input_of_key(key, unix_ms) else {
-            return Admission::Refused {
-                reason: "the stream key is not valid (wrong, rotated or deleted)",
-                input: None,
-            };
+            return Admission::refused("the stream key is not valid (wrong, rotated or deleted)", None);
         };
         if !owner.entry.enabled {
-            return Admission::Refused { reason: "this live input is disabled", input: Some(owner.entry.id) };
+            return Admission::refused("this live input is disabled", Some(owner.entry.id));
         }
-        if !owner.entry.ingest.takes(&Protocol::Rtmp) {
-            return Admission::Refused { reason: "this live input does not take RTMP", input: Some(owner.entry.id) };
+        if !owner.entry.ingest.takes(protocol) {
+            let reason = format!("this live input takes {} and not {protocol}", owner.entry.ingest);
+            return Admission::refused(reason, Some(owner.entry.id));
         }
         match self.homes.claim(owner.index) {
             Some(home) if home != self.shard => Admission::Elsewhere(home),
             Some(_) => Admission::Here(Box::new(owner)),
             None => {
-                Admission::Refused { reason: "the input has no place in the home table", input: Some(owner.entry.id) }
+                Admission::refused("the input has no place in the home table", Some(owner.entry.id))
             }
         }
     }
@@ -212,6 +217,7 @@ impl Inputs {
         context: &mut InputContext<'_>,
         owner: &KeyOwner,
         key: &str,
+        protocol: Protocol,
         kick: Rc<Kick>,
     ) -> Publication {
         self.connections_made += 1;
@@ -222,7 +228,7 @@ impl Inputs {
         let runtime = RuntimeEntry {
             input: id.clone(),
             state: InputState::Idle,
-            protocol: Protocol::Rtmp,
+            protocol,
             shard: self.shard,
             since_ms: context.unix_ms,
             ..RuntimeEntry::default()

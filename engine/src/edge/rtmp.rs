@@ -1,10 +1,4 @@
-//! RTMP ingest: one listener a shard, one task a connection.
-//!
-//! ```text
-//!   accept -> place -> RtmpSession -> Publish{key} -> admit -> here: media -> inputs
-//!                         ^                            |-> elsewhere: socket and session move to the home shard
-//!      read -> slice -> ..'                            '-> refused: told why, closed
-//! ```
+//! RTMP ingest: one listener a shard, one task a connection. What an encoder does apart from its socket is [`super::encoder`].
 //!
 //! What was read is handed on in slices, and after each one the other tasks and the shard's turn get theirs, whatever the bytes
 //! turn out to be.
@@ -14,15 +8,14 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_lite::future;
-use streams_contract::{Event, Protocol};
-use streams_ingest::{Answer, IngestError, RtmpLimits, RtmpSession, Session, SessionEvent};
+use streams_ingest::{RtmpLimits, RtmpSession, Session};
 use streams_logs::Seldom;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use super::admission::PlaceLimits;
 use super::door::{Door, Place};
-use crate::broadcast::{Admission, Kick, Publication};
+use super::encoder::{Encoder, Step};
+use crate::broadcast::Kick;
 use crate::host::{HostedListener, HostedStream, Spawner, sleep_until};
 use crate::shard::{EncoderHandOver, Shard};
 
@@ -33,18 +26,12 @@ const UNPUBLISHED_READ_LEN: usize = SLICE_LEN;
 /// Bytes that a session takes at a time: what they can be made to cost is a fraction of the 200 us that tasks have between two
 /// turns of the shard, while a frame of 16 KiB is eight slices, of which each adds a fraction of a microsecond.
 const SLICE_LEN: usize = 2 << 10;
-/// Events of a session that are handled at a time: a frame that is packaged and handed to the relay takes some ten microseconds.
-const EVENTS_A_SLICE: usize = 16;
 /// Pause after an accept that failed: mostly there is no descriptor left, and trying at once would not make one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long an encoder may take to read an answer. Answers are small; only a broken encoder lets its window fill.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for the last words.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
-/// Told to an encoder with a good key for which there is no room.
-const NO_PLACE: &str =
-    "this server has as many encoders as it takes; connect to another one or raise [ingest] connections_max";
-
 /// Bounds of the listener.
 #[derive(Clone, Debug)]
 pub(crate) struct RtmpSettings {
@@ -99,7 +86,7 @@ fn let_in(edge: &RtmpEdge, socket: TcpStream, peer: SocketAddr) -> Option<Connec
     let place = edge.door.enter(peer.ip(), socket.io(), refused)?;
     drop(shard);
     let session = Box::new(RtmpSession::new(edge.settings.limits.clone()));
-    Some(Connection::new(edge.clone(), socket, place, session, peer))
+    Some(Connection::new(edge, socket, place, session, peer))
 }
 
 /// Takes over an encoder that another shard accepted: it has asked to publish and waits for the answer.
@@ -122,9 +109,9 @@ pub(crate) fn take_over(edge: &RtmpEdge, encoder: EncoderHandOver) {
     };
     let edge = edge.clone();
     edge.spawner.clone().spawn(async move {
-        let mut connection = Connection::new(edge, socket, place, session, peer);
+        let mut connection = Connection::new(&edge, socket, place, session, peer);
         let mut out = Vec::new();
-        match connection.publish(&key, &mut out) {
+        match connection.encoder.publish(&key, &mut out) {
             Step::Go => connection.run(rest, out).await,
             Step::HandOver(home, key) => connection.hand_over(home, key, rest),
             Step::End => connection.finish(out).await,
@@ -132,58 +119,27 @@ pub(crate) fn take_over(edge: &RtmpEdge, encoder: EncoderHandOver) {
     });
 }
 
-/// How far the waiting events were handled.
-enum Drained {
-    /// None is left.
-    All,
-    /// There may be more.
-    Some,
-    /// One of them decided what comes next.
-    Step(Step),
-}
-
-enum Step {
-    Go,
-    HandOver(usize, String),
-    End,
-}
-
 struct Connection {
-    edge: RtmpEdge,
+    settings: Rc<RtmpSettings>,
+    shard: Rc<RefCell<Shard>>,
     socket: HostedStream,
-    place: Place,
-    session: Option<Box<RtmpSession>>,
-    peer: SocketAddr,
+    encoder: Encoder,
     since: Instant,
-    publication: Option<Publication>,
-    kick: Option<Rc<Kick>>,
-    graceful: bool,
-    error: Option<String>,
 }
 
 impl Connection {
-    fn new(edge: RtmpEdge, socket: HostedStream, place: Place, session: Box<RtmpSession>, peer: SocketAddr) -> Self {
-        edge.shard.borrow_mut().ingest_stats().open += 1;
+    fn new(edge: &RtmpEdge, socket: HostedStream, place: Place, session: Box<dyn Session>, peer: SocketAddr) -> Self {
         // Replies are small and an encoder waits for them.
         let _ = socket.io().set_nodelay(true);
-        Self {
-            edge,
-            socket,
-            place,
-            session: Some(session),
-            peer,
-            since: Instant::now(),
-            publication: None,
-            kick: None,
-            graceful: false,
-            error: None,
-        }
+        let kick = Kick::new(socket.io().clone());
+        let encoder = Encoder::new(edge.shard.clone(), session, place, peer, kick);
+        Self { settings: edge.settings.clone(), shard: edge.shard.clone(), socket, encoder, since: Instant::now() }
     }
 
     /// Reads until the encoder, the shard or a time limit ends it. `input` was read already; `out` is written behind its answer.
     async fn run(mut self, mut input: Vec<u8>, mut out: Vec<u8>) {
         loop {
-            match self.take(&mut input, &mut out).await {
+            match self.encoder.take(&mut input, &mut out).await {
                 Step::Go => {}
                 Step::HandOver(home, key) => return self.hand_over(home, key, input),
                 Step::End => return self.finish(out).await,
@@ -193,15 +149,15 @@ impl Connection {
             }
             out.clear();
             let Some(patience) = self.patience() else {
-                self.error = Some("no publish within the handshake time".into());
+                self.encoder.fail("no publish within the handshake time");
                 return self.finish(out).await;
             };
-            input.resize(if self.publication.is_some() { READ_LEN } else { UNPUBLISHED_READ_LEN }, 0);
+            input.resize(if self.encoder.is_publishing() { READ_LEN } else { UNPUBLISHED_READ_LEN }, 0);
             match self.socket.read(&mut input, Instant::now() + patience).await {
                 Ok(0) => return self.ended(out).await,
                 Ok(len) => input.truncate(len),
                 Err(error) => {
-                    self.error = Some(read_error(&error, self.publication.is_some()));
+                    self.encoder.fail(read_error(&error, self.encoder.is_publishing()));
                     return self.ended(out).await;
                 }
             }
@@ -210,198 +166,31 @@ impl Connection {
 
     /// How long the next read may take; `None` when the time to publish is over.
     fn patience(&self) -> Option<Duration> {
-        if self.publication.is_some() {
-            return Some(self.edge.settings.idle_timeout);
+        if self.encoder.is_publishing() {
+            return Some(self.settings.idle_timeout);
         }
-        self.edge.settings.handshake_timeout.checked_sub(self.since.elapsed()).filter(|left| !left.is_zero())
-    }
-
-    /// Handles `input` slice by slice and lets the others have their turn in between. What is left of it then is not handled yet.
-    async fn take(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Step {
-        let (mut taken, mut broken) = (0, None);
-        let step = loop {
-            match self.drain_events(out) {
-                Drained::Some => {}
-                Drained::Step(step) => break step,
-                // Events that came before an error count: the last frames of a broken connection are good frames.
-                Drained::All if broken.is_some() => break Step::End,
-                Drained::All => {
-                    let rest = input.get(taken..).unwrap_or_default();
-                    let Some(session) = &mut self.session else { break Step::End };
-                    if rest.is_empty() && !session.is_behind() {
-                        break Step::Go;
-                    }
-                    let handled = session.handle_input(Instant::now(), rest);
-                    session.poll_transmit(out);
-                    match handled {
-                        Ok(used) => {
-                            taken += used;
-                            self.edge.shard.borrow_mut().ingest_stats().bytes += used as u64;
-                        }
-                        Err(error) => broken = Some(error),
-                    }
-                }
-            }
-            future::yield_now().await;
-        };
-        if let Some(error) = &broken {
-            self.refuse(error);
-        }
-        input.drain(..taken);
-        step
-    }
-
-    /// Handles some of the events that wait.
-    fn drain_events(&mut self, out: &mut Vec<u8>) -> Drained {
-        for _ in 0..EVENTS_A_SLICE {
-            let event = self.session.as_mut().and_then(|session| session.poll_event());
-            let Some(event) = event else { return Drained::All };
-            match self.event(event, out) {
-                Step::Go => {}
-                other => return Drained::Step(other),
-            }
-        }
-        Drained::Some
-    }
-
-    fn event(&mut self, event: SessionEvent, out: &mut Vec<u8>) -> Step {
-        match event {
-            SessionEvent::Publish(request) => return self.publish(&request.key, out),
-            SessionEvent::Metadata(metadata) => {
-                if let Some(publication) = &self.publication {
-                    let mut shard = self.edge.shard.borrow_mut();
-                    shard.with_inputs(|inputs, _| inputs.metadata(publication, &metadata));
-                }
-            }
-            SessionEvent::Unit(unit) => {
-                let Some(publication) = &self.publication else { return Step::Go };
-                let mut shard = self.edge.shard.borrow_mut();
-                shard.tick_clock(Instant::now());
-                shard.ingest_stats().units += 1;
-                if !shard.with_inputs(|inputs, context| inputs.unit(context, publication, unit)) {
-                    return Step::End;
-                }
-            }
-            SessionEvent::Notice(notice) => {
-                if let Some(publication) = &self.publication {
-                    let mut shard = self.edge.shard.borrow_mut();
-                    shard.tick_clock(Instant::now());
-                    shard.with_inputs(|inputs, context| inputs.notice(context, publication, notice));
-                }
-            }
-            SessionEvent::Closed => {
-                self.graceful = true;
-                return Step::End;
-            }
-        }
-        Step::Go
-    }
-
-    /// Answers a request to publish.
-    fn publish(&mut self, key: &str, out: &mut Vec<u8>) -> Step {
-        let admission = self.edge.shard.borrow_mut().admit(key);
-        match admission {
-            Admission::Elsewhere(home) => Step::HandOver(home, key.to_owned()),
-            Admission::Refused { reason, input } => self.decline(input, reason, out),
-            Admission::Here(owner) => {
-                let input = owner.entry.id.clone();
-                if self.place.publish(&input).is_err() {
-                    self.edge.shard.borrow_mut().with_inputs(|inputs, _| inputs.unclaim(&owner));
-                    return self.decline(Some(input), NO_PLACE, out);
-                }
-                let kick = Kick::new(self.socket.io().clone());
-                self.kick = Some(kick.clone());
-                {
-                    let mut shard = self.edge.shard.borrow_mut();
-                    shard.tick_clock(Instant::now());
-                    let publication = shard.with_inputs(|inputs, context| inputs.start(context, &owner, key, kick));
-                    self.publication = Some(publication);
-                    shard.ingest_stats().accepted += 1;
-                    let index = shard.index();
-                    let peer = self.peer.to_string();
-                    shard.event(&Event::IngestUp {
-                        input: input.clone(),
-                        shard: index,
-                        protocol: Protocol::Rtmp,
-                        peer,
-                    });
-                    info!(shard = index, input, peer = %self.peer, "encoder connected");
-                }
-                let accepted = self.session.as_mut().map(|session| {
-                    let accepted = session.answer(Answer::Accept);
-                    session.poll_transmit(out);
-                    accepted
-                });
-                match accepted {
-                    Some(Ok(())) => Step::Go,
-                    Some(Err(error)) => {
-                        self.refuse(&error);
-                        Step::End
-                    }
-                    None => Step::End,
-                }
-            }
-        }
-    }
-
-    /// Says no to a request to publish.
-    fn decline(&mut self, input: Option<String>, reason: &str, out: &mut Vec<u8>) -> Step {
-        if let Some(session) = &mut self.session {
-            refuse(session.as_mut(), reason, out);
-        }
-        self.tell_refusal(input, reason);
-        Step::End
-    }
-
-    /// Media or protocol that cannot be used: named in the log and in the input's status.
-    fn refuse(&mut self, error: &IngestError) {
-        let reason = error.to_string();
-        let input = self.publication.as_ref().map(|publication| publication.input.clone());
-        debug!(peer = %self.peer, reason, "RTMP connection refused");
-        self.error = Some(reason.clone());
-        self.tell_refusal(input, &reason);
-    }
-
-    fn tell_refusal(&self, input: Option<String>, reason: &str) {
-        let mut shard = self.edge.shard.borrow_mut();
-        shard.ingest_stats().refused += 1;
-        let index = shard.index();
-        info!(shard = index, peer = %self.peer, input, reason, "encoder refused");
-        if let Some(input) = &input {
-            shard.with_inputs(|inputs, context| inputs.refused(input, context.unix_ms, reason));
-        }
-        shard.event(&Event::IngestRefused {
-            input,
-            shard: index,
-            reason: reason.to_owned(),
-            peer: self.peer.to_string(),
-        });
+        self.settings.handshake_timeout.checked_sub(self.since.elapsed()).filter(|left| !left.is_zero())
     }
 
     /// Moves to the home shard, with what was read and not handled.
-    fn hand_over(mut self, home: usize, key: String, rest: Vec<u8>) {
-        let (Some(session), Ok(socket)) = (self.session.take(), self.socket.io().try_clone()) else { return };
-        let encoder = EncoderHandOver { socket, session, key, rest, peer: self.peer };
-        let mut shard = self.edge.shard.borrow_mut();
-        if !shard.hand_over(home, encoder) {
-            warn!(peer = %self.peer, home, "the home shard's box is full; the encoder has to connect again");
+    fn hand_over(self, home: usize, key: String, rest: Vec<u8>) {
+        let Ok(socket) = self.socket.io().try_clone() else { return };
+        let peer = self.encoder.peer();
+        let encoder = EncoderHandOver { socket, session: self.encoder.into_session(), key, rest, peer };
+        if !self.shard.borrow_mut().hand_over(home, encoder) {
+            warn!(%peer, home, "the home shard's box is full; the encoder has to connect again");
         }
     }
 
     /// The socket gave end of stream: the encoder is gone, or this side kicked it.
     async fn ended(mut self, mut out: Vec<u8>) {
-        if let Some(reason) = self.kick.as_ref().and_then(|kick| kick.reason()) {
-            if let Some(session) = &mut self.session {
-                refuse(session.as_mut(), &reason, &mut out);
-            }
-            self.error = Some(reason);
-        }
+        self.encoder.ended(&mut out);
         self.finish(out).await;
     }
 
     /// Says the last words and closes.
     async fn finish(mut self, out: Vec<u8>) {
-        self.leave();
+        self.encoder.leave();
         if !out.is_empty() {
             let deadline = Instant::now() + FAREWELL_PATIENCE;
             // The peer may be gone already.
@@ -417,38 +206,6 @@ impl Connection {
         let mut sink = vec![0; UNPUBLISHED_READ_LEN];
         while Instant::now() < deadline && self.socket.read(&mut sink, deadline).await.is_ok_and(|len| len > 0) {}
     }
-
-    fn leave(&mut self) {
-        let Some(publication) = self.publication.take() else { return };
-        self.place.finish();
-        let mut shard = self.edge.shard.borrow_mut();
-        shard.tick_clock(Instant::now());
-        let reason = match (&self.error, self.graceful) {
-            (Some(error), _) => error.clone(),
-            (None, true) => "the encoder ended the stream".into(),
-            (None, false) => "the connection was lost".into(),
-        };
-        let (graceful, error) = (self.graceful, self.error.as_deref());
-        shard.with_inputs(|inputs, context| inputs.lost(context, &publication, graceful, error));
-        let index = shard.index();
-        info!(shard = index, input = publication.input, reason, "encoder gone");
-        shard.event(&Event::IngestDown { input: publication.input, shard: index, reason });
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let mut shard = self.edge.shard.borrow_mut();
-        let stats = shard.ingest_stats();
-        stats.open = stats.open.saturating_sub(1);
-    }
-}
-
-/// Tells the encoder why it has to go.
-fn refuse(session: &mut RtmpSession, reason: &str, out: &mut Vec<u8>) {
-    // A session that is over already has nothing to say.
-    let _ = session.answer(Answer::Refuse(reason));
-    session.poll_transmit(out);
 }
 
 fn read_error(error: &std::io::Error, publishing: bool) -> String {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
-use streams_ingest::RtmpSession;
+use streams_ingest::Session;
 
 /// Parcels that may wait for one shard. An encoder beyond it is closed and connects again.
 const PARCELS_MAX: usize = 1_024;
@@ -22,7 +22,7 @@ pub struct EncoderHandOver {
     /// The connection.
     pub socket: TcpStream,
     /// Its protocol state.
-    pub session: Box<RtmpSession>,
+    pub session: Box<dyn Session>,
     /// The stream key that it gave.
     pub key: String,
     /// What was read from it and not given to the session yet.

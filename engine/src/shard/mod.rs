@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use streams_contract::{Event, Tunable, TunableValues};
+use streams_contract::{Event, Protocol, Tunable, TunableValues};
 use streams_logs::Seldom;
 use streams_relay_core::relay::{Relay, RelayConfig, SessionId};
 use streams_rings::Signal;
@@ -288,12 +288,12 @@ impl Shard {
     }
 
     /// Checks a stream key against what control has written up to now.
-    pub fn admit(&mut self, key: &str) -> Admission {
+    pub fn admit(&mut self, protocol: &Protocol, key: &str) -> Admission {
         if self.draining {
-            return Admission::Refused { reason: "this server is about to stop; connect to another one", input: None };
+            return Admission::refused("this server is about to stop; connect to another one", None);
         }
         self.apply_table_changes();
-        self.parts.inputs.admit(self.parts.control.tables(), key, self.unix_ms)
+        self.parts.inputs.admit(self.parts.control.tables(), protocol, key, self.unix_ms)
     }
 
     /// Hands an encoder to its home shard; false when that shard's box is full, and the encoder is gone then.

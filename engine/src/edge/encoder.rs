@@ -1,0 +1,290 @@
+//! One encoder, whatever it speaks: its session, its admission, what becomes of its media, and how it leaves.
+//!
+//! ```text
+//!   input -> take: slices -> Session -> Publish{key} -> admit -> here: media -> inputs
+//!                                                         |-> elsewhere: it moves to the home shard
+//!                                                         '-> refused: told why, closed
+//! ```
+//!
+//! Its protocol's listener reads and writes; nothing in here knows a socket.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use futures_lite::future;
+use streams_contract::{Event, Protocol};
+use streams_ingest::{Answer, IngestError, Session, SessionEvent};
+use tracing::{debug, info};
+
+use super::door::Place;
+use crate::broadcast::{Admission, Kick, Publication};
+use crate::shard::Shard;
+
+/// Events of a session that are handled at a time: a frame that is packaged and handed to the relay takes some ten microseconds.
+const EVENTS_A_SLICE: usize = 16;
+/// Told to an encoder with a good key for which there is no room.
+const NO_PLACE: &str =
+    "this server has as many encoders as it takes; connect to another one or raise [ingest] connections_max";
+
+/// What comes next for an encoder.
+pub(crate) enum Step {
+    /// More input.
+    Go,
+    /// Its home is that shard; the stream key it gave.
+    HandOver(usize, String),
+    /// Its last words, and the end.
+    End,
+}
+
+/// How far the waiting events were handled.
+enum Drained {
+    /// None is left.
+    All,
+    /// There may be more.
+    Some,
+    /// One of them decided what comes next.
+    Step(Step),
+}
+
+/// An encoder's connection as the shard sees it.
+pub(crate) struct Encoder {
+    shard: Rc<RefCell<Shard>>,
+    session: Box<dyn Session>,
+    _open: Open,
+    protocol: Protocol,
+    place: Place,
+    peer: SocketAddr,
+    kick: Rc<Kick>,
+    publication: Option<Publication>,
+    graceful: bool,
+    error: Option<String>,
+}
+
+impl Encoder {
+    /// A connection from `peer` that has a place. `kick` ends its transport.
+    pub(crate) fn new(
+        shard: Rc<RefCell<Shard>>,
+        session: Box<dyn Session>,
+        place: Place,
+        peer: SocketAddr,
+        kick: Rc<Kick>,
+    ) -> Self {
+        let _open = Open::count(&shard);
+        let protocol = Protocol::from(session.protocol().name());
+        Self { shard, session, _open, protocol, place, peer, kick, publication: None, graceful: false, error: None }
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Its request to publish was accepted and is not over.
+    pub(crate) fn is_publishing(&self) -> bool {
+        self.publication.is_some()
+    }
+
+    /// Why it ends, where nothing else says so.
+    pub(crate) fn fail(&mut self, reason: impl Into<String>) {
+        self.error = Some(reason.into());
+    }
+
+    /// The session, which moves on to another shard; the place here is free again.
+    pub(crate) fn into_session(self) -> Box<dyn Session> {
+        self.session
+    }
+
+    /// Handles `input` slice by slice and lets the others have their turn in between. What is left of it then is not handled yet.
+    /// What is to be sent is appended to `out`.
+    pub(crate) async fn take(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Step {
+        let (mut taken, mut broken) = (0, None);
+        let step = loop {
+            match self.drain_events(out) {
+                Drained::Some => {}
+                Drained::Step(step) => break step,
+                // Events that came before an error count: the last frames of a broken connection are good frames.
+                Drained::All if broken.is_some() => break Step::End,
+                Drained::All => {
+                    let rest = input.get(taken..).unwrap_or_default();
+                    if rest.is_empty() && !self.session.is_behind() {
+                        break Step::Go;
+                    }
+                    let handled = self.session.handle_input(Instant::now(), rest);
+                    self.session.poll_transmit(out);
+                    match handled {
+                        Ok(used) => {
+                            taken += used;
+                            self.shard.borrow_mut().ingest_stats().bytes += used as u64;
+                        }
+                        Err(error) => broken = Some(error),
+                    }
+                }
+            }
+            future::yield_now().await;
+        };
+        if let Some(error) = &broken {
+            self.refuse(error);
+        }
+        input.drain(..taken);
+        step
+    }
+
+    /// Answers a request to publish with this stream key.
+    pub(crate) fn publish(&mut self, key: &str, out: &mut Vec<u8>) -> Step {
+        let admission = self.shard.borrow_mut().admit(&self.protocol, key);
+        let owner = match admission {
+            Admission::Elsewhere(home) => return Step::HandOver(home, key.to_owned()),
+            Admission::Refused { reason, input } => return self.decline(input, &reason, out),
+            Admission::Here(owner) => owner,
+        };
+        let input = owner.entry.id.clone();
+        if self.place.publish(&input).is_err() {
+            self.shard.borrow_mut().with_inputs(|inputs, _| inputs.unclaim(&owner));
+            return self.decline(Some(input), NO_PLACE, out);
+        }
+        {
+            let mut shard = self.shard.borrow_mut();
+            shard.tick_clock(Instant::now());
+            let (protocol, kick) = (self.protocol.clone(), self.kick.clone());
+            self.publication =
+                Some(shard.with_inputs(|inputs, context| inputs.start(context, &owner, key, protocol, kick)));
+            shard.ingest_stats().accepted += 1;
+            let (index, peer) = (shard.index(), self.peer.to_string());
+            info!(shard = index, input, peer, protocol = %self.protocol, "encoder connected");
+            shard.event(&Event::IngestUp { input, shard: index, protocol: self.protocol.clone(), peer });
+        }
+        let accepted = self.session.answer(Answer::Accept);
+        self.session.poll_transmit(out);
+        match accepted {
+            Ok(()) => Step::Go,
+            Err(error) => {
+                self.refuse(&error);
+                Step::End
+            }
+        }
+    }
+
+    /// The transport is over: the encoder is gone, or was kicked and is told why.
+    pub(crate) fn ended(&mut self, out: &mut Vec<u8>) {
+        if let Some(reason) = self.kick.reason() {
+            self.say_no(&reason, out);
+            self.error = Some(reason);
+        }
+    }
+
+    /// It publishes no more.
+    pub(crate) fn leave(&mut self) {
+        let Some(publication) = self.publication.take() else { return };
+        self.place.finish();
+        let mut shard = self.shard.borrow_mut();
+        shard.tick_clock(Instant::now());
+        let reason = match (&self.error, self.graceful) {
+            (Some(error), _) => error.clone(),
+            (None, true) => "the encoder ended the stream".into(),
+            (None, false) => "the connection was lost".into(),
+        };
+        let (graceful, error) = (self.graceful, self.error.as_deref());
+        shard.with_inputs(|inputs, context| inputs.lost(context, &publication, graceful, error));
+        let index = shard.index();
+        info!(shard = index, input = publication.input, reason, "encoder gone");
+        shard.event(&Event::IngestDown { input: publication.input, shard: index, reason });
+    }
+
+    /// Handles some of the events that wait.
+    fn drain_events(&mut self, out: &mut Vec<u8>) -> Drained {
+        for _ in 0..EVENTS_A_SLICE {
+            let Some(event) = self.session.poll_event() else { return Drained::All };
+            match self.event(event, out) {
+                Step::Go => {}
+                other => return Drained::Step(other),
+            }
+        }
+        Drained::Some
+    }
+
+    fn event(&mut self, event: SessionEvent, out: &mut Vec<u8>) -> Step {
+        match event {
+            SessionEvent::Publish(request) => return self.publish(&request.key, out),
+            SessionEvent::Closed => {
+                self.graceful = true;
+                return Step::End;
+            }
+            SessionEvent::Metadata(metadata) => {
+                if let Some(publication) = &self.publication {
+                    let mut shard = self.shard.borrow_mut();
+                    shard.with_inputs(|inputs, _| inputs.metadata(publication, &metadata));
+                }
+            }
+            SessionEvent::Notice(notice) => {
+                if let Some(publication) = &self.publication {
+                    let mut shard = self.shard.borrow_mut();
+                    shard.tick_clock(Instant::now());
+                    shard.with_inputs(|inputs, context| inputs.notice(context, publication, notice));
+                }
+            }
+            SessionEvent::Unit(unit) => {
+                let Some(publication) = &self.publication else { return Step::Go };
+                let mut shard = self.shard.borrow_mut();
+                shard.tick_clock(Instant::now());
+                shard.ingest_stats().units += 1;
+                if !shard.with_inputs(|inputs, context| inputs.unit(context, publication, unit)) {
+                    return Step::End;
+                }
+            }
+        }
+        Step::Go
+    }
+
+    /// Says no to a request to publish.
+    fn decline(&mut self, input: Option<String>, reason: &str, out: &mut Vec<u8>) -> Step {
+        self.say_no(reason, out);
+        self.tell_refusal(input, reason);
+        Step::End
+    }
+
+    fn say_no(&mut self, reason: &str, out: &mut Vec<u8>) {
+        // A session that is over already has nothing to say.
+        let _ = self.session.answer(Answer::Refuse(reason));
+        self.session.poll_transmit(out);
+    }
+
+    /// Media or protocol that cannot be used: named in the log and in the input's status.
+    fn refuse(&mut self, error: &IngestError) {
+        let reason = error.to_string();
+        let input = self.publication.as_ref().map(|publication| publication.input.clone());
+        debug!(peer = %self.peer, protocol = %self.protocol, reason, "connection refused");
+        self.error = Some(reason.clone());
+        self.tell_refusal(input, &reason);
+    }
+
+    fn tell_refusal(&self, input: Option<String>, reason: &str) {
+        let mut shard = self.shard.borrow_mut();
+        shard.ingest_stats().refused += 1;
+        let index = shard.index();
+        info!(shard = index, peer = %self.peer, input, reason, "encoder refused");
+        if let Some(input) = &input {
+            shard.with_inputs(|inputs, context| inputs.refused(input, context.unix_ms, reason));
+        }
+        let (reason, peer) = (reason.to_owned(), self.peer.to_string());
+        shard.event(&Event::IngestRefused { input, shard: index, reason, peer });
+    }
+}
+
+/// Counts a connection for as long as it lives.
+struct Open(Rc<RefCell<Shard>>);
+
+impl Open {
+    fn count(shard: &Rc<RefCell<Shard>>) -> Self {
+        shard.borrow_mut().ingest_stats().open += 1;
+        Self(shard.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut shard = self.0.borrow_mut();
+        let stats = shard.ingest_stats();
+        stats.open = stats.open.saturating_sub(1);
+    }
+}
