@@ -1,6 +1,7 @@
 //! The packet path: which backend, what the driver can do, taken ports.
 
 use std::fs::{File, TryLockError};
+use std::path::Path;
 
 use streams_control::endpoints::{Endpoints, ports};
 
@@ -70,7 +71,7 @@ fn busy_polling(plan: &Plan, report: &mut Report) {
         let what = "Busy polling of the queues is switched off: engine.xdp_busy_poll_us is 0.";
         return report.obstacle(1.15, Basis::RuleOfThumb, what, cost, "set it to 20");
     }
-    let running = is_running(plan).then(|| polled_queues(&plan.run_dir)).flatten();
+    let running = is_running(&plan.config.server.data).then(|| polled_queues(&plan.run_dir)).flatten();
     let Some((polled, shards)) = running else {
         let line = "busy polling of the queues: no engine runs; `streams monitor` shows it once one does";
         return report.unknown.push(line.to_owned());
@@ -108,8 +109,8 @@ fn by_name(driver: &str) -> XdpFeatures {
 }
 
 fn busy_ports(plan: &Plan, report: &mut Report) {
-    if is_running(plan) {
-        report.fine("the ports are those of the running `streams up`");
+    if is_running(&plan.config.server.data) {
+        report.fine("the ports are those of the Streams that runs on this data directory");
         return;
     }
     match ports::check(&Endpoints::new(&plan.config), false) {
@@ -127,15 +128,29 @@ fn busy_ports(plan: &Plan, report: &mut Report) {
     }
 }
 
-/// Whether `streams up` holds the data directory.
-fn is_running(plan: &Plan) -> bool {
-    let lock = File::open(plan.config.server.data.join("up.lock"));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+/// Whether `streams up`, or a control process that a service manager started, holds the data directory.
+fn is_running(data: &Path) -> bool {
+    ["up.lock", "control.lock"].into_iter().any(|name| {
+        let lock = File::open(data.join(name));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn a_launcher_or_a_control_process_of_a_service_counts_as_running() {
+        for name in ["up.lock", "control.lock"] {
+            let scratch = Scratch::new();
+            let held = File::create(scratch.path().join(name)).unwrap();
+            assert!(!is_running(scratch.path()), "{name} is left behind, nobody holds it");
+            held.lock().unwrap();
+            assert!(is_running(scratch.path()), "{name} is held");
+        }
+    }
 
     #[test]
     fn unknown_drivers_are_believed_to_have_nothing() {
