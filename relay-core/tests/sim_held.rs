@@ -134,6 +134,26 @@ fn viewers_on_both_shards_go_on_when_the_publisher_comes_back_to_another_shard()
         assert_eq!(world.groups(viewer), [100, 101]);
         assert_eq!(world.done(viewer), None);
     }
+    // No shard waits for the other to end it.
+    world.net.client(second.0).publish_done(second.1, PublishDoneCode::TrackEnded, 1);
+    world.net.run(Duration::from_secs(3));
+    for viewer in viewers {
+        assert!(world.done(viewer).is_some());
+    }
+}
+
+#[test]
+fn a_track_that_two_shards_published_ends_on_both_with_its_last_publisher() {
+    let mut world = World::new(100);
+    let publishers = [world.publisher(0), world.publisher(1)];
+    let viewers = [world.viewer(0), world.viewer(1)];
+    for (publisher, request) in publishers {
+        world.net.client(publisher).publish_done(request, PublishDoneCode::TrackEnded, 0);
+        world.net.run(Duration::from_secs(3));
+    }
+    for viewer in viewers {
+        assert!(world.done(viewer).is_some());
+    }
 }
 
 #[test]

@@ -101,10 +101,9 @@ fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).expect("64 bits")
 }
 
-fn health(stack: &Stack, input: &Input) -> serde_json::Value {
-    let answer = stack.http_get(&format!("/v1/live-inputs/{}/health", input.id));
-    let body = answer.split("\r\n\r\n").nth(1).expect("a body");
-    serde_json::from_str::<serde_json::Value>(body).expect("JSON")["data"].clone()
+/// The input as `streams live get` shows it.
+fn shown(stack: &Stack, input: &Input) -> serde_json::Value {
+    stack.json(&["live", "get", &input.id])
 }
 
 #[test]
@@ -115,10 +114,10 @@ fn a_moqt_publisher_has_status_and_health_and_its_viewers_wait_for_it_through_th
     let first = unix_ms();
     let mut publisher = Publisher::start(&stack, &input, first);
     stack.wait_status(&input, "active");
-    eventually("the catalog's track is in the input's health", || {
-        health(&stack, &input)["tracks"][0]["codec"] == "avc1.42E01E"
+    eventually("the catalog's track is shown", || {
+        shown(&stack, &input)["tracks"][0]["codec"] == "avc1.42E01E"
     });
-    assert_eq!(health(&stack, &input)["protocol"], "moqt");
+    assert_eq!(shown(&stack, &input)["protocol"], "moqt");
     let mut viewers: Vec<Viewer> = (0..4).map(|_| Viewer::start(&stack, &input)).collect();
     viewers.iter_mut().for_each(|viewer| viewer.sees(first));
     publisher.object(1, first + 1, b"another");
@@ -151,17 +150,17 @@ fn the_newest_publisher_of_an_input_wins_whatever_it_speaks() {
     let input = stack.live("camera");
     let mut encoder = Encoder::push(&input, Film::Gop2s);
     stack.wait_status(&input, "active");
-    assert_eq!(health(&stack, &input)["protocol"], "rtmp");
+    assert_eq!(shown(&stack, &input)["protocol"], "rtmp");
 
     let first = unix_ms() + 10_000;
     let mut publisher = Publisher::start(&stack, &input, first);
-    eventually("the MoQT session is the input's source", || health(&stack, &input)["protocol"] == "moqt");
+    eventually("the MoQT session is the input's source", || shown(&stack, &input)["protocol"] == "moqt");
     eventually("the encoder was told to go", || encoder.ended().is_some());
     let mut viewer = Viewer::start(&stack, &input);
     viewer.sees(first);
 
     let _encoder = Encoder::push(&input, Film::Gop2s);
-    eventually("the encoder is the input's source", || health(&stack, &input)["protocol"] == "rtmp");
+    eventually("the encoder is the input's source", || shown(&stack, &input)["protocol"] == "rtmp");
     let told = publisher.moqt.wait("the session is closed", |event| match event {
         ClientEvent::Closed { reason, .. } => Some(reason.clone()),
         _ => None,

@@ -174,6 +174,7 @@ impl Relay {
         let dropped = state.origins.len() != before;
         if dropped {
             self.untell_offer(track);
+            self.step_down(track, PublishDone::SubscriptionEnded);
         }
         dropped
     }

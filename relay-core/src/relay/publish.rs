@@ -426,6 +426,7 @@ impl Relay {
     pub(super) fn source_lost(&mut self, now: Instant, track: Key, status: PublishDone) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         if !state.origins.is_empty() {
+            self.step_down(track, status);
             return;
         }
         match state.state {

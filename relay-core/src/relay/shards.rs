@@ -18,7 +18,7 @@ use super::namespaces::Publisher;
 use super::packed::{Mark, PackedObject};
 use super::session::Key;
 use super::track::{Track, Waiter};
-use super::{CachedObject, Relay, RelayEvent};
+use super::{CachedObject, PublishDone, Relay, RelayEvent};
 
 /// The object id of a mark: no object has it, since ids stay below 2^64 - 1 on the wire.
 pub(super) const MARK: u64 = u64::MAX;
@@ -69,6 +69,17 @@ impl Relay {
             replay: replay(track),
         };
         self.events.push_back(answer);
+    }
+
+    /// A track that comes from another shard alone is no source for others: two shards that took each other for one would never
+    /// hear its end.
+    pub(super) fn step_down(&mut self, key: Key, status: PublishDone) {
+        let Some(track) = self.tracks.get_mut(key).filter(|track| track.is_only_from_shards()) else { return };
+        let shards = std::mem::take(&mut track.followers);
+        if !shards.is_empty() {
+            let link_id = track.link_id();
+            self.events.push_back(RelayEvent::ShardDone { shards, link_id, status });
+        }
     }
 
     /// Says how the track's objects cross to other shards. A change gives it another link id, so those that follow it are

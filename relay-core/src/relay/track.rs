@@ -138,6 +138,11 @@ impl Track {
         self.origins.iter().any(|origin| !matches!(origin, Origin::Shard(_)))
     }
 
+    /// It comes from other shards, and from nobody here.
+    pub(crate) fn is_only_from_shards(&self) -> bool {
+        !self.origins.is_empty() && !self.is_home()
+    }
+
     /// The shard that the track comes from.
     pub(crate) fn home_shard(&self) -> Option<usize> {
         self.origins.iter().find_map(|origin| match origin {
