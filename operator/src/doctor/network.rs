@@ -139,7 +139,7 @@ fn is_running(data: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Scratch;
+    use crate::scratch::Scratch;
 
     #[test]
     fn a_launcher_or_a_control_process_of_a_service_counts_as_running() {
