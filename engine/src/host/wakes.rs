@@ -290,13 +290,14 @@ fn host(random: u64, housekeeping: Duration) -> Hosted {
     let (mailbox, stop) = (settings.mailbox.clone(), settings.stop.clone());
     let probe = Probe { socket, pipe, bell: bell.clone(), noticed: tell.clone(), frame: [0] };
     let thread = std::thread::spawn(move || {
-        tell_thread.send(rustix::thread::gettid().as_raw_nonzero()).unwrap();
         make(0, core_of(0), ENTRIES).unwrap().run(async move {
             let (plane, _folder) = plane(format!("wakes-{random}"), Box::new(probe), settings);
             plane.shard.borrow_mut().keep_house_every(housekeeping);
             let file = ["a", "b"].map(|name| std::env::temp_dir().join(format!("streams-wakes-{random}-{name}")));
             std::fs::write(&file[0], "").unwrap();
             plane.edge.spawner.spawn(guest(HostedListener::new(listener).unwrap(), tell, file.clone()));
+            // From here on the shard is there.
+            tell_thread.send(rustix::thread::gettid().as_raw_nonzero()).unwrap();
             plane.run().await.unwrap();
             file.iter().for_each(|file| drop(std::fs::remove_file(file)));
         });
