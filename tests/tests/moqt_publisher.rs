@@ -114,9 +114,7 @@ fn a_moqt_publisher_has_status_and_health_and_its_viewers_wait_for_it_through_th
     let first = unix_ms();
     let mut publisher = Publisher::start(&stack, &input, first);
     stack.wait_status(&input, "active");
-    eventually("the catalog's track is shown", || {
-        shown(&stack, &input)["tracks"][0]["codec"] == "avc1.42E01E"
-    });
+    eventually("the catalog's track is shown", || shown(&stack, &input)["tracks"][0]["codec"] == "avc1.42E01E");
     assert_eq!(shown(&stack, &input)["protocol"], "moqt");
     let mut viewers: Vec<Viewer> = (0..4).map(|_| Viewer::start(&stack, &input)).collect();
     viewers.iter_mut().for_each(|viewer| viewer.sees(first));

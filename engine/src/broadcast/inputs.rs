@@ -198,9 +198,7 @@ impl Inputs {
         match self.homes.claim(owner.index) {
             Some(home) if home != self.shard => Admission::Elsewhere(home),
             Some(_) => Admission::Here(Box::new(owner)),
-            None => {
-                Admission::refused("the input has no place in the home table", Some(owner.entry.id))
-            }
+            None => Admission::refused("the input has no place in the home table", Some(owner.entry.id)),
         }
     }
 
