@@ -1,6 +1,6 @@
 //! Which core a thread runs on, so that what is measured and what measures do not share one.
 
-use core_affinity::{CoreId, get_core_ids, set_for_current};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::BenchError;
 
@@ -20,8 +20,8 @@ impl Pair {
     /// # Errors
     /// [`BenchError::File`] when the kernel does not tell.
     pub fn find() -> Result<Self, BenchError> {
-        let allowed = get_core_ids().ok_or_else(|| failed("read"))?;
-        Ok(Self::of(allowed.into_iter().map(|core| core.id)))
+        let allowed = sched_getaffinity(None).map_err(|error| failed("read")(error.into()))?;
+        Ok(Self::of((0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core))))
     }
 
     fn of(mut cores: impl Iterator<Item = usize>) -> Self {
@@ -40,12 +40,13 @@ impl Pair {
 /// # Errors
 /// [`BenchError::File`] when the core is not there any more.
 pub fn pin(core: usize) -> Result<(), BenchError> {
-    if set_for_current(CoreId { id: core }) { Ok(()) } else { Err(failed("set")) }
+    let mut only = CpuSet::new();
+    only.set(core);
+    sched_setaffinity(None, &only).map_err(|error| failed("set")(error.into()))
 }
 
-/// The kernel's reason is what the last system call left.
-fn failed(action: &'static str) -> BenchError {
-    BenchError::file(action, "the cores of this thread".as_ref())(std::io::Error::last_os_error())
+fn failed(action: &'static str) -> impl FnOnce(std::io::Error) -> BenchError {
+    BenchError::file(action, "the cores of this thread".as_ref())
 }
 
 #[cfg(test)]

@@ -7,8 +7,6 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use core_affinity::{CoreId, get_core_ids, set_for_current};
-use crossbeam_utils::CachePadded;
 use streams_rings::{Full, LinkReader, LinkWriter, Polled, Workspace, WorkspaceBuilder};
 
 /// Deep enough that the cores do not wait for each other on every frag, small enough to stay in the second-level cache.
@@ -20,7 +18,7 @@ const DATA_LEN: usize = 8 << 20;
 const ROUNDS: usize = 51;
 const FRAGS_SMALL: u64 = 500_000;
 const FRAGS_LARGE: u64 = 100_000;
-/// Pauses of a reader that finds nothing: like a busy thread it turns to something else for a moment, instead of pulling every line
+/// Pauses of a reader that finds nothing: like a shard it turns to something else for a moment, instead of pulling every line
 /// out of the writer's cache while it is being written.
 const EMPTY_SPINS: u32 = 32;
 
@@ -29,14 +27,13 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    // Those that this process may run on.
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let cores = cores();
     let (first, second) = (cores.first().copied(), cores.get(1).or(cores.first()).copied());
     let (Some(writer_core), Some(reader_core)) = (first, second) else {
         eprintln!("no core to run on");
         return;
     };
-    println!("depth {DEPTH}, {ROUNDS} rounds, writer on core {}, reader on core {}", writer_core.id, reader_core.id);
+    println!("depth {DEPTH}, {ROUNDS} rounds, writer on core {writer_core}, reader on core {reader_core}");
     println!("{:<52} {:>8} {:>8} {:>8}  ns a frag", "", "median", "min", "max");
     pin(writer_core);
     for len in [0usize, 64, 1_200] {
@@ -55,10 +52,9 @@ fn frags(len: usize) -> u64 {
     if len > 64 { FRAGS_LARGE } else { FRAGS_SMALL }
 }
 
-/// A flag that both threads look at, out of the cache lines of the writer's own fields.
-fn apart() -> CachePadded<AtomicBool> {
-    CachePadded::new(AtomicBool::new(false))
-}
+/// Keeps a flag that both threads look at out of the cache lines of the writer's own fields.
+#[repr(align(128))]
+struct Apart(AtomicBool);
 
 fn report(what: &str, mut round: impl FnMut() -> f64) {
     let mut figures: Vec<f64> = (0..ROUNDS).map(|_| round()).collect();
@@ -88,13 +84,12 @@ fn publish(len: usize, frags: u64) -> f64 {
     ns_each(start, frags)
 }
 
-fn reliable(len: usize, frags: u64, reader_core: CoreId) -> f64 {
+fn reliable(len: usize, frags: u64, reader_core: usize) -> f64 {
     let workspace = workspace();
     let fseq = workspace.fseq("link").expect("fseq");
     let mut writer = workspace.reliable_writer("link", std::slice::from_ref(&fseq)).expect("writer");
     let mut reader = workspace.reliable_reader("link", fseq).expect("reader");
-    let ready = apart();
-    let ready: &AtomicBool = &ready;
+    let ready = &Apart(AtomicBool::new(false)).0;
     std::thread::scope(|scope| {
         scope.spawn(move || {
             pin(reader_core);
@@ -125,13 +120,12 @@ fn reliable(len: usize, frags: u64, reader_core: CoreId) -> f64 {
     })
 }
 
-fn unthrottled(len: usize, frags: u64, reader_core: CoreId) -> f64 {
+fn unthrottled(len: usize, frags: u64, reader_core: usize) -> f64 {
     let workspace = workspace();
     let mut writer: LinkWriter = workspace.link_writer("link").expect("writer");
     let mut reader: LinkReader = workspace.link_reader("link").expect("reader");
     let first = writer.seq();
-    let done = apart();
-    let done: &AtomicBool = &done;
+    let done = &Apart(AtomicBool::new(false)).0;
     std::thread::scope(|scope| {
         let seen = scope.spawn(move || {
             pin(reader_core);
@@ -158,9 +152,22 @@ fn unthrottled(len: usize, frags: u64, reader_core: CoreId) -> f64 {
 
 /// Cores this process may run on.
 fn cores() -> Vec<usize> {
-    get_core_ids().expect("the cores of this thread").into_iter().map(|core| core.id).collect()
+    // SAFETY: cpu_set_t is a plain bit set; all zero is the empty one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is valid for writing of the size given; 0 is the calling thread.
+    let answer = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
+    assert_eq!(answer, 0, "sched_getaffinity: {}", std::io::Error::last_os_error());
+    let size = usize::try_from(libc::CPU_SETSIZE).expect("constant");
+    // SAFETY: every index is below CPU_SETSIZE.
+    (0..size).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
 }
 
 fn pin(core: usize) {
-    assert!(set_for_current(CoreId { id: core }), "core {core}: {}", std::io::Error::last_os_error());
+    // SAFETY: as in `cores`.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `core` came from `cores`, so it is below CPU_SETSIZE.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: `set` is valid for reading of the size given; 0 is the calling thread.
+    let answer = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
+    assert_eq!(answer, 0, "sched_setaffinity: {}", std::io::Error::last_os_error());
 }

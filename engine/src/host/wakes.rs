@@ -97,7 +97,7 @@ impl PacketBackend for Probe {
         datagrams
     }
 
-    fn frame(&mut self) -> &mut [u8] {
+    fn frame(&mut self, _: SocketAddr) -> &mut [u8] {
         &mut self.frame
     }
 
