@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
+use sqlx::sqlite::SqlitePoolOptions;
 use streams_contract::Tunable;
 use streams_control::resources::{Fields, Settings};
 use streams_control::store::StreamKey;
@@ -37,7 +38,9 @@ impl Both {
         let engine = FakeEngine::start(&server.scratch.dir.run_dir());
         server.app.program.tick(|_| ());
         let path = server.scratch.dir.database();
-        let database = SqlitePool::connect(path.to_str().unwrap()).await.unwrap();
+        // One connection: another one may still believe in a trigger that was dropped by this one.
+        let one = SqlitePoolOptions::new().max_connections(1);
+        let database = one.connect(path.to_str().unwrap()).await.unwrap();
         let org = server.app.store.first_org().await.unwrap().unwrap();
         Self { server, engine, database, org }
     }
