@@ -17,7 +17,7 @@ mod watched;
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use streams_control::datadir::DataDir;
@@ -36,6 +36,10 @@ use crate::signals::StopSignals;
 const CONTROL_STOP: Duration = Duration::from_secs(5);
 /// The engine gets so long to end after SIGTERM.
 const ENGINE_STOP: Duration = Duration::from_secs(5);
+/// A port that is in use for longer is not that of an engine that is just going.
+const PORT_GOING_MAX: Duration = Duration::from_secs(1);
+/// How often it is looked at meanwhile.
+const PORT_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How often a draining engine is asked whether sessions are left.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -68,6 +72,21 @@ pub fn detached(args: &DetachedArgs) -> Error {
     }
 }
 
+/// Tries the ports. A killed engine is gone before its ports are: the kernel takes its rings apart some 30 ms later.
+async fn check_ports(endpoints: &Endpoints, engine_runs: bool) -> Result<(), Error> {
+    let deadline = Instant::now() + PORT_GOING_MAX;
+    loop {
+        match ports::check(endpoints, engine_runs) {
+            Err(streams_control::Error::Port { source, .. })
+                if source.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < deadline =>
+            {
+                tokio::time::sleep(PORT_LOOK_INTERVAL).await;
+            }
+            checked => return Ok(checked?),
+        }
+    }
+}
+
 /// Runs an installation in the foreground until SIGINT, SIGTERM or SIGHUP.
 pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<(), Error> {
     let settings = Settings::load(data, &args.flags)?;
@@ -81,7 +100,7 @@ pub async fn up(data: Option<PathBuf>, args: UpArgs, output: &Output) -> Result<
     let launch = Launch { dir: &dir, settings: &settings, web_dir: args.flags.web_dir.as_deref(), output };
     control::wait_for_the_one_before(&dir).await?;
     let mut engine = Engine::find(&launch).await?;
-    ports::check(&endpoints, engine.is_some())?;
+    check_ports(&endpoints, engine.is_some()).await?;
 
     streams_privileges::adopt_run_dir(&settings.config.engine.user, &dir.run_dir())?;
     // Until here nothing was started: a signal may end this process at once.

@@ -126,7 +126,7 @@ impl Inputs {
             key_sha256: String::new(),
             reconnect_until: None,
             reconnect_window,
-            source: Source::Moqt(MoqtSource::new(context.now, &owner.entry)),
+            source: Source::Moqt(Box::new(MoqtSource::new(context.now, &owner.entry))),
             trouble: Trouble::default(),
             runtime: runtime.clone(),
         });
@@ -137,7 +137,7 @@ impl Inputs {
             input.source.give_up(context);
             self.units_dropped += input.source.units_dropped();
             self.releases.push((context.now + TAKE_OVER_PATIENCE, input.source.namespace().clone()));
-            input.source = Source::Moqt(MoqtSource::new(context.now, &owner.entry));
+            input.source = Source::Moqt(Box::new(MoqtSource::new(context.now, &owner.entry)));
             input.trouble = Trouble::default();
             input.runtime = runtime.clone();
         }

@@ -18,7 +18,7 @@ pub(super) enum Source {
     /// An encoder of any protocol: its access units become CMAF here.
     Encoder(Box<EncoderSource>),
     /// MoQT sessions that publish finished tracks.
-    Moqt(MoqtSource),
+    Moqt(Box<MoqtSource>),
 }
 
 impl Source {
