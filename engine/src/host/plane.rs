@@ -83,6 +83,8 @@ pub(super) struct DataPlane {
     stop: Arc<AtomicBool>,
     /// When the reactor had its last look.
     passed: Instant,
+    /// Edge tasks may have asked the reactor for something since.
+    asked: bool,
     spares: Vec<Task<()>>,
 }
 
@@ -121,6 +123,7 @@ impl DataPlane {
             mailbox,
             stop,
             passed: now,
+            asked: true,
             spares: Vec::new(),
         })
     }
@@ -165,9 +168,15 @@ impl DataPlane {
             let Waiting { poll, spin, nap } = self.shard.borrow().waiting();
             // No spinning and no nap after a sleep that brought nothing: only work makes more work likely.
             let spun = now.duration_since(*idle_since.get_or_insert(now)) >= spin;
-            if !spun || poll == PollMode::Busy {
+            if !spun || poll == PollMode::Busy || executor().need_preempt() {
                 self.give_way(now).await;
-            } else if std::mem::take(&mut worked) && !nap.is_zero() {
+            } else if worked && !nap.is_zero() {
+                if self.asked {
+                    // What nobody has asked the kernel for cannot end a nap.
+                    self.pass().await;
+                    continue;
+                }
+                worked = false;
                 self.nap(due.min(now + nap));
             } else {
                 self.sleep().await;
@@ -193,6 +202,7 @@ impl DataPlane {
         self.gate.next_slice();
         let ran = self.gate.take_kick();
         if ran {
+            self.asked = true;
             yield_now().await;
             self.edge.spawner.sweep();
         }
@@ -206,9 +216,13 @@ impl DataPlane {
     /// Lets the reactor look at its rings when it is time.
     async fn give_way(&mut self, now: Instant) {
         if executor().need_preempt() || now.saturating_duration_since(self.passed) >= PASS_INTERVAL {
-            pass().await;
-            self.passed = Instant::now();
+            self.pass().await;
         }
+    }
+
+    async fn pass(&mut self) {
+        pass().await;
+        (self.passed, self.asked) = (Instant::now(), false);
     }
 
     /// Lets packets gather until `due`, asleep outside of the executor: going through it would cost more than the nap saves. A
@@ -237,7 +251,7 @@ impl DataPlane {
             self.wait(due).await;
             let slept = asleep.elapsed().saturating_sub(self.gate.spent());
             self.shard.borrow_mut().count_sleep(slept);
-            self.passed = Instant::now();
+            (self.passed, self.asked) = (Instant::now(), false);
         }
         self.mailbox.awake();
     }
