@@ -38,6 +38,19 @@ use crate::shard::{
 /// Control fills its tables from the database before it says so; a laptop under load may need a few seconds.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(30);
 
+/// A box with a door bell for each shard.
+fn mailboxes(shards: usize) -> Result<Vec<Arc<Mailbox>>, EngineError> {
+    let made: Result<_, _> = (0..shards).map(|_| Mailbox::new()).collect();
+    made.map_err(|source| EngineError::Socket { action: "make a door bell", address: "a shard".into(), source })
+}
+
+/// All sockets are bound in shard order before the first packet is read: the kernel spreads flows over the sockets that are there,
+/// and a flow that moved would reach a shard that does not know it.
+fn shard_sockets(quic: SocketAddr, shards: usize) -> Result<Vec<socket2::Socket>, EngineError> {
+    let bound: Result<_, _> = (0..shards).map(|_| bind_shard_socket(quic)).collect();
+    bound.map_err(|source| EngineError::Socket { action: "bind", address: quic.to_string(), source })
+}
+
 /// What an engine is started with: the configuration and where its data lives.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
@@ -80,17 +93,9 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     wait_for_control(&run_dir, CONTROL_PATIENCE)?;
     let wishes = start_wishes(config, &run_dir, shards)?;
     let (workspace, sizes) = make_workspace(&run_dir, &wishes)?;
-    let mailboxes: Vec<Arc<Mailbox>> = (0..shards)
-        .map(|_| Mailbox::new())
-        .collect::<Result<_, _>>()
-        .map_err(|source| EngineError::Socket { action: "make a door bell", address: "a shard".into(), source })?;
+    let mailboxes = mailboxes(shards)?;
     let stop = Arc::new(AtomicBool::new(false));
-    // All sockets are bound in shard order before the first packet is read: the kernel spreads flows over the sockets that
-    // are there, and a flow that moved would reach a shard that does not know it.
-    let sockets: Vec<_> = (0..shards)
-        .map(|_| bind_shard_socket(quic))
-        .collect::<Result<_, _>>()
-        .map_err(|source| EngineError::Socket { action: "bind", address: quic.to_string(), source })?;
+    let sockets = shard_sockets(quic, shards)?;
     let ids = Arc::new(CidScheme::new(&keys.cid, &keys.reset, keys.epoch)?);
     let steering = steering(quic, shards, &ids)?;
     let reuseport = steer_sockets(&sockets, &steering);

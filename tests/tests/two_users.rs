@@ -76,6 +76,37 @@ impl Place {
     }
 }
 
+/// What the engine's user may read and write is what it needs.
+fn the_engine_has_what_it_needs(place: &Place) {
+    let of_engine = |script: &str| {
+        let mut shell = Command::new("setpriv");
+        shell.args(["--clear-groups", &format!("--reuid={ENGINE}"), &format!("--regid={ENGINE}"), "sh", "-c", script]);
+        shell.current_dir("/").output().expect("it runs").status.success()
+    };
+    let data = place.data().display().to_string();
+    for readable in ["tls/cert.pem", "tls/key.pem"] {
+        assert!(of_engine(&format!("cat {data}/{readable} > /dev/null")), "{readable}");
+    }
+    for secret in ["streams.db", "secret.key", "credentials.toml"] {
+        assert!(Path::new(&format!("{data}/{secret}")).exists(), "{secret}");
+        assert!(!of_engine(&format!("cat {data}/{secret} > /dev/null")), "{secret}");
+    }
+    assert!(of_engine(&format!("touch {data}/engine/groups-may-be-made-here")));
+    let run_dir = place.run_dir.display().to_string();
+    for forbidden in [
+        format!("touch {data}/mine"),
+        format!("touch {data}/tls/mine"),
+        format!("mv {data}/tls {data}/tls2"),
+        format!("touch {data}/../mine"),
+        format!("touch {data}/../../streams-configure/mine"),
+        format!("mv {run_dir}/control.current {run_dir}/mine"),
+        format!("rm -f {run_dir}/control.current"),
+        format!("cp /dev/null {run_dir}/control.current"),
+    ] {
+        assert!(!of_engine(&forbidden), "{forbidden}");
+    }
+}
+
 #[test]
 fn two_users_serve_together_and_the_engine_s_has_no_secret_of_control_s() {
     let test = "two_users_serve_together_and_the_engine_s_has_no_secret_of_control_s";
@@ -108,34 +139,7 @@ fn two_users_serve_together_and_the_engine_s_has_no_secret_of_control_s() {
     let made = cli(&["live", "create", "--name", "two"]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
-    // What the engine's user may read and write is what it needs.
-    let of_engine = |script: &str| {
-        let mut shell = Command::new("setpriv");
-        shell.args(["--clear-groups", &format!("--reuid={ENGINE}"), &format!("--regid={ENGINE}"), "sh", "-c", script]);
-        shell.current_dir("/").output().expect("it runs").status.success()
-    };
-    let data = place.data().display().to_string();
-    for readable in ["tls/cert.pem", "tls/key.pem"] {
-        assert!(of_engine(&format!("cat {data}/{readable} > /dev/null")), "{readable}");
-    }
-    for secret in ["streams.db", "secret.key", "credentials.toml"] {
-        assert!(Path::new(&format!("{data}/{secret}")).exists(), "{secret}");
-        assert!(!of_engine(&format!("cat {data}/{secret} > /dev/null")), "{secret}");
-    }
-    assert!(of_engine(&format!("touch {data}/engine/groups-may-be-made-here")));
-    let run_dir = place.run_dir.display().to_string();
-    for forbidden in [
-        format!("touch {data}/mine"),
-        format!("touch {data}/tls/mine"),
-        format!("mv {data}/tls {data}/tls2"),
-        format!("touch {data}/../mine"),
-        format!("touch {data}/../../streams-configure/mine"),
-        format!("mv {run_dir}/control.current {run_dir}/mine"),
-        format!("rm -f {run_dir}/control.current"),
-        format!("cp /dev/null {run_dir}/control.current"),
-    ] {
-        assert!(!of_engine(&forbidden), "{forbidden}");
-    }
+    the_engine_has_what_it_needs(&place);
 
     // Each is started again by itself.
     engine.signal(Signal::KILL);

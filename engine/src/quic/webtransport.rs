@@ -11,9 +11,11 @@
 //! The machine knows no transport: it asks for what is to happen through [`Http3Io`]. Every stream that the peer opens is in one
 //! state until both of its halves are ended, by the peer, by the relay, or by a word of refusal from here.
 
+mod answers;
 mod capsules;
 mod connect;
 pub(super) mod errors;
+mod frames;
 
 use std::collections::HashMap;
 
@@ -22,15 +24,16 @@ use web_transport_proto::{Capsule, ConnectResponse, Frame, Settings, StreamUni, 
 
 use super::SessionSink;
 use super::connection::direction;
-use super::prefix::{FrameReader, PartialVarInt, Payload, Piece};
+use super::prefix::{FrameReader, PartialVarInt, Piece};
+use answers::{answer, http_status, respond};
 pub(super) use capsules::CapsuleReader;
 pub(super) use connect::Opened;
 use connect::Request;
 use errors::{
-    BUFFERED_STREAM_REJECTED, H3_CLOSED_CRITICAL_STREAM, H3_EXCESSIVE_LOAD, H3_FRAME_ERROR, H3_FRAME_UNEXPECTED,
-    H3_ID_ERROR, H3_INTERNAL_ERROR, H3_MESSAGE_ERROR, H3_MISSING_SETTINGS, H3_NO_ERROR, H3_REQUEST_INCOMPLETE,
-    H3_STREAM_CREATION_ERROR,
+    BUFFERED_STREAM_REJECTED, H3_CLOSED_CRITICAL_STREAM, H3_EXCESSIVE_LOAD, H3_FRAME_ERROR, H3_ID_ERROR,
+    H3_INTERNAL_ERROR, H3_MESSAGE_ERROR, H3_REQUEST_INCOMPLETE, H3_STREAM_CREATION_ERROR,
 };
+use frames::{on_control, on_request};
 
 /// MoQT drafts offered over WebTransport, best first.
 const PROTOCOLS: &[&str] = &["moqt-18"];
@@ -476,50 +479,4 @@ impl WebTransport {
         io.close(code, reason);
         Step::Over
     }
-}
-
-/// RFC 9114 §7.2.4.
-const SETTINGS: u64 = 0x04;
-
-fn on_control(kind: u64, settings_seen: bool) -> Result<Payload, u64> {
-    match kind {
-        SETTINGS if settings_seen => Err(H3_FRAME_UNEXPECTED),
-        SETTINGS => Ok(Payload::Keep),
-        _ if !settings_seen => Err(H3_MISSING_SETTINGS),
-        // DATA, HEADERS, PUSH_PROMISE, and those of HTTP/2 that are no more.
-        0x00 | 0x01 | 0x02 | 0x05 | 0x06 | 0x08 | 0x09 => Err(H3_FRAME_UNEXPECTED),
-        // GOAWAY, PRIORITY_UPDATE and whatever else a browser says here changes nothing for a session.
-        _ => Ok(Payload::Skip),
-    }
-}
-
-fn on_request(kind: u64, headers_seen: bool) -> Result<Payload, u64> {
-    match kind {
-        0x00 if headers_seen => Ok(Payload::Pass),
-        // Trailers say nothing to us.
-        0x01 if headers_seen => Ok(Payload::Skip),
-        0x01 => Ok(Payload::Keep),
-        // DATA before HEADERS, frames of control streams and of servers, those of HTTP/2, and a WebTransport stream's kind.
-        0x00 | 0x02..=0x09 | 0x0d | 0x41 => Err(H3_FRAME_UNEXPECTED),
-        _ => Ok(Payload::Skip),
-    }
-}
-
-/// Answers a request that is not served; its stream is over for both sides.
-fn answer(io: &mut dyn Http3Io, id: u64, status: u16) -> Step {
-    // RFC 9114 §4.1: after a whole response, the rest of the request is not wanted, and that is no error.
-    io.stop(id, H3_NO_ERROR);
-    if !respond(io, id, ConnectResponse::new(http_status(status)), true) {
-        io.reset(id, H3_INTERNAL_ERROR);
-    }
-    Step::Over
-}
-
-fn respond(io: &mut dyn Http3Io, id: u64, response: ConnectResponse, fin: bool) -> bool {
-    let mut wire = Vec::with_capacity(64);
-    response.encode(&mut wire).is_ok() && io.send(id, &wire, fin)
-}
-
-fn http_status(code: u16) -> http::StatusCode {
-    http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR)
 }

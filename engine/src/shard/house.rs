@@ -9,7 +9,8 @@ use streams_relay_core::wire::SessionError;
 use streams_rings::Signal;
 use tracing::{info, warn};
 
-use super::{Parcel, Shard, nanos};
+use super::clock::nanos;
+use super::{Parcel, Shard};
 use crate::EngineError;
 use crate::broadcast::InputContext;
 

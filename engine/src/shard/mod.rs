@@ -8,6 +8,7 @@
 //!
 //! A turn never blocks and never sleeps; whoever hosts it (see [`crate::host`]) decides what happens between turns.
 
+mod clock;
 mod control;
 mod counting;
 mod house;
@@ -22,7 +23,7 @@ mod tuning;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use streams_contract::{Event, Protocol, Tunable, TunableValues};
 use streams_logs::Seldom;
@@ -30,6 +31,7 @@ use streams_relay_core::relay::{Relay, RelayConfig, SessionId};
 use streams_rings::Signal;
 use tracing::warn;
 
+use self::clock::{nanos, unix_ms};
 use self::house::HOUSEKEEPING_INTERVAL;
 use self::sink::Sink;
 use crate::EngineError;
@@ -493,12 +495,4 @@ pub fn check_shards(shards: usize) -> Result<(), EngineError> {
     }
     let range = format!("1 to {SHARDS_MAX} are possible (set `[engine] shards`)");
     Err(EngineError::Setting(format!("{shards} shards were asked for; {range}")))
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

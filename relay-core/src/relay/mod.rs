@@ -38,6 +38,7 @@ mod receive;
 mod receiving;
 mod remote;
 mod requests;
+mod seen;
 mod session;
 mod sessions;
 mod shard_fetch;

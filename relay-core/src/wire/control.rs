@@ -57,15 +57,11 @@ impl ControlMessage {
                 vi64::encode(message.request_id, out);
                 message.parameters.encode(draft, kind, out)
             }
-            Self::Subscribe(message) => {
-                vi64::encode(message.request_id, out);
-                message.track.encode(out)?;
-                message.parameters.encode(draft, kind, out)
-            }
-            Self::TrackStatus(message) => {
-                vi64::encode(message.request_id, out);
-                message.track.encode(out)?;
-                message.parameters.encode(draft, kind, out)
+            Self::Subscribe(Subscribe { request_id, track, parameters })
+            | Self::TrackStatus(TrackStatus { request_id, track, parameters }) => {
+                vi64::encode(*request_id, out);
+                track.encode(out)?;
+                parameters.encode(draft, kind, out)
             }
             Self::SubscribeOk(message) => {
                 vi64::encode(message.track_alias, out);
