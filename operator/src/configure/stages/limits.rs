@@ -1,4 +1,4 @@
-//! Resource limits: memory that may be locked (an AF_XDP socket locks its frames) and open files (one a TCP connection).
+//! Resource limits: memory that may be locked (an AF_XDP socket locks its frames, an executor its rings) and open files (one a TCP connection).
 
 use crate::configure::finding::{Item, State, Wanted};
 use crate::configure::knob::Knob;
@@ -80,7 +80,7 @@ fn memlock(system: &System, plan: &Plan) -> Item {
     let wanted = plan.huge_bytes();
     let shown = format!(">= {} MiB", wanted >> 20);
     if plan.interface.is_err() {
-        return Item::not_applicable(name, "kernel sockets lock no memory");
+        return Item::not_applicable(name, "on kernel sockets an engine locks 512 KiB a shard: the usual limits allow it");
     }
     let may_all = system
         .labelled("/proc/self/status", "CapEff")
