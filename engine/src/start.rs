@@ -51,6 +51,13 @@ fn shard_sockets(quic: SocketAddr, shards: usize) -> Result<Vec<socket2::Socket>
     bound.map_err(|source| EngineError::Socket { action: "bind", address: quic.to_string(), source })
 }
 
+/// Other handles of what packets come by, for the host to sleep on.
+fn wake_descriptors(socket: &socket2::Socket, end: Option<&XdpEnd>) -> std::io::Result<Vec<OwnedFd>> {
+    let mut packets = vec![socket.try_clone()?.into()];
+    packets.extend(end.map(XdpEnd::wake_fd).transpose()?);
+    Ok(packets)
+}
+
 /// What an engine is started with: the configuration and where its data lives.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
@@ -109,12 +116,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let mut threads = Vec::with_capacity(shards);
     for (shard, ((socket, listener), sizes)) in sockets.into_iter().zip(listeners).zip(sizes).enumerate() {
         let end = ends.next();
-        let share = || -> std::io::Result<Vec<OwnedFd>> {
-            let mut packets = vec![socket.try_clone()?.into()];
-            packets.extend(end.as_ref().map(XdpEnd::wake_fd).transpose()?);
-            Ok(packets)
-        };
-        let packets = share().map_err(|source| EngineError::Socket {
+        let packets = wake_descriptors(&socket, end.as_ref()).map_err(|source| EngineError::Socket {
             action: "share the socket",
             address: quic.to_string(),
             source,
