@@ -80,7 +80,10 @@ fn memlock(system: &System, plan: &Plan) -> Item {
     let wanted = plan.huge_bytes();
     let shown = format!(">= {} MiB", wanted >> 20);
     if plan.interface.is_err() {
-        return Item::not_applicable(name, "on kernel sockets an engine locks 512 KiB a shard: the usual limits allow it");
+        return Item::not_applicable(
+            name,
+            "on kernel sockets an engine locks 512 KiB a shard: the usual limits allow it",
+        );
     }
     let may_all = system
         .labelled("/proc/self/status", "CapEff")
