@@ -31,7 +31,7 @@ pub use probe::{decode_errors, probe, probe_refresh};
 pub use recording::played_well;
 pub use stack::{Stack, binary};
 pub use streams_harness::{
-    Film, Input, Namespace, Options, Owned, Signal, Urls, processes_named, repo, signal as kill,
+    Film, Input, Namespace, Options, Owned, Ports, Signal, Urls, processes_named, repo, signal as kill,
 };
 pub use testbed::{Forwarder, Testbed};
 pub use wait::{eventually, eventually_some};

@@ -1,12 +1,11 @@
 //! Control and engine as two users of one group, in the folders that `deploy/` makes.
 
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use streams_tests::{Owned, Signal, binary, eventually, repo};
+use streams_tests::{Owned, Ports, Signal, binary, eventually, repo};
 
 /// Users that no machine has: their numbers stand for their names, and the engine's for the group `streams` as well.
 const CONTROL: u32 = 64_201;
@@ -116,16 +115,12 @@ fn two_users_serve_together_and_the_engine_s_has_no_secret_of_control_s() {
         return;
     }
     let place = Place::make();
-    let tcp: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    let port = |index: usize| tcp[index].local_addr().expect("bound").port();
-    let quic = UdpSocket::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
+    let Ports { quic, rtmp, https, http_dev: http } = Ports::free().expect("free ports");
     let config = place.root.join("etc/streams/streams.toml");
-    let (rtmp, https, http) = (port(0), port(1), port(2));
     let text = format!(
         "[ports]\nquic = {quic}\nrtmp = {rtmp}\nhttps = {https}\nhttp_dev = {http}\n[engine]\nshards = 2\nio = \"udp\"\n"
     );
     fs::write(&config, text).expect("written");
-    drop(tcp);
     let config = ["--config".to_owned(), config.to_str().expect("UTF-8").to_owned()];
     let mut control = place.start("streams-control", CONTROL, &config);
     let mut engine = place.start("streams-engine", ENGINE, &config);
