@@ -1,8 +1,9 @@
 //! Processes that belong to whoever started them.
 
 use std::fs;
-use std::process::{Child, ExitStatus};
-use std::thread::sleep;
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -75,6 +76,42 @@ impl Drop for Owned {
     }
 }
 
+/// Runs a command to its end, and kills it when that does not come: a command that hangs is a failure with words, and no silence.
+///
+/// # Errors
+/// When it does not start, and [`io::ErrorKind::TimedOut`] when it was killed.
+pub fn output_within(command: &mut Command, limit: Duration) -> io::Result<Output> {
+    let mut child = Owned::new(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?);
+    let (stdout, stderr) = (reader(child.child().stdout.take()), reader(child.child().stderr.take()));
+    let deadline = Instant::now() + limit;
+    let status = loop {
+        if let Some(status) = child.ended() {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            drop(child);
+            let said = String::from_utf8_lossy(&stderr.join().unwrap_or_default()).into_owned();
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("it did not end within {limit:?}; it said: {said}"),
+            ));
+        }
+        sleep(POLL);
+    };
+    let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+    Ok(Output { status, stdout, stderr })
+}
+
+/// Reads what a child writes, so that it never waits for a reader.
+fn reader(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before an error is what there is.
+        let _ = from.map(|mut from| from.read_to_end(&mut bytes));
+        bytes
+    })
+}
+
 /// Sends a signal to a process of one's own; one that is gone does not mind.
 pub fn signal(pid: u32, kind: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
@@ -137,5 +174,17 @@ mod tests {
         let pid = child.id();
         drop(Owned::asked_to_end(child, Signal::TERM, Duration::from_millis(50)));
         assert_eq!(name_of(pid), None);
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_killed_and_its_words_are_told() {
+        let mut hangs = Command::new("sh");
+        hangs.args(["-c", "echo so far >&2; exec sleep 600"]);
+        let error = output_within(&mut hangs, Duration::from_millis(300)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("so far"), "{error}");
+        let mut ends = Command::new("sh");
+        let output = output_within(ends.args(["-c", "echo out; exit 3"]), Duration::from_secs(60)).unwrap();
+        assert_eq!((output.status.code(), output.stdout), (Some(3), b"out\n".to_vec()));
     }
 }

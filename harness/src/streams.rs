@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{HarnessError, Namespace, program};
+use crate::{HarnessError, Namespace, output_within, program};
+
+/// No command that ends by itself takes as long, whatever else the machine does.
+pub const COMMAND_TIME_MAX: Duration = Duration::from_secs(180);
 
 /// A live input as `streams live create` returned it.
 #[derive(Clone, Debug)]
@@ -74,9 +78,9 @@ impl Streams {
     /// Runs a `streams` command to its end.
     ///
     /// # Errors
-    /// [`HarnessError::Command`] when it does not start.
+    /// [`HarnessError::Command`] when it does not start, or does not end in time.
     pub fn run(&self, arguments: &[&str]) -> Result<Output, HarnessError> {
-        self.command(arguments).output().map_err(HarnessError::command(shown(arguments)))
+        output_within(&mut self.command(arguments), COMMAND_TIME_MAX).map_err(HarnessError::command(shown(arguments)))
     }
 
     /// Runs a `streams` command that must succeed, with `--json`.

@@ -101,7 +101,8 @@ impl Stack {
     pub fn play_from(&self, namespace: &Namespace, url: &str, file: &Path, time: &str) -> Output {
         let file = file.to_str().expect("a UTF-8 path");
         let mut command = self.command_from(namespace, &["play", url, "-o", file, "--for", time]);
-        command.output().expect("the streams command runs")
+        harness::output_within(&mut command, harness::COMMAND_TIME_MAX)
+            .unwrap_or_else(|error| panic!("streams play: {error}"))
     }
 
     /// The folder of the shared memory.

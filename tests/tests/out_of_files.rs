@@ -1,5 +1,6 @@
 //! An engine without file descriptors says so now and then, and serves again once it has some.
 
+use std::collections::HashSet;
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,6 +13,15 @@ fn limit(pid: u32, files: &str) {
     assert!(set.expect("prlimit runs").success());
 }
 
+/// The lowest number that no open file of the process has: what a file that it opens next would get.
+///
+/// The kernel compares numbers with the limit, not how many are open: with a limit of their count, every hole below it is one more file.
+fn lowest_free(pid: u32) -> u32 {
+    let names = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    let open: HashSet<u32> = names.filter_map(|name| name.ok()?.file_name().to_str()?.parse().ok()).collect();
+    (0..).find(|number| !open.contains(number)).expect("fewer than 2^32 are open")
+}
+
 fn complaints(stack: &Stack) -> usize {
     let log = std::fs::read_to_string(stack.data.join("log/engine.log")).expect("a log");
     log.lines().filter(|line| line.contains("could not be accepted")).count()
@@ -22,8 +32,7 @@ fn without_descriptors_the_log_has_one_line_in_ten_seconds_and_encoders_come_in_
     let stack = Stack::start(&Options::default());
     let input = stack.live("patient");
     let engine = stack.engine_pid();
-    let open = std::fs::read_dir(format!("/proc/{engine}/fd")).expect("it runs").count();
-    limit(engine, &open.to_string());
+    limit(engine, &lowest_free(engine).to_string());
     let waiting: Vec<TcpStream> =
         (0..8).map(|_| TcpStream::connect(("127.0.0.1", stack.ports.rtmp)).expect("the kernel takes it")).collect();
     eventually("the log says why", || complaints(&stack) > 0);

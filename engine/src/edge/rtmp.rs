@@ -4,7 +4,7 @@
 //! turn out to be.
 
 use std::cell::RefCell;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -58,33 +58,28 @@ pub(crate) struct RtmpEdge {
 pub(crate) async fn listen(edge: RtmpEdge, listener: HostedListener) {
     static FAILED: Seldom = Seldom::new();
     loop {
-        let (socket, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        // A socket takes one descriptor to accept and one more to host: either may be the one that is not there.
+        let accepted = listener.accept().await.and_then(|(socket, peer)| Ok((HostedStream::new(socket)?, peer)));
+        match accepted {
+            Ok((socket, peer)) => {
+                if let Some(connection) = let_in(&edge, socket, peer) {
+                    edge.spawner.spawn(connection.run(Vec::new(), Vec::new()));
+                }
+            }
             Err(error) => {
                 let now = Instant::now();
                 if let Some(left_out) = FAILED.pass(now) {
                     warn!(%error, left_out, "an RTMP connection could not be accepted");
                 }
                 sleep_until(now + ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        if let Some(connection) = let_in(&edge, socket, peer) {
-            edge.spawner.spawn(connection.run(Vec::new(), Vec::new()));
         }
     }
 }
 
 /// A connection that this shard accepted; closed at once without a place, for encoders try again by themselves.
-fn let_in(edge: &RtmpEdge, socket: TcpStream, peer: SocketAddr) -> Option<Connection> {
-    let mut shard = edge.shard.borrow_mut();
-    let refused = &mut shard.ingest_stats().refused;
-    let Ok(socket) = HostedStream::new(socket) else {
-        *refused += 1;
-        return None;
-    };
-    let place = edge.door.enter(peer.ip(), socket.io(), refused)?;
-    drop(shard);
+fn let_in(edge: &RtmpEdge, socket: HostedStream, peer: SocketAddr) -> Option<Connection> {
+    let place = edge.door.enter(peer.ip(), socket.io(), &mut edge.shard.borrow_mut().ingest_stats().refused)?;
     let session = Box::new(RtmpSession::new(edge.settings.limits.clone()));
     Some(Connection::new(edge, socket, place, session, peer))
 }
