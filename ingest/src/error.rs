@@ -96,7 +96,7 @@ pub enum IngestError {
         len_max: usize,
     },
     /// A video codec this server does not take.
-    #[error("video codec {codec} is not supported; send H.264")]
+    #[error("video codec {codec} is not supported; send H.264, H.265, AV1 or VP9")]
     VideoCodec {
         /// The codec's name, with its FourCC or number.
         codec: String,

@@ -241,11 +241,16 @@ fn a_key_longer_than_any_key_is_refused() {
 #[test]
 fn enhanced_codecs_are_refused_by_name_and_the_encoder_is_told() {
     for (body, name) in [
-        (b"\x90hvc1\x01\x02".as_slice(), "video codec HEVC (hvc1) is not supported; send H.264"),
-        (b"\x90av01\x01\x02", "video codec AV1 (av01) is not supported; send H.264"),
-        (b"\x90vp09\x01\x02", "video codec VP9 (vp09) is not supported; send H.264"),
-        (b"\x1c\x00\x00\x00\x00", "video codec HEVC (FLV codec id 12) is not supported; send H.264"),
-        (b"\x96\x00hvc1\x00\x01", "video codec HEVC (hvc1) as multitrack is not supported; send H.264"),
+        (b"\x90vp08\x01\x02".as_slice(), "video codec VP8 (vp08) is not supported; send H.264, H.265, AV1 or VP9"),
+        (b"\x90vvc1\x01\x02", "video codec vvc1 is not supported; send H.264, H.265, AV1 or VP9"),
+        (b"\x12\x00\x00\x00\x00", "video codec Sorenson H.263 is not supported; send H.264, H.265, AV1 or VP9"),
+        (
+            b"\x96\x00vp08\x00\x01",
+            "video codec VP8 (vp08) as multitrack is not supported; send H.264, H.265, AV1 or VP9",
+        ),
+        (b"\x90hvc1\x01\x02", "HEVC sequence header is malformed: it is cut short"),
+        (b"\x1c\x00\x00\x00\x00\x01", "HEVC sequence header is malformed: it is cut short"),
+        (b"\x90av01\x81\x02", "AV1 sequence header is malformed: it is cut short"),
     ] {
         let mut encoder = Encoder::publishing();
         assert_eq!(encoder.video(body).expect_err("refused").to_string(), name);

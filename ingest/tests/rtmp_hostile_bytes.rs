@@ -99,7 +99,8 @@ proptest! {
         ];
         let record = [&RECORD[..valid_prefix.min(RECORD.len())], bytes.as_slice()].concat();
         if let Ok(avc) = streams_media::AvcConfig::parse(record.into()) {
-            prop_assert!((1..=16_384).contains(&avc.width()) && (1..=16_384).contains(&avc.height()));
+            let picture = avc.picture();
+            prop_assert!((1..=16_384).contains(&picture.width) && (1..=16_384).contains(&picture.height));
             avc.scan(&bytes, true);
         }
         let _ = streams_media::AacConfig::parse(bytes.into());

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::catalog::Catalog;
-use crate::fmp4::{Chunk, InitSegment, SampleDefaults, merge};
-use crate::{AacConfig, AvcConfig, MediaError};
+use crate::fmp4::{Chunk, InitSegment, SampleDefaults, merge, write_video_init};
+use crate::{AacConfig, Av1Config, AvcConfig, CodecConfig, HevcConfig, MediaError, Vp9Config};
 
 /// Reads a catalog and prints it in both forms: what was read can be printed and read again.
 pub fn catalog(data: &[u8]) {
@@ -31,6 +31,21 @@ pub fn avc_config(bytes: &[u8]) {
     if let Ok(avc) = AvcConfig::parse(Bytes::copy_from_slice(bytes)) {
         let _ = (avc.scan(bytes, false), avc.scan(bytes, true));
     }
+}
+
+/// Configuration records of the other video codecs, and the same bytes as an access unit by each.
+pub fn video_config(bytes: &[u8]) {
+    let record = Bytes::copy_from_slice(bytes);
+    let read = [
+        HevcConfig::parse(record.clone()).map(CodecConfig::Hevc),
+        Av1Config::parse(record.clone()).map(CodecConfig::Av1),
+        // A record and a key frame in one.
+        Vp9Config::parse(record.clone(), bytes.get(12..).unwrap_or_default()).map(CodecConfig::Vp9),
+    ];
+    for config in read.into_iter().flatten() {
+        let _ = (config.access(bytes, false), config.picture(), write_video_init(&config));
+    }
+    assert!(Av1Config::without_delimiter(record).len() <= bytes.len());
 }
 
 /// An AudioSpecificConfig.

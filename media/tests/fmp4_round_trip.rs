@@ -9,7 +9,7 @@ use streams_media::fmp4::{
     AUDIO_TRACK_ID, Chunk, InitSegment, Sample, SampleDefaults, SampleFlags, VIDEO_TIMESCALE, boxes, merge,
     same_decoder, write_audio_init, write_chunk, write_video_init,
 };
-use streams_media::{AacConfig, AvcConfig};
+use streams_media::{AacConfig, AvcConfig, CodecConfig};
 use support::{Flags, LEADING, NON_SYNC};
 
 /// H.264 Main, 1280x720.
@@ -20,7 +20,7 @@ const RECORD: &[u8] = &[
 
 fn video_init() -> Bytes {
     let avc = AvcConfig::parse(Bytes::from_static(RECORD)).expect("a valid record");
-    write_video_init(&avc).expect("written")
+    write_video_init(&CodecConfig::Avc(avc)).expect("written")
 }
 
 fn audio_init() -> Bytes {

@@ -95,14 +95,14 @@ impl CatalogState {
     }
 
     fn video_entry(&self, hints: &StreamMetadata, video: &VideoTrack) -> Option<CatalogTrack> {
-        let CodecConfig::Avc(avc) = video.config.as_ref() else { return None };
+        let picture = video.config.picture()?;
         Some(CatalogTrack {
             name: video.name.to_string(),
             kind: MediaKind::Video,
-            codec: avc.codec().to_owned(),
-            width: Some(avc.width()),
-            height: Some(avc.height()),
-            framerate: avc.framerate().or(hints.framerate),
+            codec: video.config.codec().to_owned(),
+            width: Some(picture.width),
+            height: Some(picture.height),
+            framerate: picture.framerate.or(hints.framerate),
             sample_rate: None,
             channels: None,
             bitrate: self.video_bitrate,

@@ -28,7 +28,7 @@ mod video;
 
 use std::collections::VecDeque;
 
-use streams_media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaError, MediaKind, RandomAccess, Timeline};
+use streams_media::{AacConfig, AccessUnit, CodecConfig, MediaError, MediaKind, RandomAccess, Timeline};
 
 use audio::{AudioTrack, Placed};
 use catalog::CatalogState;
@@ -121,8 +121,8 @@ impl Packager {
         self.note_presence(&unit);
         let config = unit.config.clone();
         let pushed = match config.as_ref() {
-            CodecConfig::Avc(avc) => self.push_video(unix_ms, avc, &unit),
             CodecConfig::Aac(aac) => self.push_audio(unix_ms, waited_us, aac, unit),
+            _ => self.push_video(unix_ms, &unit),
         };
         self.refuse(pushed);
         self.catalog.bitrates(&self.hints, self.video.as_ref(), self.audio.as_ref());
@@ -186,9 +186,9 @@ impl Packager {
     /// Finds tracks that no longer come, or come again.
     fn note_presence(&mut self, unit: &AccessUnit) {
         let step_us = unit.dts_us.saturating_sub(std::mem::replace(&mut self.last_dts_us, unit.dts_us));
-        let (own, other) = match unit.config.as_ref() {
-            CodecConfig::Avc(_) => (&mut self.video_presence, &mut self.audio_presence),
-            CodecConfig::Aac(_) => (&mut self.audio_presence, &mut self.video_presence),
+        let (own, other) = match unit.kind() {
+            MediaKind::Video => (&mut self.video_presence, &mut self.audio_presence),
+            MediaKind::Audio => (&mut self.audio_presence, &mut self.video_presence),
         };
         own.unit();
         other.others(step_us);
@@ -215,11 +215,11 @@ impl Packager {
         video && audio
     }
 
-    fn push_video(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), MediaError> {
+    fn push_video(&mut self, unix_ms: u64, unit: &AccessUnit) -> Result<(), MediaError> {
         self.starts.frame(unix_ms, unit.access.is_start());
         let starts = self.starts_group(unit);
         if starts {
-            self.start_video_group(unix_ms, avc, unit)?;
+            self.start_video_group(unix_ms, unit)?;
         }
         let usable = |video: &&mut VideoTrack| video.is_open() && CodecConfig::same(&video.config, &unit.config);
         let Some(video) = self.video.as_mut().filter(usable) else {
@@ -250,14 +250,13 @@ impl Packager {
         }
     }
 
-    fn start_video_group(&mut self, unix_ms: u64, avc: &AvcConfig, unit: &AccessUnit) -> Result<(), MediaError> {
+    fn start_video_group(&mut self, unix_ms: u64, unit: &AccessUnit) -> Result<(), MediaError> {
         let group = self.next_video_group(unix_ms, unit, Opening::of(unit));
         match &mut self.video {
             Some(video) if CodecConfig::same(&video.config, &unit.config) => return Ok(()),
-            Some(video) => video.reconfigure(avc, &unit.config, group, &mut self.outputs)?,
+            Some(video) => video.reconfigure(&unit.config, group, &mut self.outputs)?,
             None => {
-                let framerate = avc.framerate().or(self.hints.framerate);
-                let mut video = VideoTrack::new(avc, unit, group, framerate, &mut self.outputs)?;
+                let mut video = VideoTrack::new(unit, group, self.hints.framerate, &mut self.outputs)?;
                 video.start_group(group, Opening::of(unit), unit.dts_us);
                 self.video = Some(video);
             }

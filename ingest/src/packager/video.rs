@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use streams_media::fmp4::{Sample, SampleFlags, VIDEO_TIMESCALE, VIDEO_TRACK_ID, write_chunk, write_video_init};
-use streams_media::{AccessUnit, AvcConfig, CodecConfig, MediaError, Position, RandomAccess, Timeline};
+use streams_media::{AccessUnit, CodecConfig, MediaError, Position, RandomAccess, Timeline};
 
 use super::{Output, PRIORITY_INIT, PRIORITY_VIDEO};
 
@@ -71,20 +71,23 @@ impl VideoTrack {
     /// # Errors
     /// [`MediaError::Write`] when the init segment cannot be written.
     pub fn new(
-        avc: &AvcConfig,
         unit: &AccessUnit,
         group: u64,
-        framerate: Option<f64>,
+        framerate_hint: Option<f64>,
         outputs: &mut VecDeque<Output>,
     ) -> Result<Self, MediaError> {
-        let name: Arc<str> = format!("video/{}p", avc.height()).into();
+        let picture = unit.config.picture().ok_or(MediaError::Malformed("video without a picture"))?;
+        let name: Arc<str> = format!("video/{}p", picture.height).into();
         let init_name: Arc<str> = format!("{name}.init").into();
-        let init = write_video_init(avc)?;
+        let init = write_video_init(&unit.config)?;
         outputs.push_back(Output::Track { name: Arc::clone(&init_name), priority: PRIORITY_INIT, pinned: true });
         outputs.push_back(Output::Track { name: Arc::clone(&name), priority: PRIORITY_VIDEO, pinned: false });
         outputs.push_back(Output::Init { track: Arc::clone(&init_name), group, payload: init.clone() });
-        let duration =
-            framerate.map(|rate| (f64::from(VIDEO_TIMESCALE) / rate) as u32).filter(|duration| *duration > 0);
+        let duration = picture
+            .framerate
+            .or(framerate_hint)
+            .map(|rate| (f64::from(VIDEO_TIMESCALE) / rate) as u32)
+            .filter(|duration| *duration > 0);
         Ok(Self {
             name,
             init_name,
@@ -108,12 +111,11 @@ impl VideoTrack {
     /// [`MediaError::Write`] when the init segment cannot be written.
     pub fn reconfigure(
         &mut self,
-        avc: &AvcConfig,
         config: &Arc<CodecConfig>,
         group: u64,
         outputs: &mut VecDeque<Output>,
     ) -> Result<(), MediaError> {
-        self.init = write_video_init(avc)?;
+        self.init = write_video_init(config)?;
         self.init_group = group;
         self.config = Arc::clone(config);
         outputs.push_back(Output::Init { track: Arc::clone(&self.init_name), group, payload: self.init.clone() });

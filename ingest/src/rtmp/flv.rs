@@ -1,4 +1,4 @@
-//! FLV tags to access units: H.264 and AAC, by the legacy headers and by the enhanced ones that carry the same two codecs.
+//! FLV tags to access units: H.264 and AAC by the legacy headers; H.264, H.265, AV1, VP9 and AAC by the enhanced ones.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -8,17 +8,20 @@ use rtmp_runtime::message::msg_type;
 use scuffle_flv::audio::header::AudioTagHeader;
 use scuffle_flv::audio::header::enhanced::{AudioFourCc, AudioPacketType, ExAudioTagHeaderContent};
 use scuffle_flv::audio::header::legacy::SoundFormat;
-use scuffle_flv::video::header::enhanced::{ExVideoTagHeader, ExVideoTagHeaderContent, VideoFourCc, VideoPacketType};
+use scuffle_flv::video::header::enhanced::{ExVideoTagHeader, ExVideoTagHeaderContent, VideoPacketType};
 use scuffle_flv::video::header::legacy::{LegacyVideoTagHeader, LegacyVideoTagHeaderAvcPacket, VideoCodecId};
 use scuffle_flv::video::header::{VideoFrameType, VideoTagHeader, VideoTagHeaderData};
-use streams_media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaKind, RandomAccess};
+use streams_media::{AacConfig, AccessUnit, Av1Config, CodecConfig, MediaKind, RandomAccess, Vp9Config};
 
-use super::{Notice, metadata};
+use super::video_codec::{Configuration, VideoCodec};
+use super::{Notice, metadata, names};
 use crate::{IngestError, StreamMetadata};
 
 const US_PER_MS: i64 = 1000;
 /// Bytes of a tag's header, extensions included; without them it has at most 7.
 const HEADER_LEN_MAX: usize = 256;
+/// H.265 in a legacy header: not in Adobe's text, and what many encoders send.
+const LEGACY_HEVC: VideoCodecId = VideoCodecId(12);
 
 /// Tags that held nothing usable, since the connection's start. None of them ends the session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,6 +62,8 @@ struct Track {
 pub struct FlvDemuxer {
     video: Track,
     audio: Track,
+    /// Came, and no key frame since.
+    vp9_record: Option<Bytes>,
     /// Time of the newest audio or video, without RTMP's wrap after 2^32 ms (49.7 days).
     time_ms: Option<i64>,
     counters: RtmpCounters,
@@ -121,7 +126,7 @@ impl FlvDemuxer {
         let data = body.split_off(header_len(&cursor, &body));
         match header.data {
             VideoTagHeaderData::Legacy(LegacyVideoTagHeader::AvcPacket(packet)) => match packet {
-                LegacyVideoTagHeaderAvcPacket::SequenceHeader => self.video_config(data),
+                LegacyVideoTagHeaderAvcPacket::SequenceHeader => self.video_config(VideoCodec::Avc, data),
                 LegacyVideoTagHeaderAvcPacket::Nalu { composition_time_offset } => {
                     Ok(self.video_unit(dts_us, composition_pts(dts_us, composition_time_offset), key_hint, data))
                 }
@@ -129,8 +134,11 @@ impl FlvDemuxer {
                     Ok(self.ignore())
                 }
             },
+            VideoTagHeaderData::Legacy(LegacyVideoTagHeader::Other { video_codec_id: LEGACY_HEVC }) => {
+                self.legacy_hevc(dts_us, key_hint, data)
+            }
             VideoTagHeaderData::Legacy(LegacyVideoTagHeader::Other { video_codec_id }) => {
-                Err(IngestError::VideoCodec { codec: legacy_video_name(video_codec_id) })
+                Err(IngestError::VideoCodec { codec: names::legacy_video(video_codec_id) })
             }
             VideoTagHeaderData::Legacy(LegacyVideoTagHeader::VideoCommand(_))
             | VideoTagHeaderData::Enhanced(ExVideoTagHeader {
@@ -144,55 +152,95 @@ impl FlvDemuxer {
                     ExVideoTagHeaderContent::ManyTracks(four_cc) => (Some(four_cc), main_track(data, true)),
                     _ => (None, None),
                 };
-                match (four_cc, data) {
-                    (_, None) => Ok(self.extra_track(MediaKind::Video)),
-                    (Some(&VideoFourCc::Avc), Some(data)) => {
-                        self.enhanced_avc(dts_us, enhanced.video_packet_type, key_hint, data)
-                    }
-                    _ => Err(IngestError::VideoCodec { codec: enhanced_video_name(&enhanced.content) }),
-                }
+                let (Some(data), Some(four_cc)) = (data, four_cc) else {
+                    return Ok(self.extra_track(MediaKind::Video));
+                };
+                let codec = VideoCodec::of(*four_cc)
+                    .ok_or_else(|| IngestError::VideoCodec { codec: names::enhanced_video(&enhanced.content) })?;
+                self.enhanced_video(dts_us, codec, enhanced.video_packet_type, key_hint, data)
             }
         }
     }
 
-    fn enhanced_avc(
+    /// H.265 under the header that H.264 has.
+    fn legacy_hevc(&mut self, dts_us: i64, key_hint: bool, mut body: Bytes) -> Result<Option<Demuxed>, IngestError> {
+        let Some([packet, o2, o1, o0]) = body.first_chunk::<4>().copied() else { return Ok(self.broken()) };
+        body.advance(4);
+        match packet {
+            0 => self.video_config(VideoCodec::Hevc, body),
+            1 => {
+                let pts_us = composition_pts(dts_us, u32::from_be_bytes([0, o2, o1, o0]));
+                Ok(self.video_unit(dts_us, pts_us, key_hint, body))
+            }
+            _ => Ok(self.ignore()),
+        }
+    }
+
+    fn enhanced_video(
         &mut self,
         dts_us: i64,
+        codec: VideoCodec,
         packet: VideoPacketType,
         key_hint: bool,
         mut body: Bytes,
     ) -> Result<Option<Demuxed>, IngestError> {
         match packet {
-            VideoPacketType::SequenceStart => self.video_config(body),
-            VideoPacketType::CodedFrames => {
-                // Enhanced RTMP: H.264 and HEVC carry a signed 24-bit composition time offset here, CodedFramesX none.
+            VideoPacketType::SequenceStart => self.video_config(codec, body),
+            VideoPacketType::CodedFrames if codec.has_composition_time() => {
+                // Enhanced RTMP: a signed 24-bit composition time offset, which CodedFramesX leaves out.
                 let Some([o2, o1, o0]) = body.first_chunk::<3>().copied() else { return Ok(self.broken()) };
                 body.advance(3);
                 let pts_us = composition_pts(dts_us, u32::from_be_bytes([0, o2, o1, o0]));
                 Ok(self.video_unit(dts_us, pts_us, key_hint, body))
             }
-            VideoPacketType::CodedFramesX => Ok(self.video_unit(dts_us, dts_us, key_hint, body)),
+            VideoPacketType::CodedFrames | VideoPacketType::CodedFramesX => {
+                Ok(self.video_unit(dts_us, dts_us, key_hint, body))
+            }
             _ => Ok(self.ignore()),
         }
     }
 
-    fn video_config(&mut self, record: Bytes) -> Result<Option<Demuxed>, IngestError> {
-        let known = matches!(self.video.config.as_deref(), Some(CodecConfig::Avc(now)) if now.record() == &record);
-        if known {
+    fn video_config(&mut self, codec: VideoCodec, record: Bytes) -> Result<Option<Demuxed>, IngestError> {
+        self.vp9_record = None;
+        if self.video.knows(codec, &record) {
             return Ok(None);
         }
-        Ok(self.video.configure(CodecConfig::Avc(AvcConfig::parse(record)?)))
+        match codec.configuration(record) {
+            Configuration::Whole(config) => Ok(self.video.configure(config?)),
+            // How large the picture is comes with the first key frame.
+            Configuration::Vp9(record) => {
+                self.vp9_record = Some(record);
+                Ok(self.video.config_came(MediaKind::Video))
+            }
+        }
     }
 
-    fn video_unit(&mut self, dts_us: i64, pts_us: i64, key_hint: bool, data: Bytes) -> Option<Demuxed> {
-        let Some(config) = &self.video.config else { return self.without_config(MediaKind::Video) };
-        let CodecConfig::Avc(avc) = config.as_ref() else { return None };
-        let scan = avc.scan(&data, key_hint);
-        if !scan.whole || !(scan.idr || scan.slice) {
+    /// VP9 says the size of its picture in key frames alone, and changes it there.
+    fn configure_vp9(&mut self, frame: &[u8]) {
+        let record = match (&self.vp9_record, self.video.config.as_deref()) {
+            (Some(record), _) => record,
+            (None, Some(CodecConfig::Vp9(vp9))) if !vp9.describes(frame) => vp9.record(),
+            _ => return,
+        };
+        // Frames up to the first key frame say nothing of it and are left out.
+        if let Ok(config) = Vp9Config::parse(record.clone(), frame) {
+            self.vp9_record = None;
+            self.video.config = Some(Arc::new(CodecConfig::Vp9(config)));
+        }
+    }
+
+    fn video_unit(&mut self, dts_us: i64, pts_us: i64, key_hint: bool, mut data: Bytes) -> Option<Demuxed> {
+        self.configure_vp9(&data);
+        if self.vp9_record.is_some() {
             return self.broken();
         }
+        let Some(config) = &self.video.config else { return self.without_config(MediaKind::Video) };
+        if matches!(config.as_ref(), CodecConfig::Av1(_)) {
+            data = Av1Config::without_delimiter(data);
+        }
+        let Some(access) = config.access(&data, key_hint) else { return self.broken() };
         self.counters.units = self.counters.units.saturating_add(1);
-        Some(Demuxed::Unit(AccessUnit { pts_us, dts_us, access: scan.access(), data, config: Arc::clone(config) }))
+        Some(Demuxed::Unit(AccessUnit { pts_us, dts_us, access, data, config: Arc::clone(config) }))
     }
 
     fn audio(&mut self, dts_us: i64, mut body: Bytes) -> Result<Option<Demuxed>, IngestError> {
@@ -208,7 +256,7 @@ impl FlvDemuxer {
                 (AudioPacketType::from(data.get_u8()), data)
             }
             AudioTagHeader::Legacy(header) => {
-                return Err(IngestError::AudioCodec { codec: legacy_audio_name(header.sound_format) });
+                return Err(IngestError::AudioCodec { codec: names::legacy_audio(header.sound_format) });
             }
             AudioTagHeader::Enhanced(header) => {
                 let (four_cc, data) = match &header.content {
@@ -220,7 +268,7 @@ impl FlvDemuxer {
                 match (four_cc, data) {
                     (_, None) => return Ok(self.extra_track(MediaKind::Audio)),
                     (Some(&AudioFourCc::Aac), Some(data)) => (header.audio_packet_type, data),
-                    _ => return Err(IngestError::AudioCodec { codec: enhanced_audio_name(&header.content) }),
+                    _ => return Err(IngestError::AudioCodec { codec: names::enhanced_audio(&header.content) }),
                 }
             }
         };
@@ -280,9 +328,19 @@ impl FlvDemuxer {
 }
 
 impl Track {
+    /// The configuration in force came from this very record.
+    fn knows(&self, codec: VideoCodec, record: &Bytes) -> bool {
+        self.config.as_deref().is_some_and(|now| VideoCodec::used_by(now) == Some(codec) && now.record() == record)
+    }
+
     fn configure(&mut self, config: CodecConfig) -> Option<Demuxed> {
         let kind = config.kind();
         self.config = Some(Arc::new(config));
+        self.config_came(kind)
+    }
+
+    /// Tells so, when it was told to be missing.
+    fn config_came(&mut self, kind: MediaKind) -> Option<Demuxed> {
         std::mem::take(&mut self.missing_told).then_some(Demuxed::Notice(Notice::ConfigCame(kind)))
     }
 }
@@ -319,66 +377,4 @@ fn main_track(mut body: Bytes, sized: bool) -> Option<Bytes> {
 fn composition_pts(dts_us: i64, offset: u32) -> i64 {
     let offset_ms = i64::from(((offset << 8) as i32) >> 8);
     dts_us.saturating_add(offset_ms.saturating_mul(US_PER_MS))
-}
-
-fn legacy_video_name(codec: VideoCodecId) -> String {
-    match codec {
-        VideoCodecId::SorensonH263 => "Sorenson H.263".to_owned(),
-        VideoCodecId::ScreenVideo | VideoCodecId::ScreenVideoVersion2 => "Screen Video".to_owned(),
-        VideoCodecId::On2VP6 | VideoCodecId::On2VP6WithAlphaChannel => "VP6".to_owned(),
-        // Not in Adobe's text; a widespread private extension.
-        VideoCodecId(12) => "HEVC (FLV codec id 12)".to_owned(),
-        VideoCodecId(id) => format!("FLV codec id {id}"),
-    }
-}
-
-fn enhanced_video_name(content: &ExVideoTagHeaderContent) -> String {
-    let name = |four_cc: &VideoFourCc| match *four_cc {
-        VideoFourCc::Hevc => "HEVC (hvc1)".to_owned(),
-        VideoFourCc::Av1 => "AV1 (av01)".to_owned(),
-        VideoFourCc::Vp9 => "VP9 (vp09)".to_owned(),
-        VideoFourCc::Vp8 => "VP8 (vp08)".to_owned(),
-        VideoFourCc::Avc => "H.264 (avc1)".to_owned(),
-        VideoFourCc(other) => other.escape_ascii().to_string(),
-    };
-    match content {
-        ExVideoTagHeaderContent::NoMultiTrack(four_cc) => name(four_cc),
-        ExVideoTagHeaderContent::OneTrack(four_cc) | ExVideoTagHeaderContent::ManyTracks(four_cc) => {
-            format!("{} as multitrack", name(four_cc))
-        }
-        _ => "multitrack".to_owned(),
-    }
-}
-
-fn legacy_audio_name(format: SoundFormat) -> String {
-    match format {
-        SoundFormat::Mp3 | SoundFormat::Mp38Khz => "MP3".to_owned(),
-        SoundFormat::LinearPcmPlatformEndian | SoundFormat::LinearPcmLittleEndian => "PCM".to_owned(),
-        SoundFormat::Adpcm => "ADPCM".to_owned(),
-        SoundFormat::Nellymoser | SoundFormat::Nellymoser8KhzMono | SoundFormat::Nellymoser16KhzMono => {
-            "Nellymoser".to_owned()
-        }
-        SoundFormat::G711ALaw | SoundFormat::G711MuLaw => "G.711".to_owned(),
-        SoundFormat::Speex => "Speex".to_owned(),
-        SoundFormat(id) => format!("FLV sound format {id}"),
-    }
-}
-
-fn enhanced_audio_name(content: &ExAudioTagHeaderContent) -> String {
-    let name = |four_cc: &AudioFourCc| match *four_cc {
-        AudioFourCc::Opus => "Opus (Opus)".to_owned(),
-        AudioFourCc::Ac3 => "AC-3 (ac-3)".to_owned(),
-        AudioFourCc::Eac3 => "E-AC-3 (ec-3)".to_owned(),
-        AudioFourCc::Mp3 => "MP3 (.mp3)".to_owned(),
-        AudioFourCc::Flac => "FLAC (fLaC)".to_owned(),
-        AudioFourCc::Aac => "AAC (mp4a)".to_owned(),
-        AudioFourCc(other) => other.escape_ascii().to_string(),
-    };
-    match content {
-        ExAudioTagHeaderContent::NoMultiTrack(four_cc) => name(four_cc),
-        ExAudioTagHeaderContent::OneTrack(four_cc) | ExAudioTagHeaderContent::ManyTracks(four_cc) => {
-            format!("{} as multitrack", name(four_cc))
-        }
-        _ => "multitrack".to_owned(),
-    }
 }

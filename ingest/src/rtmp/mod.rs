@@ -4,7 +4,7 @@
 //!   bytes --> handshake --> chunks (messages) --> commands --> replies
 //!                                |                   '--> publish --> key --> SessionEvent::Publish, then silence until
 //!                                |                                            answer()
-//!                                '--> flv (H.264, AAC), metadata --> access units, hints, notices
+//!                                '--> flv (codecs), metadata --> access units, hints, notices
 //! ```
 //!
 //! **Work.** A call works on 2 KiB and 256 messages at most, and every reader in it is linear in its bytes: so a connection costs
@@ -20,8 +20,10 @@ pub(crate) mod flv;
 mod key;
 mod limits;
 mod metadata;
+mod names;
 mod replies;
 mod session;
+mod video_codec;
 
 pub use flv::RtmpCounters;
 pub use limits::RtmpLimits;

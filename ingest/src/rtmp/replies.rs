@@ -18,6 +18,13 @@ const REASON_LEN_MAX: usize = 256;
 const SERVER_VERSION: &str = "FMS/3,0,1,123";
 const SERVER_CAPABILITIES: f64 = 31.0;
 
+/// Enhanced RTMP v2: packets with extensions of their header are understood.
+const CAPS_MOD_EX: f64 = 4.0;
+/// Enhanced RTMP v2: the codec is passed on as it is, neither decoded nor encoded.
+const CAN_FORWARD: f64 = 4.0;
+const VIDEO_FOUR_CCS: [&str; 4] = ["avc1", "hvc1", "av01", "vp09"];
+const AUDIO_FOUR_CCS: [&str; 1] = ["mp4a"];
+
 /// What kind of end it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusCode {
@@ -60,6 +67,10 @@ impl Replies {
         let server = Amf0Value::Object(vec![
             text("fmsVer", SERVER_VERSION),
             ("capabilities".to_owned(), Amf0Value::Number(SERVER_CAPABILITIES)),
+            ("capsEx".to_owned(), Amf0Value::Number(CAPS_MOD_EX)),
+            ("fourCcList".to_owned(), four_ccs()),
+            ("videoFourCcInfoMap".to_owned(), forwarded(&VIDEO_FOUR_CCS)),
+            ("audioFourCcInfoMap".to_owned(), forwarded(&AUDIO_FOUR_CCS)),
         ]);
         let status = status("status", "NetConnection.Connect.Success", "Connection succeeded.");
         self.result(stream_id, transaction, vec![server, status], out)
@@ -132,6 +143,17 @@ impl Replies {
         out.extend_from_slice(&self.writer.write(&control.try_to_message()?)?);
         Ok(())
     }
+}
+
+/// Enhanced RTMP v1's list of codecs.
+fn four_ccs() -> Amf0Value {
+    let names = VIDEO_FOUR_CCS.iter().chain(&AUDIO_FOUR_CCS);
+    Amf0Value::StrictArray(names.map(|name| Amf0Value::String((*name).to_owned())).collect())
+}
+
+/// Enhanced RTMP v2's map of codecs.
+fn forwarded(four_ccs: &[&str]) -> Amf0Value {
+    Amf0Value::Object(four_ccs.iter().map(|name| ((*name).to_owned(), Amf0Value::Number(CAN_FORWARD))).collect())
 }
 
 fn text(name: &str, value: &str) -> (String, Amf0Value) {

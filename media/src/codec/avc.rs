@@ -4,23 +4,16 @@ use bytes::Bytes;
 use mp4_atom::{Atom as _, Avcc};
 use scuffle_h264::Sps;
 
-use super::nal;
+use super::Picture;
+use super::nal::{self, FRAMERATE_RANGE, RECORD_LEN_MAX};
 use crate::{MediaError, RandomAccess};
 
-/// NAL units of one access unit: a key frame of 8 MiB in slices of 1 KiB.
-const NAL_UNITS_MAX: usize = 8192;
 /// Slices of a key frame whose type is looked at.
 const SLICES_READ_MAX: usize = 64;
 /// Bytes of SEI messages looked at in one access unit; x264 signs with about 700.
 const SEI_LEN_MAX: usize = 4096;
-/// A sequence header in real life has less than 200 bytes.
-const RECORD_LEN_MAX: usize = 16 * 1024;
 
 const WHAT: &str = "AVC sequence header";
-/// Level 6.2 allows 139 264 macroblocks; no picture is longer than this on one side.
-const SIDE_MAX: u32 = 16_384;
-/// Frame rates outside are a VUI that lies (or counts fields).
-const FRAMERATE_MAX: f64 = 480.0;
 
 /// An `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15 §5.3.3.1), kept byte for byte, with what was read from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,9 +22,7 @@ pub struct AvcConfig {
     avcc: Avcc,
     codec: String,
     nal_length_size: usize,
-    width: u32,
-    height: u32,
-    framerate: Option<f64>,
+    picture: Picture,
 }
 
 impl AvcConfig {
@@ -49,14 +40,15 @@ impl AvcConfig {
         let Some((width, height)) = picture_size(&sps) else {
             return Err(MediaError::Config { what: WHAT, reason: "its picture size is out of range" });
         };
-        let framerate = sps.frame_rate().filter(|rate| (1.0..=FRAMERATE_MAX).contains(rate));
+        let framerate = sps.frame_rate().filter(|rate| FRAMERATE_RANGE.contains(rate));
         // What stands behind the parameter sets is only defined for the high profiles; encoders put odd bytes there too.
         let avcc = Avcc::decode_body(&mut record.as_ref())
             .or_else(|_| Avcc::decode_body(&mut record.get(..parts.sets_end).unwrap_or_default()))
             .map_err(|_| MediaError::Config { what: WHAT, reason: "its parameter sets cannot be read" })?;
         let [profile, compatibility, level] = parts.profile;
         let codec = format!("avc1.{profile:02X}{compatibility:02X}{level:02X}");
-        Ok(Self { codec, avcc, nal_length_size: parts.nal_length_size, width, height, framerate, record })
+        let picture = Picture { width, height, framerate };
+        Ok(Self { codec, avcc, nal_length_size: parts.nal_length_size, picture, record })
     }
 
     /// The record, byte for byte as it came.
@@ -74,31 +66,18 @@ impl AvcConfig {
         &self.codec
     }
 
-    /// Picture width in luma samples, after cropping.
-    pub fn width(&self) -> u32 {
-        self.width
+    /// What is shown.
+    pub fn picture(&self) -> Picture {
+        self.picture
     }
 
-    /// Picture height in luma samples, after cropping.
-    pub fn height(&self) -> u32 {
-        self.height
-    }
-
-    /// Frames a second from the VUI timing, when there is one.
-    pub fn framerate(&self) -> Option<f64> {
-        self.framerate
-    }
-
-    /// What one access unit holds, read from its NAL unit headers. Stops at the first broken length, and after 8192 NAL units.
+    /// What one access unit holds, read from its NAL unit headers. Stops at the first broken length.
     /// `key_hint`: the container calls it a key frame, so its slices are looked at too.
     pub fn scan(&self, access_unit: &[u8], key_hint: bool) -> NalScan {
         let mut scan = NalScan { intra: key_hint, ..NalScan::default() };
         let (mut sei_left, mut slices_left) = (SEI_LEN_MAX, SLICES_READ_MAX);
-        let mut rest = access_unit;
-        for _ in 0..NAL_UNITS_MAX {
-            let Some((prefix, tail)) = rest.split_at_checked(self.nal_length_size) else { break };
-            let length = prefix.iter().fold(0usize, |length, byte| (length << 8) | usize::from(*byte));
-            let Some((unit, tail)) = tail.split_at_checked(length) else { return scan };
+        for unit in nal::units(access_unit, self.nal_length_size) {
+            let Some(unit) = unit else { return scan };
             match unit.first().map(|header| header & 0x1f) {
                 Some(5) => scan.idr = true,
                 Some(1..=4) => {
@@ -115,9 +94,8 @@ impl AvcConfig {
                 }
                 _ => {}
             }
-            rest = tail;
         }
-        scan.whole = rest.is_empty();
+        scan.whole = true;
         scan
     }
 }
@@ -183,7 +161,7 @@ fn picture_size(sps: &Sps) -> Option<(u32, u32)> {
     };
     let side = |blocks_minus1: u64, rows: u64, crop: u64| {
         let coded = blocks_minus1.checked_add(1)?.checked_mul(16)?.checked_mul(rows)?;
-        u32::try_from(coded.checked_sub(crop)?).ok().filter(|side| (1..=SIDE_MAX).contains(side))
+        nal::side(coded.checked_sub(crop)?)
     };
     let (crop_x, crop_y) = match &sps.frame_crop_info {
         Some(crop) => (
@@ -244,7 +222,8 @@ mod tests {
                 u8::from_str_radix(digits, 16).expect("hex digits")
             });
             let config = AvcConfig::parse(bytes.collect()).expect("a record of x264");
-            assert_eq!((config.width(), config.height()), (width, height), "{hex}");
+            let picture = config.picture();
+            assert_eq!((picture.width, picture.height), (width, height), "{hex}");
         }
     }
 }

@@ -1,32 +1,93 @@
 //! What decoders have to be told: codec configurations, what is read from them, and their RFC 6381 strings.
 
 mod aac;
+mod av1;
 mod avc;
 mod bits;
+mod hevc;
 mod nal;
+mod vp9;
 
 use std::sync::Arc;
 
 pub use aac::AacConfig;
+pub use av1::Av1Config;
 pub use avc::{AvcConfig, NalScan};
+use bytes::Bytes;
+pub use hevc::HevcConfig;
+pub use vp9::Vp9Config;
 
-use crate::MediaKind;
+use crate::{MediaKind, RandomAccess};
 
 /// What a decoder needs before the first access unit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CodecConfig {
     /// H.264 with out-of-band parameter sets.
     Avc(AvcConfig),
+    /// H.265 with out-of-band parameter sets.
+    Hevc(HevcConfig),
+    /// AV1.
+    Av1(Av1Config),
+    /// VP9.
+    Vp9(Vp9Config),
     /// AAC.
     Aac(AacConfig),
+}
+
+/// What is shown of a video track.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Picture {
+    /// Width in luma samples, after cropping.
+    pub width: u32,
+    /// Height in luma samples, after cropping.
+    pub height: u32,
+    /// Frames a second, when the configuration says them.
+    pub framerate: Option<f64>,
 }
 
 impl CodecConfig {
     /// Video or audio.
     pub fn kind(&self) -> MediaKind {
         match self {
-            Self::Avc(_) => MediaKind::Video,
+            Self::Avc(_) | Self::Hevc(_) | Self::Av1(_) | Self::Vp9(_) => MediaKind::Video,
             Self::Aac(_) => MediaKind::Audio,
+        }
+    }
+
+    /// What is shown; `None` for audio.
+    pub fn picture(&self) -> Option<Picture> {
+        match self {
+            Self::Avc(avc) => Some(avc.picture()),
+            Self::Hevc(hevc) => Some(hevc.picture()),
+            Self::Av1(av1) => Some(av1.picture()),
+            Self::Vp9(vp9) => Some(vp9.picture()),
+            Self::Aac(_) => None,
+        }
+    }
+
+    /// The configuration record, byte for byte as it came.
+    pub fn record(&self) -> &Bytes {
+        match self {
+            Self::Avc(avc) => avc.record(),
+            Self::Hevc(hevc) => hevc.record(),
+            Self::Av1(av1) => av1.record(),
+            Self::Vp9(vp9) => vp9.record(),
+            Self::Aac(aac) => aac.asc(),
+        }
+    }
+
+    /// Whether decoding can start at an access unit; `None` when it is no whole one. `key_hint`: the container calls it a key
+    /// frame.
+    pub fn access(&self, access_unit: &[u8], key_hint: bool) -> Option<RandomAccess> {
+        match self {
+            Self::Avc(avc) => {
+                let scan = avc.scan(access_unit, key_hint);
+                (scan.whole && (scan.idr || scan.slice)).then(|| scan.access())
+            }
+            Self::Hevc(hevc) => hevc.access(access_unit),
+            Self::Av1(av1) => av1.access(access_unit),
+            Self::Vp9(_) => Vp9Config::access(access_unit),
+            Self::Aac(_) => (!access_unit.is_empty()).then_some(RandomAccess::Closed),
         }
     }
 
@@ -40,6 +101,9 @@ impl CodecConfig {
     pub fn codec(&self) -> &str {
         match self {
             Self::Avc(avc) => avc.codec(),
+            Self::Hevc(hevc) => hevc.codec(),
+            Self::Av1(av1) => av1.codec(),
+            Self::Vp9(vp9) => vp9.codec(),
             Self::Aac(aac) => aac.codec(),
         }
     }

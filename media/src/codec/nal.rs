@@ -1,6 +1,15 @@
-//! What stands inside NAL units (H.264 §7.3), as far as a server has to know.
+//! What stands inside NAL units (H.264 §7.3), as far as a server has to know, and the bounds that all video codecs share.
 
 use super::bits::BitReader;
+
+/// A sequence header in real life has less than 200 bytes.
+pub const RECORD_LEN_MAX: usize = 16 * 1024;
+/// Frame rates outside are a stream that lies (or counts fields).
+pub const FRAMERATE_RANGE: std::ops::RangeInclusive<f64> = 1.0..=480.0;
+/// NAL units of one access unit: a key frame of 8 MiB in slices of 1 KiB.
+pub const UNITS_MAX: usize = 8192;
+/// H.264 level 6.2 allows 139 264 macroblocks; no picture is longer than this on one side.
+const SIDE_MAX: u32 = 16_384;
 
 /// Bytes of a slice header that hold its first two numbers.
 const SLICE_HEADER_LEN: usize = 16;
@@ -9,6 +18,34 @@ const RECOVERY_POINT: u32 = 6;
 const I_SLICE: u32 = 2;
 /// Slice types 5 to 9 say the same of every slice of the picture.
 const SLICE_TYPES: u32 = 5;
+
+/// One side of a picture in luma samples; `None` when it is out of range.
+pub fn side(len: u64) -> Option<u32> {
+    u32::try_from(len).ok().filter(|side| (1..=SIDE_MAX).contains(side))
+}
+
+/// The NAL units of an access unit, each behind a length of `length_size` bytes. `None` is the last item, where a length does not
+/// fit or there are more than 8192.
+pub fn units(access_unit: &[u8], length_size: usize) -> impl Iterator<Item = Option<&[u8]>> {
+    let (mut rest, mut left) = (access_unit, UNITS_MAX);
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let unit = left.checked_sub(1).and_then(|one_less| {
+            left = one_less;
+            let (prefix, tail) = rest.split_at_checked(length_size)?;
+            let length = prefix.iter().fold(0usize, |length, byte| (length << 8) | usize::from(*byte));
+            let (unit, tail) = tail.split_at_checked(length)?;
+            rest = tail;
+            Some(unit)
+        });
+        if unit.is_none() {
+            rest = &[];
+        }
+        Some(unit)
+    })
+}
 
 /// True for a slice of type I.
 pub fn is_intra_slice(unit: &[u8]) -> bool {

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use mp4_atom::{
-    Audio, Avc1, Codec, Dinf, Dref, Encode, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Smhd, Stbl, Stco,
-    Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, esds,
+    Audio, Av01, Avc1, Codec, Dinf, Dref, Encode, Ftyp, Hdlr, Hvc1, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Smhd,
+    Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, Vp09, esds,
 };
 
 use super::sample::SampleFlags;
 use super::{AUDIO_TRACK_ID, VIDEO_TIMESCALE, VIDEO_TRACK_ID};
-use crate::{AacConfig, AvcConfig, MediaError};
+use crate::{AacConfig, CodecConfig, MediaError};
 
 /// `mvhd` counts nothing in a fragmented file; milliseconds are customary.
 const MOVIE_TIMESCALE: u32 = 1000;
@@ -18,23 +18,22 @@ const STREAM_TYPE_AUDIO: u8 = 5;
 /// ISO/IEC 14496-14: audio sample entries say 16 bits whatever the coder does.
 const SAMPLE_SIZE_BITS: u16 = 16;
 
-/// The init segment of an H.264 track; parameter sets stand in it and nowhere else (`avc1`).
+/// The init segment of a video track. H.264's and H.265's parameter sets stand in it and nowhere else (`avc1`, `hvc1`).
 ///
 /// # Errors
-/// [`MediaError::Write`] when a field does not fit its box.
-pub fn write_video_init(avc: &AvcConfig) -> Result<Bytes, MediaError> {
+/// [`MediaError::Write`] when a field does not fit its box, [`MediaError::Malformed`] for a configuration of audio.
+pub fn write_video_init(config: &CodecConfig) -> Result<Bytes, MediaError> {
+    let picture = config.picture().ok_or(MediaError::Malformed("a video track without a picture"))?;
     let side = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
-    let (width, height) = (side(avc.width()), side(avc.height()));
-    let entry = Codec::Avc1(Avc1 {
-        visual: Visual { data_reference_index: 1, width, height, ..Visual::default() },
-        avcc: avc.avcc().clone(),
-        btrt: None,
-        colr: None,
-        pasp: None,
-        taic: None,
-        fiel: None,
-        spatial: Default::default(),
-    });
+    let (width, height) = (side(picture.width), side(picture.height));
+    let visual = Visual { data_reference_index: 1, width, height, ..Visual::default() };
+    let entry = match config {
+        CodecConfig::Avc(avc) => Codec::Avc1(Avc1 { visual, avcc: avc.avcc().clone(), ..Avc1::default() }),
+        CodecConfig::Hevc(hevc) => Codec::Hvc1(Hvc1 { visual, hvcc: hevc.hvcc().clone(), ..Hvc1::default() }),
+        CodecConfig::Av1(av1) => Codec::Av01(Av01 { visual, av1c: av1.av1c().clone(), ..Av01::default() }),
+        CodecConfig::Vp9(vp9) => Codec::Vp09(Vp09 { visual, vpcc: vp9.vpcc().clone(), ..Vp09::default() }),
+        CodecConfig::Aac(_) => return Err(MediaError::Malformed("a video track without a picture")),
+    };
     let track = TrackHead {
         tkhd: Tkhd {
             track_id: VIDEO_TRACK_ID,

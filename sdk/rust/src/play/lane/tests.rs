@@ -1,7 +1,7 @@
 //! One track, with pictures made by hand: 25 a second.
 
-use streams_media::AvcConfig;
 use streams_media::fmp4::{self, Sample, SampleFlags};
+use streams_media::{AvcConfig, CodecConfig};
 
 use super::*;
 
@@ -18,7 +18,7 @@ const RECORD: &[u8] = &[
 
 fn init() -> InitSegment {
     let avc = AvcConfig::parse(Bytes::from_static(RECORD)).unwrap();
-    InitSegment::parse(&fmp4::write_video_init(&avc).unwrap()).unwrap()
+    InitSegment::parse(&fmp4::write_video_init(&CodecConfig::Avc(avc)).unwrap()).unwrap()
 }
 
 /// An object with one picture that decodes at `ms`.
