@@ -6,7 +6,7 @@ pub enum MediaError {
     /// A decoder's configuration that cannot be used.
     #[error("{what} is malformed: {reason}")]
     Config {
-        /// Which one: `AVC sequence header` or `AAC sequence header`.
+        /// Which one: `AVC sequence header`, `AAC sequence header` or `Opus header`.
         what: &'static str,
         /// What is wrong with it.
         reason: &'static str,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   demuxers (ingest) --> AccessUnit { times, data, CodecConfig } --> packager (ingest) --+
-//!                                      | AvcConfig, AacConfig:                            |
+//!                                      | AvcConfig, AacConfig, OpusConfig:                |
 //!                                      |   sizes, rates, RFC 6381 string                  |
 //!                                      v                                                  v
 //!                  fmp4::write_video_init / write_audio_init                      fmp4::write_chunk
@@ -27,7 +27,7 @@ pub mod fuzzing;
 mod timeline;
 mod unit;
 
-pub use codec::{AacConfig, AvcConfig, CodecConfig, NalScan};
+pub use codec::{AacConfig, AudioFormat, AvcConfig, CodecConfig, NalScan, OPUS_RATE, OpusConfig};
 pub use error::MediaError;
 pub use timeline::{Moment, Position, Timeline, TimelineCounters, TimelineLimits};
 pub use unit::{AccessUnit, MediaKind, RandomAccess};

@@ -9,7 +9,7 @@ use streams_media::fmp4::{
     AUDIO_TRACK_ID, Chunk, InitSegment, Sample, SampleDefaults, SampleFlags, VIDEO_TIMESCALE, boxes, merge,
     same_decoder, write_audio_init, write_chunk, write_video_init,
 };
-use streams_media::{AacConfig, AvcConfig};
+use streams_media::{AacConfig, AvcConfig, CodecConfig};
 use support::{Flags, LEADING, NON_SYNC};
 
 /// H.264 Main, 1280x720.
@@ -25,7 +25,7 @@ fn video_init() -> Bytes {
 
 fn audio_init() -> Bytes {
     let aac = AacConfig::parse(Bytes::from_static(&[0x12, 0x10])).expect("a valid configuration");
-    write_audio_init(&aac).expect("written")
+    write_audio_init(&CodecConfig::Aac(aac)).expect("written")
 }
 
 fn sample() -> impl Strategy<Value = Sample> {

@@ -28,7 +28,7 @@ mod video;
 
 use std::collections::VecDeque;
 
-use streams_media::{AacConfig, AccessUnit, AvcConfig, CodecConfig, MediaError, MediaKind, RandomAccess, Timeline};
+use streams_media::{AccessUnit, AvcConfig, CodecConfig, MediaError, MediaKind, RandomAccess, Timeline};
 
 use audio::{AudioTrack, Placed};
 use catalog::CatalogState;
@@ -122,7 +122,7 @@ impl Packager {
         let config = unit.config.clone();
         let pushed = match config.as_ref() {
             CodecConfig::Avc(avc) => self.push_video(unix_ms, avc, &unit),
-            CodecConfig::Aac(aac) => self.push_audio(unix_ms, waited_us, aac, unit),
+            CodecConfig::Aac(_) | CodecConfig::Opus(_) => self.push_audio(unix_ms, waited_us, unit),
         };
         self.refuse(pushed);
         self.catalog.bitrates(&self.hints, self.video.as_ref(), self.audio.as_ref());
@@ -186,9 +186,9 @@ impl Packager {
     /// Finds tracks that no longer come, or come again.
     fn note_presence(&mut self, unit: &AccessUnit) {
         let step_us = unit.dts_us.saturating_sub(std::mem::replace(&mut self.last_dts_us, unit.dts_us));
-        let (own, other) = match unit.config.as_ref() {
-            CodecConfig::Avc(_) => (&mut self.video_presence, &mut self.audio_presence),
-            CodecConfig::Aac(_) => (&mut self.audio_presence, &mut self.video_presence),
+        let (own, other) = match unit.kind() {
+            MediaKind::Video => (&mut self.video_presence, &mut self.audio_presence),
+            MediaKind::Audio => (&mut self.audio_presence, &mut self.video_presence),
         };
         own.unit();
         other.others(step_us);
@@ -279,13 +279,7 @@ impl Packager {
         group
     }
 
-    fn push_audio(
-        &mut self,
-        unix_ms: u64,
-        waited_us: i64,
-        aac: &AacConfig,
-        unit: AccessUnit,
-    ) -> Result<(), MediaError> {
+    fn push_audio(&mut self, unix_ms: u64, waited_us: i64, unit: AccessUnit) -> Result<(), MediaError> {
         if self.audio_group.is_none() {
             let wait_us = match (self.video_presence.is_seen(), self.hints.has_video) {
                 (false, Some(false)) => 0,
@@ -302,7 +296,7 @@ impl Packager {
             self.release_audio(unix_ms, from_us)?;
         }
         self.roll_audio_group(unix_ms, &unit);
-        self.audio_frame(unix_ms, aac, &unit)
+        self.audio_frame(unix_ms, &unit)
     }
 
     fn hold_audio(&mut self, unit: AccessUnit) {
@@ -320,10 +314,7 @@ impl Packager {
                 self.counters.before_first_start = self.counters.before_first_start.saturating_add(1);
                 continue;
             }
-            let config = unit.config.clone();
-            if let CodecConfig::Aac(aac) = config.as_ref() {
-                self.audio_frame(unix_ms, aac, &unit)?;
-            }
+            self.audio_frame(unix_ms, &unit)?;
         }
         Ok(())
     }
@@ -342,11 +333,11 @@ impl Packager {
         }
     }
 
-    fn audio_frame(&mut self, unix_ms: u64, aac: &AacConfig, unit: &AccessUnit) -> Result<(), MediaError> {
+    fn audio_frame(&mut self, unix_ms: u64, unit: &AccessUnit) -> Result<(), MediaError> {
         let Some((group, _)) = self.audio_group else { return Ok(()) };
         match &self.audio {
             None => {
-                self.audio = Some(AudioTrack::new(aac, unit, group, &mut self.outputs)?);
+                self.audio = Some(AudioTrack::new(unit, group, &mut self.outputs)?);
                 self.counters.inits = self.counters.inits.saturating_add(1);
                 self.catalog.mark_stale();
             }
@@ -356,7 +347,7 @@ impl Packager {
                 let group = self.next_group(unix_ms);
                 self.start_audio_group(group, unit.dts_us);
                 if let Some(audio) = &mut self.audio {
-                    audio.reconfigure(aac, &unit.config, group, &mut self.outputs)?;
+                    audio.reconfigure(&unit.config, group, &mut self.outputs)?;
                 }
                 self.counters.inits = self.counters.inits.saturating_add(1);
                 self.catalog.mark_stale();
