@@ -102,7 +102,7 @@ pub enum IngestError {
         codec: String,
     },
     /// An audio codec this server does not take.
-    #[error("audio codec {codec} is not supported; send AAC")]
+    #[error("audio codec {codec} is not supported; send AAC or Opus")]
     AudioCodec {
         /// The codec's name, with its FourCC or number.
         codec: String,

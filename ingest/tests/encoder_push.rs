@@ -107,7 +107,7 @@ fn other_codecs_are_refused_by_name() {
     let mp3 =
         push(&["-i", film, "-c:v", "copy", "-c:a", "mp3", "-ac", "2", "-ar", "44100"], "live/KEY", Answer::Accept);
     let error = mp3.error.expect("refused").to_string();
-    assert_eq!(error, "audio codec MP3 is not supported; send AAC");
+    assert_eq!(error, "audio codec MP3 is not supported; send AAC or Opus");
     let h263 = push(&["-i", film, "-an", "-c:v", "flv1", "-s", "352x288"], "live/KEY", Answer::Accept);
     let error = h263.error.expect("refused").to_string();
     assert_eq!(error, "video codec Sorenson H.263 is not supported; send H.264, H.265, AV1 or VP9");

@@ -257,10 +257,10 @@ fn enhanced_codecs_are_refused_by_name_and_the_encoder_is_told() {
         assert!(encoder.was_told("NetStream.Publish.Rejected") && encoder.was_told(name));
     }
     for (body, name) in [
-        (b"\x90Opus\x01".as_slice(), "audio codec Opus (Opus) is not supported; send AAC"),
-        (b"\x90ac-3\x01", "audio codec AC-3 (ac-3) is not supported; send AAC"),
-        (b"\x2f\xff\xfb", "audio codec MP3 is not supported; send AAC"),
-        (b"\xbf\x00", "audio codec Speex is not supported; send AAC"),
+        (b"\x90Opus\x01".as_slice(), "Opus header is malformed: it is no OpusHead or cut short"),
+        (b"\x90ac-3\x01", "audio codec AC-3 (ac-3) is not supported; send AAC or Opus"),
+        (b"\x2f\xff\xfb", "audio codec MP3 is not supported; send AAC or Opus"),
+        (b"\xbf\x00", "audio codec Speex is not supported; send AAC or Opus"),
     ] {
         let mut encoder = Encoder::publishing();
         assert_eq!(encoder.audio(body).expect_err("refused").to_string(), name);

@@ -6,13 +6,13 @@ pub enum MediaError {
     /// A decoder's configuration that cannot be used.
     #[error("{what} is malformed: {reason}")]
     Config {
-        /// Which one: `AVC sequence header` or `AAC sequence header`.
+        /// Which one: `AVC sequence header`, `AAC sequence header` or `Opus header`.
         what: &'static str,
         /// What is wrong with it.
         reason: &'static str,
     },
     /// A kind of AAC that nothing here plays.
-    #[error("audio codec {codec} is not supported; send AAC")]
+    #[error("audio codec {codec} is not supported; send AAC or Opus")]
     AudioCodec {
         /// Its name, with its number.
         codec: String,

@@ -27,7 +27,10 @@ pub mod fuzzing;
 mod timeline;
 mod unit;
 
-pub use codec::{AacConfig, Av1Config, AvcConfig, CodecConfig, HevcConfig, NalScan, Picture, Vp9Config};
+pub use codec::{
+    AacConfig, AudioFormat, Av1Config, AvcConfig, CodecConfig, HevcConfig, NalScan, OPUS_RATE, OpusConfig, Picture,
+    Vp9Config,
+};
 pub use error::MediaError;
 pub use timeline::{Moment, Position, Timeline, TimelineCounters, TimelineLimits};
 pub use unit::{AccessUnit, MediaKind, RandomAccess};

@@ -25,7 +25,7 @@ fn video_init() -> Bytes {
 
 fn audio_init() -> Bytes {
     let aac = AacConfig::parse(Bytes::from_static(&[0x12, 0x10])).expect("a valid configuration");
-    write_audio_init(&aac).expect("written")
+    write_audio_init(&CodecConfig::Aac(aac)).expect("written")
 }
 
 fn sample() -> impl Strategy<Value = Sample> {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use streams_media::fmp4::{AUDIO_TRACK_ID, Sample, SampleFlags, write_audio_init, write_chunk};
-use streams_media::{AacConfig, AccessUnit, CodecConfig, MediaError, Position, Timeline};
+use streams_media::{AccessUnit, CodecConfig, MediaError, Position, Timeline};
 
 use super::{Output, PRIORITY_AUDIO, PRIORITY_INIT};
 
 const TRACK_NAME: &str = "audio";
 const INIT_NAME: &str = "audio.init";
-/// Three AAC frames at 48 kHz: few objects, little waiting.
+/// Three AAC frames at 48 kHz or Opus packets of 20 ms: few objects, little waiting.
 const CHUNK_MS_MAX: u64 = 64;
 /// The sample count follows the encoder's clock only past this. FLV's milliseconds jitter by less than one.
 const ANCHOR_MS_MAX: u64 = 50;
@@ -29,7 +29,6 @@ pub struct AudioTrack {
     /// First group that `init` applies to.
     pub init_group: u64,
     timescale: u32,
-    frame_len: u32,
     group: u64,
     /// True once the group has an object that nobody ended.
     group_open: bool,
@@ -39,6 +38,8 @@ pub struct AudioTrack {
     /// True while frames are dropped because the count ran ahead of the encoder's clock.
     ahead: bool,
     chunk: Vec<Sample>,
+    /// Ticks of all its frames.
+    chunk_len: u64,
     chunk_tfdt: u64,
     /// Broadcast time of the chunk's first frame, and when that came.
     chunk_began: (i64, u64),
@@ -57,7 +58,7 @@ pub enum Placed {
     Counted,
     /// The count was moved on to the encoder's clock; a hole is left before this frame.
     Anchored,
-    /// The count runs ahead of the encoder's clock; the frame was left out.
+    /// The count runs ahead of the encoder's clock, or it is no frame of its codec; it was left out.
     Dropped,
 }
 
@@ -66,14 +67,9 @@ impl AudioTrack {
     ///
     /// # Errors
     /// [`MediaError::Write`] when the init segment cannot be written.
-    pub fn new(
-        aac: &AacConfig,
-        unit: &AccessUnit,
-        group: u64,
-        outputs: &mut VecDeque<Output>,
-    ) -> Result<Self, MediaError> {
+    pub fn new(unit: &AccessUnit, group: u64, outputs: &mut VecDeque<Output>) -> Result<Self, MediaError> {
         let (name, init_name): (Arc<str>, Arc<str>) = (TRACK_NAME.into(), INIT_NAME.into());
-        let init = write_audio_init(aac)?;
+        let init = write_audio_init(&unit.config)?;
         outputs.push_back(Output::Track { name: Arc::clone(&init_name), priority: PRIORITY_INIT, pinned: true });
         outputs.push_back(Output::Track { name: Arc::clone(&name), priority: PRIORITY_AUDIO, pinned: false });
         outputs.push_back(Output::Init { track: Arc::clone(&init_name), group, payload: init.clone() });
@@ -83,14 +79,14 @@ impl AudioTrack {
             config: Arc::clone(&unit.config),
             init,
             init_group: group,
-            timescale: aac.core_rate(),
-            frame_len: aac.frame_len(),
+            timescale: timescale_of(&unit.config),
             group,
             group_open: false,
             next_object: 0,
             next_tfdt: None,
             ahead: false,
             chunk: Vec::new(),
+            chunk_len: 0,
             chunk_tfdt: 0,
             chunk_began: (0, 0),
             timeline: Timeline::default(),
@@ -107,22 +103,21 @@ impl AudioTrack {
     /// [`MediaError::Write`] when the init segment cannot be written.
     pub fn reconfigure(
         &mut self,
-        aac: &AacConfig,
         config: &Arc<CodecConfig>,
         group: u64,
         outputs: &mut VecDeque<Output>,
     ) -> Result<(), MediaError> {
-        self.init = write_audio_init(aac)?;
+        self.init = write_audio_init(config)?;
+        let timescale = timescale_of(config);
         self.init_group = group;
         self.config = Arc::clone(config);
         // The count goes on in the new timescale, rounded up so that it never steps back.
         let next = self.next_tfdt.map(|tfdt| {
-            let scaled = u128::from(tfdt) * u128::from(aac.core_rate());
+            let scaled = u128::from(tfdt) * u128::from(timescale);
             u64::try_from(scaled.div_ceil(u128::from(self.timescale.max(1)))).unwrap_or(u64::MAX)
         });
         self.next_tfdt = next;
-        self.timescale = aac.core_rate();
-        self.frame_len = aac.frame_len();
+        self.timescale = timescale;
         outputs.push_back(Output::Init { track: Arc::clone(&self.init_name), group, payload: self.init.clone() });
         Ok(())
     }
@@ -149,6 +144,7 @@ impl AudioTrack {
         unit: &AccessUnit,
         outputs: &mut VecDeque<Output>,
     ) -> Result<Placed, MediaError> {
+        let Some(frame_len) = unit.config.frame_len(&unit.data) else { return Ok(Placed::Dropped) };
         let clock = self.ticks(unit.dts_us);
         let slack = u64::from(self.timescale).saturating_mul(ANCHOR_MS_MAX) / MS_PER_S;
         let (tfdt, placed) = match self.next_tfdt {
@@ -172,16 +168,16 @@ impl AudioTrack {
             self.chunk_began = (unit.dts_us, unix_ms);
         }
         self.chunk.push(Sample {
-            duration: self.frame_len,
+            duration: frame_len,
             flags: SampleFlags::SYNC,
             composition: 0,
             data: unit.data.clone(),
         });
-        self.next_tfdt = Some(tfdt.saturating_add(u64::from(self.frame_len)));
+        self.chunk_len = self.chunk_len.saturating_add(u64::from(frame_len));
+        self.next_tfdt = Some(tfdt.saturating_add(u64::from(frame_len)));
         self.last_dts_us = unit.dts_us;
         self.data_len = self.data_len.saturating_add(unit.data.len() as u64);
-        let frames = self.chunk.len() as u64;
-        let next_ms = (frames.saturating_add(1)).saturating_mul(u64::from(self.frame_len)).saturating_mul(MS_PER_S);
+        let next_ms = self.chunk_len.saturating_add(u64::from(frame_len)).saturating_mul(MS_PER_S);
         if next_ms > CHUNK_MS_MAX.saturating_mul(u64::from(self.timescale)) {
             self.flush(outputs)?;
         }
@@ -199,6 +195,7 @@ impl AudioTrack {
         self.sequence = self.sequence.wrapping_add(1);
         let payload = write_chunk(AUDIO_TRACK_ID, self.sequence, self.chunk_tfdt, &self.chunk);
         self.chunk.clear();
+        self.chunk_len = 0;
         let object = self.next_object;
         outputs.push_back(Output::Object {
             track: Arc::clone(&self.name),
@@ -218,4 +215,9 @@ impl AudioTrack {
         let time_us = u128::from(u64::try_from(time_us).unwrap_or(0));
         u64::try_from(time_us * u128::from(self.timescale) / u128::from(US_PER_S)).unwrap_or(u64::MAX)
     }
+}
+
+/// Ticks a second of the sound that `config` describes.
+fn timescale_of(config: &CodecConfig) -> u32 {
+    config.audio().map_or(1, |format| format.timescale)
 }

@@ -115,18 +115,18 @@ impl CatalogState {
     }
 
     fn audio_entry(&self, audio: &AudioTrack) -> Option<CatalogTrack> {
-        let CodecConfig::Aac(aac) = audio.config.as_ref() else { return None };
+        let format = audio.config.audio()?;
         Some(CatalogTrack {
             name: audio.name.to_string(),
             kind: MediaKind::Audio,
-            codec: aac.codec().to_owned(),
+            codec: audio.config.codec().to_owned(),
             width: None,
             height: None,
             framerate: None,
-            sample_rate: Some(aac.output_rate()),
-            channels: Some(aac.channels()),
+            sample_rate: Some(format.output_rate),
+            channels: Some(format.channels),
             bitrate: self.audio_bitrate,
-            timescale: Some(aac.core_rate()),
+            timescale: Some(format.timescale),
             init: Some(audio.init.clone()),
             init_track: Some(audio.init_name.to_string()),
             init_group: Some(audio.init_group),

@@ -28,7 +28,7 @@ mod video;
 
 use std::collections::VecDeque;
 
-use streams_media::{AacConfig, AccessUnit, CodecConfig, MediaError, MediaKind, RandomAccess, Timeline};
+use streams_media::{AccessUnit, CodecConfig, MediaError, MediaKind, RandomAccess, Timeline};
 
 use audio::{AudioTrack, Placed};
 use catalog::CatalogState;
@@ -121,7 +121,7 @@ impl Packager {
         self.note_presence(&unit);
         let config = unit.config.clone();
         let pushed = match config.as_ref() {
-            CodecConfig::Aac(aac) => self.push_audio(unix_ms, waited_us, aac, unit),
+            CodecConfig::Aac(_) | CodecConfig::Opus(_) => self.push_audio(unix_ms, waited_us, unit),
             _ => self.push_video(unix_ms, &unit),
         };
         self.refuse(pushed);
@@ -278,13 +278,7 @@ impl Packager {
         group
     }
 
-    fn push_audio(
-        &mut self,
-        unix_ms: u64,
-        waited_us: i64,
-        aac: &AacConfig,
-        unit: AccessUnit,
-    ) -> Result<(), MediaError> {
+    fn push_audio(&mut self, unix_ms: u64, waited_us: i64, unit: AccessUnit) -> Result<(), MediaError> {
         if self.audio_group.is_none() {
             let wait_us = match (self.video_presence.is_seen(), self.hints.has_video) {
                 (false, Some(false)) => 0,
@@ -301,7 +295,7 @@ impl Packager {
             self.release_audio(unix_ms, from_us)?;
         }
         self.roll_audio_group(unix_ms, &unit);
-        self.audio_frame(unix_ms, aac, &unit)
+        self.audio_frame(unix_ms, &unit)
     }
 
     fn hold_audio(&mut self, unit: AccessUnit) {
@@ -319,10 +313,7 @@ impl Packager {
                 self.counters.before_first_start = self.counters.before_first_start.saturating_add(1);
                 continue;
             }
-            let config = unit.config.clone();
-            if let CodecConfig::Aac(aac) = config.as_ref() {
-                self.audio_frame(unix_ms, aac, &unit)?;
-            }
+            self.audio_frame(unix_ms, &unit)?;
         }
         Ok(())
     }
@@ -341,11 +332,11 @@ impl Packager {
         }
     }
 
-    fn audio_frame(&mut self, unix_ms: u64, aac: &AacConfig, unit: &AccessUnit) -> Result<(), MediaError> {
+    fn audio_frame(&mut self, unix_ms: u64, unit: &AccessUnit) -> Result<(), MediaError> {
         let Some((group, _)) = self.audio_group else { return Ok(()) };
         match &self.audio {
             None => {
-                self.audio = Some(AudioTrack::new(aac, unit, group, &mut self.outputs)?);
+                self.audio = Some(AudioTrack::new(unit, group, &mut self.outputs)?);
                 self.counters.inits = self.counters.inits.saturating_add(1);
                 self.catalog.mark_stale();
             }
@@ -355,7 +346,7 @@ impl Packager {
                 let group = self.next_group(unix_ms);
                 self.start_audio_group(group, unit.dts_us);
                 if let Some(audio) = &mut self.audio {
-                    audio.reconfigure(aac, &unit.config, group, &mut self.outputs)?;
+                    audio.reconfigure(&unit.config, group, &mut self.outputs)?;
                 }
                 self.counters.inits = self.counters.inits.saturating_add(1);
                 self.catalog.mark_stale();

@@ -1,4 +1,4 @@
-//! FLV tags to access units: H.264 and AAC by the legacy headers; H.264, H.265, AV1, VP9 and AAC by the enhanced ones.
+//! FLV tags to access units: H.264 and AAC by the legacy headers; H.264, H.265, AV1, VP9, AAC and Opus by the enhanced ones.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use rtmp_runtime::message::msg_type;
 use scuffle_flv::audio::header::AudioTagHeader;
-use scuffle_flv::audio::header::enhanced::{AudioFourCc, AudioPacketType, ExAudioTagHeaderContent};
+use scuffle_flv::audio::header::enhanced::{AudioPacketType, ExAudioTagHeaderContent};
 use scuffle_flv::audio::header::legacy::SoundFormat;
 use scuffle_flv::video::header::enhanced::{ExVideoTagHeader, ExVideoTagHeaderContent, VideoPacketType};
 use scuffle_flv::video::header::legacy::{LegacyVideoTagHeader, LegacyVideoTagHeaderAvcPacket, VideoCodecId};
 use scuffle_flv::video::header::{VideoFrameType, VideoTagHeader, VideoTagHeaderData};
-use streams_media::{AacConfig, AccessUnit, Av1Config, CodecConfig, MediaKind, RandomAccess, Vp9Config};
+use streams_media::{AccessUnit, Av1Config, CodecConfig, MediaKind, RandomAccess, Vp9Config};
 
-use super::video_codec::{Configuration, VideoCodec};
+use super::codecs::{AudioCodec, Configuration, VideoCodec};
 use super::{Notice, metadata, names};
 use crate::{IngestError, StreamMetadata};
 
@@ -247,13 +247,13 @@ impl FlvDemuxer {
         let mut cursor = Cursor::new(header_of(&body));
         let header = AudioTagHeader::demux(&mut cursor)?;
         let mut data = body.split_off(header_len(&cursor, &body));
-        let (packet, data) = match header {
+        let (codec, packet, data) = match header {
             AudioTagHeader::Legacy(header) if header.sound_format == SoundFormat::Aac => {
                 if data.is_empty() {
                     return Ok(self.broken());
                 }
                 // AACPacketType (Annex E.4.2.2) numbers the sequence header and raw frames as Enhanced RTMP does.
-                (AudioPacketType::from(data.get_u8()), data)
+                (AudioCodec::Aac, AudioPacketType::from(data.get_u8()), data)
             }
             AudioTagHeader::Legacy(header) => {
                 return Err(IngestError::AudioCodec { codec: names::legacy_audio(header.sound_format) });
@@ -265,26 +265,28 @@ impl FlvDemuxer {
                     ExAudioTagHeaderContent::ManyTracks(four_cc) => (Some(four_cc), main_track(data, true)),
                     _ => (None, None),
                 };
-                match (four_cc, data) {
-                    (_, None) => return Ok(self.extra_track(MediaKind::Audio)),
-                    (Some(&AudioFourCc::Aac), Some(data)) => (header.audio_packet_type, data),
-                    _ => return Err(IngestError::AudioCodec { codec: names::enhanced_audio(&header.content) }),
-                }
+                let (Some(four_cc), Some(data)) = (four_cc, data) else {
+                    return Ok(self.extra_track(MediaKind::Audio));
+                };
+                let codec = AudioCodec::of(*four_cc)
+                    .ok_or_else(|| IngestError::AudioCodec { codec: names::enhanced_audio(&header.content) })?;
+                (codec, header.audio_packet_type, data)
             }
         };
         match packet {
-            AudioPacketType::SequenceStart => self.audio_config(data),
+            AudioPacketType::SequenceStart => self.audio_config(codec, data),
             AudioPacketType::CodedFrames => Ok(self.audio_unit(dts_us, data)),
             _ => Ok(self.ignore()),
         }
     }
 
-    fn audio_config(&mut self, asc: Bytes) -> Result<Option<Demuxed>, IngestError> {
-        let known = matches!(self.audio.config.as_deref(), Some(CodecConfig::Aac(now)) if now.asc() == &asc);
-        if known {
+    fn audio_config(&mut self, codec: AudioCodec, header: Bytes) -> Result<Option<Demuxed>, IngestError> {
+        let config = codec.configuration(header)?;
+        // Encoders repeat it; units of one configuration share it.
+        if self.audio.config.as_deref() == Some(&config) {
             return Ok(None);
         }
-        Ok(self.audio.configure(CodecConfig::Aac(AacConfig::parse(asc)?)))
+        Ok(self.audio.configure(config))
     }
 
     fn audio_unit(&mut self, dts_us: i64, data: Bytes) -> Option<Demuxed> {
@@ -330,7 +332,9 @@ impl FlvDemuxer {
 impl Track {
     /// The configuration in force came from this very record.
     fn knows(&self, codec: VideoCodec, record: &Bytes) -> bool {
-        self.config.as_deref().is_some_and(|now| VideoCodec::used_by(now) == Some(codec) && now.record() == record)
+        self.config
+            .as_deref()
+            .is_some_and(|now| VideoCodec::used_by(now) == Some(codec) && now.record() == Some(record))
     }
 
     fn configure(&mut self, config: CodecConfig) -> Option<Demuxed> {

@@ -15,6 +15,7 @@
 
 mod amf;
 mod chunks;
+mod codecs;
 mod command;
 pub(crate) mod flv;
 mod key;
@@ -23,7 +24,6 @@ mod metadata;
 mod names;
 mod replies;
 mod session;
-mod video_codec;
 
 pub use flv::RtmpCounters;
 pub use limits::RtmpLimits;

@@ -23,7 +23,7 @@ const CAPS_MOD_EX: f64 = 4.0;
 /// Enhanced RTMP v2: the codec is passed on as it is, neither decoded nor encoded.
 const CAN_FORWARD: f64 = 4.0;
 const VIDEO_FOUR_CCS: [&str; 4] = ["avc1", "hvc1", "av01", "vp09"];
-const AUDIO_FOUR_CCS: [&str; 1] = ["mp4a"];
+const AUDIO_FOUR_CCS: [&str; 2] = ["mp4a", "Opus"];
 
 /// What kind of end it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod avc;
 mod bits;
 mod hevc;
 mod nal;
+mod opus;
 mod vp9;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use av1::Av1Config;
 pub use avc::{AvcConfig, NalScan};
 use bytes::Bytes;
 pub use hevc::HevcConfig;
+pub use opus::{OPUS_RATE, OpusConfig};
 pub use vp9::Vp9Config;
 
 use crate::{MediaKind, RandomAccess};
@@ -32,6 +34,19 @@ pub enum CodecConfig {
     Vp9(Vp9Config),
     /// AAC.
     Aac(AacConfig),
+    /// Opus.
+    Opus(OpusConfig),
+}
+
+/// What sound is, whatever codes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AudioFormat {
+    /// Ticks a second of the track: samples of the core coder.
+    pub timescale: u32,
+    /// Samples a second that a decoder puts out.
+    pub output_rate: u32,
+    /// Channels that a decoder puts out.
+    pub channels: u32,
 }
 
 /// What is shown of a video track.
@@ -50,7 +65,7 @@ impl CodecConfig {
     pub fn kind(&self) -> MediaKind {
         match self {
             Self::Avc(_) | Self::Hevc(_) | Self::Av1(_) | Self::Vp9(_) => MediaKind::Video,
-            Self::Aac(_) => MediaKind::Audio,
+            Self::Aac(_) | Self::Opus(_) => MediaKind::Audio,
         }
     }
 
@@ -61,18 +76,19 @@ impl CodecConfig {
             Self::Hevc(hevc) => Some(hevc.picture()),
             Self::Av1(av1) => Some(av1.picture()),
             Self::Vp9(vp9) => Some(vp9.picture()),
-            Self::Aac(_) => None,
+            Self::Aac(_) | Self::Opus(_) => None,
         }
     }
 
-    /// The configuration record, byte for byte as it came.
-    pub fn record(&self) -> &Bytes {
+    /// The configuration record, byte for byte as it came; `None` for Opus, of which only the fields are kept.
+    pub fn record(&self) -> Option<&Bytes> {
         match self {
-            Self::Avc(avc) => avc.record(),
-            Self::Hevc(hevc) => hevc.record(),
-            Self::Av1(av1) => av1.record(),
-            Self::Vp9(vp9) => vp9.record(),
-            Self::Aac(aac) => aac.asc(),
+            Self::Avc(avc) => Some(avc.record()),
+            Self::Hevc(hevc) => Some(hevc.record()),
+            Self::Av1(av1) => Some(av1.record()),
+            Self::Vp9(vp9) => Some(vp9.record()),
+            Self::Aac(aac) => Some(aac.asc()),
+            Self::Opus(_) => None,
         }
     }
 
@@ -87,7 +103,7 @@ impl CodecConfig {
             Self::Hevc(hevc) => hevc.access(access_unit),
             Self::Av1(av1) => av1.access(access_unit),
             Self::Vp9(_) => Vp9Config::access(access_unit),
-            Self::Aac(_) => (!access_unit.is_empty()).then_some(RandomAccess::Closed),
+            Self::Aac(_) | Self::Opus(_) => (!access_unit.is_empty()).then_some(RandomAccess::Closed),
         }
     }
 
@@ -105,6 +121,31 @@ impl CodecConfig {
             Self::Av1(av1) => av1.codec(),
             Self::Vp9(vp9) => vp9.codec(),
             Self::Aac(aac) => aac.codec(),
+            Self::Opus(opus) => opus.codec(),
+        }
+    }
+
+    /// Of sound; `None` for pictures.
+    pub fn audio(&self) -> Option<AudioFormat> {
+        match self {
+            Self::Avc(_) | Self::Hevc(_) | Self::Av1(_) | Self::Vp9(_) => None,
+            Self::Aac(aac) => Some(AudioFormat {
+                timescale: aac.core_rate(),
+                output_rate: aac.output_rate(),
+                channels: aac.channels(),
+            }),
+            Self::Opus(opus) => {
+                Some(AudioFormat { timescale: OPUS_RATE, output_rate: OPUS_RATE, channels: opus.channels() })
+            }
+        }
+    }
+
+    /// How long an audio frame plays, in ticks of the track; `None` for pictures, and for what is no frame.
+    pub fn frame_len(&self, frame: &[u8]) -> Option<u32> {
+        match self {
+            Self::Avc(_) | Self::Hevc(_) | Self::Av1(_) | Self::Vp9(_) => None,
+            Self::Aac(aac) => Some(aac.frame_len()),
+            Self::Opus(_) => opus::packet_samples(frame),
         }
     }
 }

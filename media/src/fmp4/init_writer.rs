@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use mp4_atom::{
-    Audio, Av01, Avc1, Codec, Dinf, Dref, Encode, Ftyp, Hdlr, Hvc1, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Smhd,
-    Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, Vp09, esds,
+    Audio, Av01, Avc1, Codec, Dinf, Dref, Encode, Ftyp, Hdlr, Hvc1, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex, Mvhd, Opus,
+    Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, Vp09, esds,
 };
 
 use super::sample::SampleFlags;
 use super::{AUDIO_TRACK_ID, VIDEO_TIMESCALE, VIDEO_TRACK_ID};
-use crate::{AacConfig, CodecConfig, MediaError};
+use crate::{AacConfig, AudioFormat, CodecConfig, MediaError};
 
 /// `mvhd` counts nothing in a fragmented file; milliseconds are customary.
 const MOVIE_TIMESCALE: u32 = 1000;
@@ -32,7 +32,9 @@ pub fn write_video_init(config: &CodecConfig) -> Result<Bytes, MediaError> {
         CodecConfig::Hevc(hevc) => Codec::Hvc1(Hvc1 { visual, hvcc: hevc.hvcc().clone(), ..Hvc1::default() }),
         CodecConfig::Av1(av1) => Codec::Av01(Av01 { visual, av1c: av1.av1c().clone(), ..Av01::default() }),
         CodecConfig::Vp9(vp9) => Codec::Vp09(Vp09 { visual, vpcc: vp9.vpcc().clone(), ..Vp09::default() }),
-        CodecConfig::Aac(_) => return Err(MediaError::Malformed("a video track without a picture")),
+        CodecConfig::Aac(_) | CodecConfig::Opus(_) => {
+            return Err(MediaError::Malformed("a video track without a picture"));
+        }
     };
     let track = TrackHead {
         tkhd: Tkhd {
@@ -51,19 +53,42 @@ pub fn write_video_init(config: &CodecConfig) -> Result<Bytes, MediaError> {
     track.write(Some(Vmhd::default()), None)
 }
 
-/// The init segment of an AAC track. The AudioSpecificConfig goes in byte for byte; the sample entry's rate is the core's.
+/// The init segment of an audio track; the sample entry's rate is the core's.
 ///
 /// # Errors
-/// [`MediaError::Write`] when a field does not fit its box.
-pub fn write_audio_init(aac: &AacConfig) -> Result<Bytes, MediaError> {
-    let entry = Codec::Mp4a(Mp4a {
-        audio: Audio {
-            data_reference_index: 1,
-            channel_count: u16::try_from(aac.channels()).unwrap_or(u16::MAX),
-            sample_size: SAMPLE_SIZE_BITS,
-            // Rates above 65535 have no room here (ISO/IEC 14496-12 §12.2.3); decoders read the AudioSpecificConfig.
-            sample_rate: u16::try_from(aac.core_rate()).unwrap_or(0).into(),
-        },
+/// [`MediaError::Write`] when a field does not fit its box; [`MediaError::Config`] for a configuration of pictures.
+pub fn write_audio_init(config: &CodecConfig) -> Result<Bytes, MediaError> {
+    const PICTURES: MediaError = MediaError::Config { what: "audio configuration", reason: "it is one of pictures" };
+    let format = config.audio().ok_or(PICTURES)?;
+    let entry = match config {
+        CodecConfig::Aac(aac) => aac_entry(aac, audio(format)),
+        CodecConfig::Opus(opus) => Codec::Opus(Opus { audio: audio(format), dops: opus.dops(), btrt: None }),
+        _ => return Err(PICTURES),
+    };
+    let track = TrackHead {
+        tkhd: Tkhd { track_id: AUDIO_TRACK_ID, enabled: true, in_movie: true, volume: 1.into(), ..Tkhd::default() },
+        timescale: format.timescale,
+        hdlr: Hdlr { handler: b"soun".into(), name: "Audio".to_owned() },
+        sample_flags: SampleFlags::SYNC,
+        entry,
+    };
+    track.write(None, Some(Smhd::default()))
+}
+
+fn audio(format: AudioFormat) -> Audio {
+    Audio {
+        data_reference_index: 1,
+        channel_count: u16::try_from(format.channels).unwrap_or(u16::MAX),
+        sample_size: SAMPLE_SIZE_BITS,
+        // Rates above 65535 have no room here (ISO/IEC 14496-12 §12.2.3); decoders read their own configuration.
+        sample_rate: u16::try_from(format.timescale).unwrap_or(0).into(),
+    }
+}
+
+/// The AudioSpecificConfig goes in byte for byte.
+fn aac_entry(aac: &AacConfig, audio: Audio) -> Codec {
+    Codec::Mp4a(Mp4a {
+        audio,
         esds: esds::Esds {
             es_desc: esds::EsDescriptor {
                 es_id: 1,
@@ -78,15 +103,7 @@ pub fn write_audio_init(aac: &AacConfig) -> Result<Bytes, MediaError> {
         },
         btrt: None,
         taic: None,
-    });
-    let track = TrackHead {
-        tkhd: Tkhd { track_id: AUDIO_TRACK_ID, enabled: true, in_movie: true, volume: 1.into(), ..Tkhd::default() },
-        timescale: aac.core_rate(),
-        hdlr: Hdlr { handler: b"soun".into(), name: "Audio".to_owned() },
-        sample_flags: SampleFlags::SYNC,
-        entry,
-    };
-    track.write(None, Some(Smhd::default()))
+    })
 }
 
 struct TrackHead {

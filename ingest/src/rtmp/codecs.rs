@@ -1,10 +1,11 @@
-//! Video codecs that FLV tags carry, and how each is configured.
+//! Codecs that FLV tags carry, and how each is configured.
 
 use bytes::Bytes;
+use scuffle_flv::audio::header::enhanced::AudioFourCc;
 use scuffle_flv::video::header::enhanced::VideoFourCc;
-use streams_media::{Av1Config, AvcConfig, CodecConfig, HevcConfig, MediaError};
+use streams_media::{AacConfig, Av1Config, AvcConfig, CodecConfig, HevcConfig, MediaError, OpusConfig};
 
-/// A codec that is taken.
+/// A video codec that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VideoCodec {
     Avc,
@@ -40,7 +41,7 @@ impl VideoCodec {
             CodecConfig::Hevc(_) => Some(Self::Hevc),
             CodecConfig::Av1(_) => Some(Self::Av1),
             CodecConfig::Vp9(_) => Some(Self::Vp9),
-            CodecConfig::Aac(_) => None,
+            CodecConfig::Aac(_) | CodecConfig::Opus(_) => None,
         }
     }
 
@@ -57,5 +58,34 @@ impl VideoCodec {
             Self::Av1 => Av1Config::parse(record).map(CodecConfig::Av1),
             Self::Vp9 => return Configuration::Vp9(record),
         })
+    }
+}
+
+/// An audio codec that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AudioCodec {
+    Aac,
+    Opus,
+}
+
+impl AudioCodec {
+    /// The codec of that name; `None` for one that is not taken.
+    pub fn of(four_cc: AudioFourCc) -> Option<Self> {
+        match four_cc {
+            AudioFourCc::Aac => Some(Self::Aac),
+            AudioFourCc::Opus => Some(Self::Opus),
+            _ => None,
+        }
+    }
+
+    /// Reads a sequence header.
+    ///
+    /// # Errors
+    /// As the configuration of each codec.
+    pub fn configuration(self, header: Bytes) -> Result<CodecConfig, MediaError> {
+        match self {
+            Self::Aac => AacConfig::parse(header).map(CodecConfig::Aac),
+            Self::Opus => OpusConfig::parse(&header).map(CodecConfig::Opus),
+        }
     }
 }
