@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use streams_harness::HarnessError;
 use streams_rings::RingsError;
-use streams_sdk::PlayError;
+use streams_sdk::ClientError;
 
 /// Why a measurement could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ pub enum BenchError {
     Certificate(#[from] rcgen::Error),
     /// A viewer failed.
     #[error("viewer: {0}")]
-    Viewer(#[from] PlayError),
+    Viewer(#[from] ClientError),
     /// A viewer got something that cannot be right.
     #[error("viewer: {0}")]
     Protocol(&'static str),

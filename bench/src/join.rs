@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use streams_media::MediaKind;
 use streams_media::fmp4::{Chunk, SampleDefaults};
-use streams_sdk::{PlaybackUrl, ViewerEvent};
+use streams_sdk::{SessionUrl, ViewerEvent};
 use tokio::time::{sleep, timeout};
 
 use crate::error::BenchError;
@@ -65,7 +65,7 @@ pub async fn run(args: &JoinArgs) -> Result<Report, BenchError> {
         let publisher = Publisher::start(&input, Arc::clone(&film), Speed::Times(1.0)).await?;
         stack.engine().wait_on_air(&input.id).await?;
         sleep(ALONE).await;
-        let url = PlaybackUrl::parse(&stack.moqt_url(&input)?)?;
+        let url = SessionUrl::playback(&stack.moqt_url(&input)?)?;
         let broadcast = Broadcast { url, trust: stack.trust()? };
         let mut joined = Vec::new();
         for _ in 0..args.joins {

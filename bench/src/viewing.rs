@@ -5,7 +5,7 @@ use std::time::Duration;
 use streams_media::MediaKind;
 use streams_media::catalog::{CATALOG_TRACK, Catalog};
 use streams_relay_core::wire::{FullTrackName, Namespace};
-use streams_sdk::{Client, Delivery, PlaybackUrl, TrackId, Trust, Viewer, ViewerEvent};
+use streams_sdk::{Client, Delivery, SessionUrl, TrackId, Trust, Viewer, ViewerEvent};
 use tokio::time::timeout;
 
 use crate::error::BenchError;
@@ -17,7 +17,7 @@ const JOIN_MAX: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone)]
 pub struct Broadcast {
     /// Where, with a token.
-    pub url: PlaybackUrl,
+    pub url: SessionUrl,
     /// Whom to believe.
     pub trust: Trust,
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use streams_sdk::PlayErrorKind;
+use streams_sdk::ClientErrorKind;
 
 /// The one error type of this crate. Messages say what was wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -90,12 +90,15 @@ pub enum Error {
         "cannot play: {0}. Is it an installation with a development certificate? On its machine name its data directory (--data \
          DIR); elsewhere trust this one certificate: --cert-sha256 HEX, which `streams playback-url` prints there"
     )]
-    Untrusted(streams_sdk::PlayError),
+    Untrusted(streams_sdk::ClientError),
     /// Watching failed.
     #[error("cannot play: {0}")]
-    Play(#[from] streams_sdk::PlayError),
+    Play(#[from] streams_sdk::ClientError),
+    /// Publishing failed.
+    #[error("cannot publish: {0}")]
+    Publish(streams_sdk::ClientError),
     /// A second signal cut off what the first had asked to end.
-    #[error("stopped before the recording was finished; its last seconds are missing")]
+    #[error("stopped before the end was finished; its last seconds are missing")]
     Interrupted,
     /// The API refused.
     #[error("{detail}")]
@@ -165,12 +168,12 @@ impl Error {
     /// The exit code of the command: 1 failed, 2 bad usage, 3 not found, 4 refused (auth), 5 unreachable.
     pub fn exit_code(&self) -> ExitCode {
         let code = match self {
-            Self::Play(error) => match error.kind {
-                PlayErrorKind::Usage => 2,
-                PlayErrorKind::NotFound => 3,
-                PlayErrorKind::Auth => 4,
-                PlayErrorKind::Unreachable | PlayErrorKind::Untrusted => 5,
-                PlayErrorKind::Failed => 1,
+            Self::Play(error) | Self::Publish(error) => match error.kind {
+                ClientErrorKind::Usage => 2,
+                ClientErrorKind::NotFound => 3,
+                ClientErrorKind::Auth => 4,
+                ClientErrorKind::Unreachable | ClientErrorKind::Untrusted => 5,
+                ClientErrorKind::Failed => 1,
             },
             Self::Api { status: 404, .. } => 3,
             Self::Api { status: 401 | 403, .. } => 4,

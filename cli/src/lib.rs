@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 use streams_control::datadir::DataDir;
 
 use crate::client::Client;
-use crate::commands::{configure, doctor, drain, kick, live, monitor, play, playback, signing, tune};
+use crate::commands::{configure, doctor, drain, kick, live, monitor, play, playback, publish, signing, tune};
 use crate::error::Error;
 use crate::launcher::UpArgs;
 use crate::output::Output;
@@ -87,6 +87,8 @@ enum Command {
     PlaybackUrl(playback::PlaybackUrlArgs),
     /// Watch a broadcast and write it to a file
     Play(play::PlayArgs),
+    /// Publish a file or a pipe to a live input
+    Publish(publish::PublishArgs),
     /// Let sessions leave and accept no new ones
     Drain(drain::DrainArgs),
     /// Close one session
@@ -139,6 +141,7 @@ fn run(global: Global, command: Command, output: &Output) -> Result<(), Error> {
             Command::SigningKey(command) => signing::run(&global.client()?, command, output).await,
             Command::PlaybackUrl(args) => playback::run(&global.client()?, args, output).await,
             Command::Play(args) => play::run(&DataDir::at(&global.data_root()?), args, output).await,
+            Command::Publish(args) => publish::run(&DataDir::at(&global.data_root()?), args, output).await,
             Command::Drain(args) => drain::run(&global.client()?, args, output).await,
             Command::Kick(args) => kick::run(&global.client()?, args, output).await,
             Command::Monitor(args) => monitor::run(&DataDir::at(&global.data_root()?), &args, output),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
-use streams_sdk::PlayErrorKind;
+use streams_sdk::ClientErrorKind;
 
 use crate::Error;
 
@@ -41,12 +41,12 @@ impl Output {
         let kind = match error {
             Error::Api { kind, .. } => kind.as_str(),
             Error::Play(error) => match error.kind {
-                PlayErrorKind::Usage => "usage",
-                PlayErrorKind::NotFound => "not_found",
-                PlayErrorKind::Auth => "auth_failed",
-                PlayErrorKind::Unreachable => "unreachable",
-                PlayErrorKind::Untrusted => "untrusted",
-                PlayErrorKind::Failed => "failed",
+                ClientErrorKind::Usage => "usage",
+                ClientErrorKind::NotFound => "not_found",
+                ClientErrorKind::Auth => "auth_failed",
+                ClientErrorKind::Unreachable => "unreachable",
+                ClientErrorKind::Untrusted => "untrusted",
+                ClientErrorKind::Failed => "failed",
             },
             error if error.is_unreachable() => "unreachable",
             error if error.is_usage() => "usage",

@@ -24,6 +24,7 @@ mod codec;
 mod error;
 pub mod fmp4;
 pub mod fuzzing;
+pub mod movie;
 mod timeline;
 mod unit;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use streams_relay_core::client::{Client as Machine, ClientConfig, ClientEvent, RequestId};
 use streams_relay_core::wire::{Location, RequestErrorCode, SessionError};
-use streams_sdk::{Client, PlaybackUrl, Session, Trust};
+use streams_sdk::{Client, Session, SessionUrl, Trust};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Stack;
@@ -45,7 +45,7 @@ impl Moqt {
         let pinned = std::fs::read(stack.data.join("tls/cert.pem")).expect("the stack's certificate");
         let (host, port) = (stack.host.to_string(), stack.ports.quic);
         let authority = format!("{host}:{port}");
-        let url = PlaybackUrl { host, port, authority, path: path.to_owned() };
+        let url = SessionUrl { host, port, authority, path: path.to_owned() };
         let (client, session) = runtime.block_on(async {
             let client = Client::new(&Trust::PinnedCertPem(pinned)).expect("a certificate");
             let config = ClientConfig { group_wait: GROUP_WAIT, ..ClientConfig::default() };

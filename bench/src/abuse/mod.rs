@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use streams_sdk::PlaybackUrl;
+use streams_sdk::SessionUrl;
 use tokio::time::sleep;
 use url::Url;
 
@@ -122,8 +122,8 @@ async fn measure(
     abuses: Vec<Box<dyn Abuse>>,
 ) -> Result<Report, BenchError> {
     let (input, own) = (stack.live_input("bystander")?, stack.live_input("abuser")?);
-    let url = PlaybackUrl::parse(&stack.moqt_url(&input)?)?;
-    let target = target(&url, own.clone(), PlaybackUrl::parse(&stack.moqt_url(&own)?)?)?;
+    let url = SessionUrl::playback(&stack.moqt_url(&input)?)?;
+    let target = target(&url, own.clone(), SessionUrl::playback(&stack.moqt_url(&own)?)?)?;
     let broadcast = Broadcast { url, trust: stack.trust()? };
     let scene = Scene::start(broadcast, input.clone(), Arc::clone(&film), args.viewers as usize)?;
     wait_watching(&scene, args.viewers as usize).await?;
@@ -173,7 +173,7 @@ async fn wait_watching(scene: &Scene, viewers: usize) -> Result<(), BenchError> 
     Ok(())
 }
 
-fn target(url: &PlaybackUrl, own: Input, playback: PlaybackUrl) -> Result<Target, BenchError> {
+fn target(url: &SessionUrl, own: Input, playback: SessionUrl) -> Result<Target, BenchError> {
     let rtmp = Url::parse(&own.rtmp).map_err(|_| BenchError::RtmpUrl(own.rtmp.clone()))?;
     let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     Ok(Target { quic: local(url.port), rtmp: local(rtmp.port().unwrap_or(RTMP_PORT)), own, playback })

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::setpriority_process;
-use streams_sdk::PlaybackUrl;
+use streams_sdk::SessionUrl;
 
 use crate::cores;
 use crate::error::BenchError;
@@ -26,7 +26,7 @@ pub struct Target {
     /// The input of the one who abuses.
     pub own: Input,
     /// Its playback URL, with a token.
-    pub playback: PlaybackUrl,
+    pub playback: SessionUrl,
 }
 
 impl Target {

@@ -19,7 +19,7 @@ use serde_json::json;
 use streams_contract::Counter;
 use streams_media::MediaKind;
 use streams_media::fmp4::{Chunk, SampleDefaults};
-use streams_sdk::{PlaybackUrl, ViewerEvent};
+use streams_sdk::{SessionUrl, ViewerEvent};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -72,7 +72,7 @@ pub async fn run(args: &LatencyArgs) -> Result<Report, BenchError> {
     let measured = async {
         let publisher = Publisher::start(&input, Arc::clone(&film), Speed::Times(1.0)).await?;
         let home = stack.engine().wait_on_air(&input.id).await?;
-        let url = PlaybackUrl::parse(&stack.moqt_url(&input)?)?;
+        let url = SessionUrl::playback(&stack.moqt_url(&input)?)?;
         let broadcast = Broadcast { url, trust: stack.trust()? };
         let found = find_viewers(&stack, &broadcast, home, args.viewers).await?;
         measure(args, &film, &stack, publisher, found).await

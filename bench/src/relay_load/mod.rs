@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde_json::Value;
 use streams_relay_core::client::ClientConfig;
 use streams_relay_core::wire::{FullTrackName, Namespace};
-use streams_sdk::{PlaybackUrl, Trust};
+use streams_sdk::{SessionUrl, Trust};
 use tokio::time::sleep;
 use url::Url;
 
@@ -73,7 +73,7 @@ pub struct RelayLoadArgs {
 /// How the parts of one run reach the relay, and what they send.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
-    url: PlaybackUrl,
+    url: SessionUrl,
     trust: Trust,
     track: FullTrackName,
     object_len: usize,
@@ -134,13 +134,13 @@ pub async fn run(args: &RelayLoadArgs) -> Result<Report, BenchError> {
     Ok(report)
 }
 
-fn relay_url(text: &str) -> Result<PlaybackUrl, BenchError> {
+fn relay_url(text: &str) -> Result<SessionUrl, BenchError> {
     let bad = || BenchError::RelayUrl(text.to_owned());
     let url = Url::parse(text).map_err(|_| bad())?;
     let host = url.host_str().filter(|host| !host.is_empty() && url.scheme() == "moqt").ok_or_else(bad)?;
     let port = url.port().unwrap_or(PORT_DEFAULT);
     let path = if url.path().is_empty() { "/" } else { url.path() };
-    Ok(PlaybackUrl {
+    Ok(SessionUrl {
         host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
         port,
         authority: format!("{host}:{port}"),

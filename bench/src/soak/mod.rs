@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use streams_sdk::PlaybackUrl;
+use streams_sdk::SessionUrl;
 use tokio::time::{Instant, sleep_until};
 
 use self::audience::Audience;
@@ -77,7 +77,7 @@ async fn measure(args: &SoakArgs, film: &Arc<Film>, stack: &Stack, inputs: &[Inp
         stack.engine().wait_on_air(&input.id).await?;
         broadcasts.push((input.clone(), stack.trust()?));
     }
-    let url_of = |input: &Input| Ok::<_, BenchError>(PlaybackUrl::parse(&stack.moqt_url(input)?)?);
+    let url_of = |input: &Input| Ok::<_, BenchError>(SessionUrl::playback(&stack.moqt_url(input)?)?);
     let mut audience = Audience::new(film.group_lens(), args.viewers);
     let began = Instant::now();
     let mut minutes = Vec::new();

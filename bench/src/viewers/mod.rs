@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use streams_harness::{Owned, Signal};
-use streams_sdk::PlaybackUrl;
+use streams_sdk::SessionUrl;
 use tokio::time::sleep;
 
 use self::check::examples;
@@ -85,7 +85,7 @@ pub async fn run(args: &ViewersArgs) -> Result<Report, BenchError> {
     let measured = async {
         let mut encoder = push(&path, &input)?;
         stack.engine().wait_on_air(&input.id).await?;
-        let url = PlaybackUrl::parse(&stack.moqt_url(&input)?)?;
+        let url = SessionUrl::playback(&stack.moqt_url(&input)?)?;
         let mut crowd = Crowd::new(Broadcast { url, trust: stack.trust()? });
         let costs = watch(args, &stack, &mut crowd).await?;
         let (watched, failed) = crowd.leave().await;

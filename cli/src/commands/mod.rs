@@ -8,5 +8,6 @@ pub mod live;
 pub mod monitor;
 pub mod play;
 pub mod playback;
+pub mod publish;
 pub mod signing;
 pub mod tune;

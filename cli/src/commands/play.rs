@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use streams_control::datadir::DataDir;
 use streams_control::tls::Certificates;
 use streams_operator::text::pairs;
-use streams_sdk::{OpenPart, PlayError, PlayErrorKind, PlayEvent, PlayOptions, PlaySummary, Trust, play};
+use streams_sdk::{ClientError, ClientErrorKind, OpenPart, PlayEvent, PlayOptions, PlaySummary, Trust, play};
 use url::Url;
 
 use crate::output::Output;
@@ -45,8 +45,8 @@ pub async fn run(dir: &DataDir, args: PlayArgs, output: &Output) -> Result<(), E
     let to_stdout = args.output.as_deref() == Some(Path::new("-"));
     let trust = args.cert_sha256.map_or_else(|| trust(dir, &args.url), |hash| Ok(Trust::CertSha256(hash)))?;
     let advise = matches!(trust, Trust::System);
-    let failed = |error: PlayError| match error.kind {
-        PlayErrorKind::Untrusted if advise => Error::Untrusted(error),
+    let failed = |error: ClientError| match error.kind {
+        ClientErrorKind::Untrusted if advise => Error::Untrusted(error),
         _ => Error::Play(error),
     };
     let mut options = PlayOptions::new(&args.url, trust);
@@ -87,7 +87,7 @@ fn whole(summary: &PlaySummary) -> Result<(), Error> {
         return Ok(());
     }
     let reason = format!("media is missing: {}", missing_text(summary));
-    Err(PlayError { kind: PlayErrorKind::Failed, reason }.into())
+    Err(ClientError { kind: ClientErrorKind::Failed, reason }.into())
 }
 
 /// Opens the parts of a recording: `FILE`, then `FILE-2` and so on, with the number before the extension.
@@ -120,7 +120,7 @@ fn part_path(output: &Path, part: u32) -> PathBuf {
 }
 
 /// 64 hex digits, with colons between them or without.
-fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
+pub fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
     let digits: Option<Vec<u8>> = text.chars().filter(|c| *c != ':').map(|c| Some(c.to_digit(16)? as u8)).collect();
     let wrong = || "it must be the SHA-256 of a certificate: 64 hex digits".to_owned();
     let bytes: Vec<u8> =
@@ -130,7 +130,7 @@ fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
 }
 
 /// This installation's own certificate by identity for its own names, the system's authorities for all others.
-fn trust(dir: &DataDir, url: &str) -> Result<Trust, Error> {
+pub fn trust(dir: &DataDir, url: &str) -> Result<Trust, Error> {
     let host = Url::parse(url).ok().and_then(|url| url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()));
     let certificates = Certificates::new(dir.tls(), host.as_deref().unwrap_or("localhost"));
     if !host.is_some_and(|host| certificates.issued_for(&host)) {

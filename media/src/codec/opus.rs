@@ -46,6 +46,25 @@ impl OpusConfig {
         })
     }
 
+    /// What a file's `dOps` says.
+    ///
+    /// # Errors
+    /// [`MediaError::Config`] for more than two channels.
+    pub(crate) fn from_box(dops: &Dops) -> Result<Self, MediaError> {
+        if dops.channel_mapping.is_some() || !(1..=2).contains(&dops.output_channel_count) {
+            return Err(MediaError::Config {
+                what: WHAT,
+                reason: "it has more than two channels; send mono or stereo",
+            });
+        }
+        Ok(Self {
+            channels: dops.output_channel_count,
+            pre_skip: dops.pre_skip,
+            input_rate: dops.input_sample_rate,
+            output_gain: dops.output_gain,
+        })
+    }
+
     /// RFC 6381 string.
     pub fn codec(&self) -> &'static str {
         "opus"

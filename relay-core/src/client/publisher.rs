@@ -111,6 +111,17 @@ impl Client {
         }
     }
 
+    /// Bytes of published objects that wait for room on the connection.
+    pub fn backlog_len(&self) -> usize {
+        self.outgoing.iter().map(OutgoingStream::unsent_len).sum()
+    }
+
+    /// Resets the streams of a track of which something waits to be sent. How many these were.
+    pub fn drop_backlog(&mut self, alias: u64, code: u64) -> usize {
+        let behind = |stream: &&mut OutgoingStream| stream.alias == alias && stream.unsent_len() > 0;
+        self.outgoing.iter_mut().filter(behind).map(|stream| stream.reset = Some(code)).count()
+    }
+
     /// Tells the relay that nothing more of a track comes.
     pub fn publish_done(&mut self, request: RequestId, code: PublishDoneCode, stream_count: u64) {
         let done = PublishDone { code, stream_count: Some(stream_count), reason: String::new() };
@@ -178,6 +189,10 @@ impl Client {
 }
 
 impl OutgoingStream {
+    fn unsent_len(&self) -> usize {
+        self.bytes.len().saturating_sub(self.sent)
+    }
+
     /// `true`: nothing is left for now.
     fn pump(&mut self, io: &mut dyn Transmit) -> bool {
         if let (Some(code), Some(stream)) = (self.reset, self.stream) {

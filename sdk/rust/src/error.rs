@@ -6,7 +6,7 @@ use streams_relay_core::wire::{RequestErrorCode, SessionError};
 
 /// What a caller can do about an error; each has its own exit code in the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PlayErrorKind {
+pub enum ClientErrorKind {
     /// The server refused: the token is bad, expired or revoked.
     Auth,
     /// There is no such broadcast or rendition.
@@ -24,56 +24,56 @@ pub enum PlayErrorKind {
 /// Why watching did not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct PlayError {
+pub struct ClientError {
     /// What to do about it.
-    pub kind: PlayErrorKind,
+    pub kind: ClientErrorKind,
     /// What was wrong, for people. Never holds the token.
     pub reason: String,
 }
 
-impl PlayError {
-    pub(crate) fn new(kind: PlayErrorKind, reason: impl fmt::Display) -> Self {
+impl ClientError {
+    pub(crate) fn new(kind: ClientErrorKind, reason: impl fmt::Display) -> Self {
         Self { kind, reason: reason.to_string() }
     }
 
     pub(crate) fn auth(reason: impl fmt::Display) -> Self {
-        Self::new(PlayErrorKind::Auth, reason)
+        Self::new(ClientErrorKind::Auth, reason)
     }
 
     pub(crate) fn not_found(reason: impl fmt::Display) -> Self {
-        Self::new(PlayErrorKind::NotFound, reason)
+        Self::new(ClientErrorKind::NotFound, reason)
     }
 
     pub(crate) fn unreachable(reason: impl fmt::Display) -> Self {
-        Self::new(PlayErrorKind::Unreachable, reason)
+        Self::new(ClientErrorKind::Unreachable, reason)
     }
 
     pub(crate) fn usage(reason: impl fmt::Display) -> Self {
-        Self::new(PlayErrorKind::Usage, reason)
+        Self::new(ClientErrorKind::Usage, reason)
     }
 
     pub(crate) fn failed(reason: impl fmt::Display) -> Self {
-        Self::new(PlayErrorKind::Failed, reason)
+        Self::new(ClientErrorKind::Failed, reason)
     }
 }
 
 /// What the end of a connection means to somebody who watches.
-pub(crate) fn close_reason(error: &quinn::ConnectionError) -> PlayError {
+pub(crate) fn close_reason(error: &quinn::ConnectionError) -> ClientError {
     use quinn::ConnectionError as C;
     match error {
         C::ApplicationClosed(close) => {
             let reason = String::from_utf8_lossy(&close.reason).into_owned();
             session_closed(SessionError::from_u64(close.error_code.into_inner()), reason)
         }
-        C::TransportError(error) if is_about_certificate(error.code) => PlayError::new(
-            PlayErrorKind::Untrusted,
+        C::TransportError(error) if is_about_certificate(error.code) => ClientError::new(
+            ClientErrorKind::Untrusted,
             format!("the server's certificate is not trusted: {}", error.reason),
         ),
-        C::TransportError(error) => PlayError::unreachable(format!("no connection: {error}")),
-        C::ConnectionClosed(close) => PlayError::unreachable(format!("no connection: the server said {close}")),
-        C::TimedOut => PlayError::unreachable("no answer: the connection timed out"),
-        C::Reset => PlayError::unreachable("the server no longer knows the connection: it was restarted"),
-        other => PlayError::failed(other),
+        C::TransportError(error) => ClientError::unreachable(format!("no connection: {error}")),
+        C::ConnectionClosed(close) => ClientError::unreachable(format!("no connection: the server said {close}")),
+        C::TimedOut => ClientError::unreachable("no answer: the connection timed out"),
+        C::Reset => ClientError::unreachable("the server no longer knows the connection: it was restarted"),
+        other => ClientError::failed(other),
     }
 }
 
@@ -87,14 +87,14 @@ fn is_about_certificate(code: quinn::TransportErrorCode) -> bool {
 const CRYPTO_ERROR: u64 = 0x100;
 
 /// What a session code means to somebody who watches.
-pub(crate) fn session_closed(code: SessionError, reason: String) -> PlayError {
+pub(crate) fn session_closed(code: SessionError, reason: String) -> ClientError {
     let said = if reason.is_empty() { code.to_string() } else { reason };
     match code {
         SessionError::Unauthorized | SessionError::ExpiredAuthToken | SessionError::MalformedAuthToken => {
-            PlayError::auth(said)
+            ClientError::auth(said)
         }
-        SessionError::InvalidPath => PlayError::not_found(said),
-        _ => PlayError::failed(format!("the server closed the session: {said}")),
+        SessionError::InvalidPath => ClientError::not_found(said),
+        _ => ClientError::failed(format!("the server closed the session: {said}")),
     }
 }
 
@@ -102,17 +102,17 @@ pub(crate) fn session_closed(code: SessionError, reason: String) -> PlayError {
 pub(crate) const BROADCAST: &str = "the broadcast";
 
 /// What a refused request means to somebody who watches.
-pub(crate) fn request_refused(what: &str, code: RequestErrorCode, reason: &str) -> PlayError {
+pub(crate) fn request_refused(what: &str, code: RequestErrorCode, reason: &str) -> ClientError {
     let said = if reason.is_empty() { code.to_string() } else { reason.to_owned() };
     match code {
         RequestErrorCode::Unauthorized | RequestErrorCode::ExpiredAuthToken | RequestErrorCode::MalformedAuthToken => {
-            PlayError::auth(said)
+            ClientError::auth(said)
         }
         // MoQT-18 §10.6: nobody publishes the track. The relay knows no more, and the token was good, so this is not a lost link.
         RequestErrorCode::DoesNotExist if what == BROADCAST => {
-            PlayError::not_found("nobody is broadcasting here: start the encoder, then play again")
+            ClientError::not_found("nobody is broadcasting here: start the encoder, then play again")
         }
-        RequestErrorCode::DoesNotExist => PlayError::not_found(format!("{what}: {said}")),
-        _ => PlayError::failed(format!("{what} was refused ({code}): {said}")),
+        RequestErrorCode::DoesNotExist => ClientError::not_found(format!("{what}: {said}")),
+        _ => ClientError::failed(format!("{what} was refused ({code}): {said}")),
     }
 }

@@ -1,8 +1,8 @@
-//! Watching a broadcast over MoQ Transport on raw QUIC.
+//! Watching and publishing a broadcast over MoQ Transport on raw QUIC.
 //!
 //! ```text
 //!   moqt://HOST:PORT/playback/<id>?tok=<jwt>
-//!        |  PlaybackUrl
+//!        |  SessionUrl
 //!        v
 //!   Client (UDP socket, TLS) --- Viewer (one session) <--> relay_core::client (protocol, without I/O)
 //!                                  |
@@ -11,7 +11,8 @@
 //!   play(): catalog -> renditions -> group order -> one fragmented MP4 with picture and sound
 //! ```
 //!
-//! [`play`] does everything for one person watching: it picks the tracks, writes one file, and reconnects. [`Viewer`] is the
+//! [`play`] does everything for one person watching: it picks the tracks, writes one file, and reconnects. [`publish`] is the
+//! other way: it reads a file or a pipe, packages it as an engine does, and reconnects. [`Viewer`] is the
 //! session by itself, for programs with many viewers in one runtime. Both stand on [`Session`], which speaks the protocol's own
 //! terms.
 
@@ -19,6 +20,8 @@ mod error;
 mod mp4;
 mod options;
 mod play;
+mod publish;
+mod stopping;
 mod tls;
 mod url;
 mod viewer;
@@ -28,9 +31,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use error::{PlayError, PlayErrorKind};
+pub use error::{ClientError, ClientErrorKind};
 pub use options::{OpenPart, PlayEvent, PlayOptions, PlaySummary, Stop, Trust};
 pub use play::play;
+pub use publish::{PublishEvent, PublishInput, PublishOptions, PublishSummary, publish};
 pub use tls::PinnedVerifier;
-pub use url::PlaybackUrl;
+pub use url::SessionUrl;
 pub use viewer::{Client, Delivery, Session, TrackId, Viewer, ViewerEvent};

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use crate::mp4::source::{Folder, audio, decode_complaints, probe, video};
 use crate::testing::{FRAME_RATE, Server, Service};
 use crate::{
-    Client, Delivery, OpenPart, PlayErrorKind, PlayEvent, PlayOptions, PlaybackUrl, Trust, Viewer, ViewerEvent, play,
+    Client, ClientErrorKind, Delivery, OpenPart, PlayEvent, PlayOptions, SessionUrl, Trust, Viewer, ViewerEvent, play,
 };
 
 /// No story here takes longer, even on a busy machine.
@@ -124,7 +124,7 @@ async fn playing_is_stopped_while_there_is_nobody_to_play_from() {
     let mut options = PlayOptions::new(service.url(silent.local_addr().unwrap(), 600), pinned(&service));
     options.stop = Some(Box::pin(sleep(Duration::from_millis(50))));
     let error = timeout(Duration::from_secs(5), play(options, |_| {})).await.unwrap().unwrap_err();
-    assert_eq!(error.kind, PlayErrorKind::Failed);
+    assert_eq!(error.kind, ClientErrorKind::Failed);
     assert_eq!(error.reason, "nothing was played: it was stopped before any media came");
 }
 
@@ -141,7 +141,7 @@ async fn a_broadcast_that_nobody_can_join_is_told_of_and_ends_in_an_error() {
     let noted = Arc::clone(&events);
     let playing = play(options, move |event| noted.lock().unwrap().push(event));
     let error = timeout(STORY_MAX, playing).await.unwrap().unwrap_err();
-    assert_eq!(error.kind, PlayErrorKind::Failed);
+    assert_eq!(error.kind, ClientErrorKind::Failed);
     assert!(error.reason.starts_with("nothing was played: no key frame for "), "{error}");
     let told = |event: &&PlayEvent| matches!(event, PlayEvent::NoKeyFrame { .. });
     assert_eq!(events.lock().unwrap().iter().filter(told).count(), 1);
@@ -173,7 +173,7 @@ async fn a_bad_token_is_an_auth_error_that_says_why() {
     let expired = service.url(server.address, -50);
     let error =
         timeout(STORY_MAX, play(PlayOptions::new(expired, pinned(&service)), |_| {})).await.unwrap().unwrap_err();
-    assert_eq!(error.kind, PlayErrorKind::Auth, "{error}");
+    assert_eq!(error.kind, ClientErrorKind::Auth, "{error}");
     assert!(error.reason.starts_with("auth_failed: "), "{error}");
     assert!(error.reason.contains("expired"), "{error}");
 }
@@ -186,7 +186,7 @@ async fn a_rendition_that_is_not_there_is_not_found() {
     let mut options = PlayOptions::new(service.url(server.address, 600), pinned(&service));
     options.rendition = Some("1080p".to_owned());
     let error = timeout(STORY_MAX, play(options, |_| {})).await.unwrap().unwrap_err();
-    assert_eq!(error.kind, PlayErrorKind::NotFound, "{error}");
+    assert_eq!(error.kind, ClientErrorKind::NotFound, "{error}");
     assert!(error.reason.contains("video/180p"), "{error}");
 }
 
@@ -195,13 +195,13 @@ async fn only_the_pinned_certificate_is_believed() {
     let folder = Folder::new("pin");
     let (right, other) = (service(&folder), service(&folder));
     let server = start(&right);
-    let url = PlaybackUrl::parse(&right.url(server.address, 600)).unwrap();
+    let url = SessionUrl::playback(&right.url(server.address, 600)).unwrap();
     let client = Client::new(&pinned(&right)).unwrap();
     assert!(Viewer::connect(&client, &url, Delivery::InOrder).await.is_ok());
     for wrong in [pinned(&other), Trust::CaPem(other.certificate_pem.clone().into_bytes())] {
         let client = Client::new(&wrong).unwrap();
         let refused = Viewer::connect(&client, &url, Delivery::InOrder).await.map(drop).unwrap_err();
-        assert_eq!(refused.kind, PlayErrorKind::Untrusted, "{refused}");
+        assert_eq!(refused.kind, ClientErrorKind::Untrusted, "{refused}");
     }
 }
 
@@ -211,7 +211,7 @@ async fn a_certificate_is_believed_by_its_hash_and_no_other_one() {
     let folder = Folder::new("hash");
     let service = service(&folder);
     let server = start(&service);
-    let url = PlaybackUrl::parse(&service.url(server.address, 600)).unwrap();
+    let url = SessionUrl::playback(&service.url(server.address, 600)).unwrap();
     let der = CertificateDer::from_pem_slice(service.certificate_pem.as_bytes()).unwrap();
     let mut hash = [0; 32];
     hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der).as_ref());
@@ -220,7 +220,7 @@ async fn a_certificate_is_believed_by_its_hash_and_no_other_one() {
     hash[31] ^= 1;
     let client = Client::new(&Trust::CertSha256(hash)).unwrap();
     let refused = Viewer::connect(&client, &url, Delivery::InOrder).await.map(drop).unwrap_err();
-    assert_eq!(refused.kind, PlayErrorKind::Untrusted, "{refused}");
+    assert_eq!(refused.kind, ClientErrorKind::Untrusted, "{refused}");
 }
 
 #[tokio::test]
@@ -230,16 +230,16 @@ async fn a_certificate_of_a_trusted_root_has_to_name_the_host() {
     let server = start(&service);
     let client = Client::new(&Trust::CaPem(service.certificate_pem.clone().into_bytes())).unwrap();
     // The certificate is for `localhost` and not for its address.
-    let url = PlaybackUrl::parse(&service.url(server.address, 600)).unwrap();
+    let url = SessionUrl::playback(&service.url(server.address, 600)).unwrap();
     let refused = Viewer::connect(&client, &url, Delivery::InOrder).await.map(drop).unwrap_err();
-    assert_eq!(refused.kind, PlayErrorKind::Untrusted, "{refused}");
+    assert_eq!(refused.kind, ClientErrorKind::Untrusted, "{refused}");
 }
 
 #[tokio::test]
 async fn a_pem_without_a_certificate_is_a_usage_error() {
     for pem in ["", "no certificate"] {
         let error = Client::new(&Trust::PinnedCertPem(pem.into())).map(drop).unwrap_err();
-        assert_eq!(error.kind, PlayErrorKind::Usage);
+        assert_eq!(error.kind, ClientErrorKind::Usage);
     }
 }
 
@@ -252,7 +252,7 @@ async fn nobody_at_the_address_is_unreachable() {
     server.stop().await;
     let began = Instant::now();
     let error = play(PlayOptions::new(url, pinned(&service)), |_| {}).await.unwrap_err();
-    assert_eq!(error.kind, PlayErrorKind::Unreachable, "{error}");
+    assert_eq!(error.kind, ClientErrorKind::Unreachable, "{error}");
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
@@ -261,7 +261,7 @@ async fn one_client_carries_many_viewers() {
     let folder = Folder::new("many");
     let service = service(&folder);
     let server = start(&service);
-    let url = PlaybackUrl::parse(&service.url(server.address, 600)).unwrap();
+    let url = SessionUrl::playback(&service.url(server.address, 600)).unwrap();
     let client = Arc::new(Client::new(&pinned(&service)).unwrap());
     let mut viewers = tokio::task::JoinSet::new();
     for _ in 0..20 {
@@ -279,7 +279,7 @@ async fn one_client_carries_many_viewers() {
                     _ => {}
                 }
             }
-            Ok::<_, crate::PlayError>(())
+            Ok::<_, crate::ClientError>(())
         });
     }
     let all = async {

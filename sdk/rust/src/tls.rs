@@ -10,14 +10,14 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use streams_relay_core::wire::Draft;
 
-use crate::{PlayError, Trust};
+use crate::{ClientError, Trust};
 
 /// A TLS configuration that offers every draft we speak and believes what `trust` says.
-pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, PlayError> {
+pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, ClientError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| PlayError::failed(format!("TLS 1.3 cannot be set up: {error}")))?;
+        .map_err(|error| ClientError::failed(format!("TLS 1.3 cannot be set up: {error}")))?;
     let mut config = match trust {
         Trust::System => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
         Trust::CaPem(pem) => builder.with_root_certificates(roots(certificates(pem)?)?).with_no_client_auth(),
@@ -34,31 +34,31 @@ pub(crate) fn client_config(trust: &Trust) -> Result<ClientConfig, PlayError> {
     Ok(config)
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PlayError> {
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(PlayError::usage("the certificate file holds no certificate in PEM")),
-        Err(error) => Err(PlayError::usage(format!("the certificate file is no PEM: {error}"))),
+        Ok(_) => Err(ClientError::usage("the certificate file holds no certificate in PEM")),
+        Err(error) => Err(ClientError::usage(format!("the certificate file is no PEM: {error}"))),
     }
 }
 
-fn roots(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, PlayError> {
+fn roots(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, ClientError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates {
         store
             .add(certificate)
-            .map_err(|error| PlayError::usage(format!("not usable as a root certificate: {error}")))?;
+            .map_err(|error| ClientError::usage(format!("not usable as a root certificate: {error}")))?;
     }
     Ok(store)
 }
 
-fn system_roots() -> Result<RootCertStore, PlayError> {
+fn system_roots() -> Result<RootCertStore, ClientError> {
     let found = rustls_native_certs::load_native_certs();
     let mut store = RootCertStore::empty();
     let (added, _) = store.add_parsable_certificates(found.certs);
     if added == 0 {
-        return Err(PlayError::failed("the system has no root certificates; install them or name a certificate"));
+        return Err(ClientError::failed("the system has no root certificates; install them or name a certificate"));
     }
     Ok(store)
 }

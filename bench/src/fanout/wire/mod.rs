@@ -36,7 +36,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use streams_contract::Counter;
 use streams_harness::{HarnessError, Testbed};
-use streams_sdk::PlaybackUrl;
+use streams_sdk::SessionUrl;
 
 use self::load::{Load, Target};
 use self::publishing::Shape;
@@ -175,7 +175,7 @@ fn load(args: &FanoutArgs, viewers: u32, stack: &Stack, cores: Pair) -> Result<(
 /// An input of the stack, and how it is published and watched.
 fn target(stack: &Stack) -> Result<Target, BenchError> {
     let input = stack.live_input("bench-fanout")?;
-    let url = PlaybackUrl::parse(&stack.moqt_url(&input)?)?;
+    let url = SessionUrl::playback(&stack.moqt_url(&input)?)?;
     let host: IpAddr = url.host.parse().map_err(|_| HarnessError::Output("moqt URL with an address"))?;
     Ok(Target {
         server: SocketAddr::from((host, url.port)),

@@ -6,14 +6,14 @@ mod recording;
 mod session;
 mod tracks;
 
-use std::future::pending;
 use std::time::{Duration, Instant};
 
 use streams_media::MediaKind;
 use streams_relay_core::wire::Location;
 use tokio::time::sleep;
 
-use crate::{Client, PlayError, PlayErrorKind, PlayEvent, PlayOptions, PlaySummary, PlaybackUrl, Stop};
+use crate::stopping::Stopping;
+use crate::{Client, ClientError, ClientErrorKind, PlayEvent, PlayOptions, PlaySummary, SessionUrl};
 
 use align::Lanes;
 use lane::Unit;
@@ -38,10 +38,10 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 /// `on_event` is called from the playing task, in order; it must not block.
 ///
 /// # Errors
-/// See [`PlayErrorKind`]; also when nothing could be played until the end, whatever ended it. What was written until then is a
+/// See [`ClientErrorKind`]; also when nothing could be played until the end, whatever ended it. What was written until then is a
 /// whole file.
-pub async fn play(options: PlayOptions, on_event: impl FnMut(PlayEvent)) -> Result<PlaySummary, PlayError> {
-    let url = PlaybackUrl::parse(&options.url)?;
+pub async fn play(options: PlayOptions, on_event: impl FnMut(PlayEvent)) -> Result<PlaySummary, ClientError> {
+    let url = SessionUrl::playback(&options.url)?;
     let client = Client::new(&options.trust)?;
     let mut player = Player::new(options, on_event)?;
     let watched = player.run(&client, &url).await;
@@ -76,11 +76,11 @@ struct Player<F> {
 }
 
 impl<F: FnMut(PlayEvent)> Player<F> {
-    fn new(options: PlayOptions, on_event: F) -> Result<Self, PlayError> {
+    fn new(options: PlayOptions, on_event: F) -> Result<Self, ClientError> {
         Ok(Self {
             rendition: options.rendition,
             for_duration: options.for_duration,
-            stopping: Stopping { asked: options.stop, stopped: false },
+            stopping: Stopping::new(options.stop),
             reconnect: options.reconnect,
             stats: options.stats,
             on_event,
@@ -95,7 +95,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
         })
     }
 
-    async fn run(&mut self, client: &Client, url: &PlaybackUrl) -> Result<(), PlayError> {
+    async fn run(&mut self, client: &Client, url: &SessionUrl) -> Result<(), ClientError> {
         let mut attempt = 0u32;
         loop {
             let objects_before = self.totals.objects;
@@ -129,9 +129,9 @@ impl<F: FnMut(PlayEvent)> Player<F> {
     }
 
     /// A broadcast that was there is waited for; one that never was is an error at once.
-    fn may_reconnect(&self, error: &PlayError) -> bool {
+    fn may_reconnect(&self, error: &ClientError) -> bool {
         let recent = self.last_media.is_some_and(|last| last.elapsed() < GIVE_UP_AFTER);
-        let lasting = matches!(error.kind, PlayErrorKind::Auth | PlayErrorKind::Usage);
+        let lasting = matches!(error.kind, ClientErrorKind::Auth | ClientErrorKind::Usage);
         self.reconnect && recent && !lasting
     }
 
@@ -141,7 +141,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
 
     /// Whether all was watched that was asked for.
     fn is_over(&self, now: Instant) -> bool {
-        self.stopping.stopped || self.deadline().is_some_and(|deadline| now >= deadline)
+        self.stopping.is_stopped() || self.deadline().is_some_and(|deadline| now >= deadline)
     }
 
     /// Counts an object that arrived for `kind`.
@@ -164,7 +164,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
     }
 
     /// Plays every object whose turn it is.
-    async fn advance(&mut self, now: Instant) -> Result<(), PlayError> {
+    async fn advance(&mut self, now: Instant) -> Result<(), ClientError> {
         while let Some((index, Unit { location: Location { group, object }, payload, .. })) = self.lanes.pop(now) {
             self.played = true;
             if index == 0 && object == 0 {
@@ -197,17 +197,17 @@ impl<F: FnMut(PlayEvent)> Player<F> {
     }
 
     /// The summary of a playing that ended in good order; an error when there is nothing to sum up.
-    fn outcome(&self) -> Result<PlaySummary, PlayError> {
+    fn outcome(&self) -> Result<PlaySummary, ClientError> {
         if self.played {
             return Ok(self.summary());
         }
-        Err(PlayError::failed(match self.lanes.starving_since() {
+        Err(ClientError::failed(match self.lanes.starving_since() {
             Some(since) => format!(
                 "nothing was played: no key frame for {:.0} s, so viewers cannot join; the broadcaster should use a closed GOP, \
                  with a key frame every few seconds",
                 since.elapsed().as_secs_f64()
             ),
-            None if self.stopping.stopped => "nothing was played: it was stopped before any media came".to_owned(),
+            None if self.stopping.is_stopped() => "nothing was played: it was stopped before any media came".to_owned(),
             None => "nothing was played: the broadcast ended before any media came".to_owned(),
         }))
     }
@@ -228,23 +228,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
     }
 }
 
-/// The caller's wish to stop. It may be waited for again after it came.
-struct Stopping {
-    asked: Option<Stop>,
-    stopped: bool,
-}
-
-impl Stopping {
-    async fn wait(&mut self) {
-        match &mut self.asked {
-            _ if self.stopped => {}
-            Some(asked) => asked.await,
-            None => pending().await,
-        }
-        self.stopped = true;
-    }
-}
-
-fn backoff(attempt: u32) -> Duration {
+/// How long to wait before this attempt.
+pub(crate) fn backoff(attempt: u32) -> Duration {
     BACKOFF_FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(8)).min(BACKOFF_MAX)
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::tracks::Chosen;
 use crate::mp4::Mp4Writer;
-use crate::{OpenPart, PlayError};
+use crate::{ClientError, OpenPart};
 
 /// Set-ups announced ahead of their media. An encoder that changes announces one.
 const CHANGES_MAX: usize = 16;
@@ -40,7 +40,7 @@ struct Change {
 }
 
 impl Recording {
-    pub fn new(mut open: OpenPart) -> Result<Self, PlayError> {
+    pub fn new(mut open: OpenPart) -> Result<Self, ClientError> {
         let output = open(1).map_err(not_opened)?;
         Ok(Self {
             open,
@@ -76,7 +76,7 @@ impl Recording {
     }
 
     /// The tracks that a catalog announces. The first make the file; those of later ones that it cannot hold make the next.
-    pub fn tracks(&mut self, tracks: &[Chosen]) -> Result<(), PlayError> {
+    pub fn tracks(&mut self, tracks: &[Chosen]) -> Result<(), ClientError> {
         if self.writer.is_none() {
             self.writer = Some(writer(tracks)?);
         } else {
@@ -94,7 +94,9 @@ impl Recording {
                 return Ok(());
             }
             if self.changes.len() >= CHANGES_MAX {
-                return Err(PlayError::failed("the broadcast changes its codec settings faster than its media comes"));
+                return Err(ClientError::failed(
+                    "the broadcast changes its codec settings faster than its media comes",
+                ));
             }
             self.changes.push_back(Change { tracks: tracks.to_vec(), from });
         }
@@ -103,13 +105,13 @@ impl Recording {
     }
 
     /// A new session begins.
-    pub fn discontinuity(&mut self) -> Result<(), PlayError> {
+    pub fn discontinuity(&mut self) -> Result<(), ClientError> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         writer.discontinuity(&mut self.ready).map_err(broken)
     }
 
     /// The next object of a track. `true` when it begins another part.
-    pub async fn push(&mut self, kind: MediaKind, group: u64, payload: &Bytes) -> Result<bool, PlayError> {
+    pub async fn push(&mut self, kind: MediaKind, group: u64, payload: &Bytes) -> Result<bool, ClientError> {
         let mut began = false;
         while let Some(change) = self.changes.pop_front_if(|change| change.begins_with(kind, group)) {
             self.next_part(&change.tracks).await?;
@@ -121,7 +123,7 @@ impl Recording {
         Ok(began)
     }
 
-    async fn next_part(&mut self, tracks: &[Chosen]) -> Result<(), PlayError> {
+    async fn next_part(&mut self, tracks: &[Chosen]) -> Result<(), ClientError> {
         let next = writer(tracks)?;
         self.finish().await?;
         self.past = (self.duration(), self.dropped());
@@ -132,7 +134,7 @@ impl Recording {
     }
 
     /// Hands what is ready to the output.
-    pub async fn write(&mut self) -> Result<(), PlayError> {
+    pub async fn write(&mut self) -> Result<(), ClientError> {
         if self.ready.is_empty() {
             return Ok(());
         }
@@ -145,7 +147,7 @@ impl Recording {
     }
 
     /// Writes what waits and closes the output.
-    pub async fn finish(&mut self) -> Result<(), PlayError> {
+    pub async fn finish(&mut self) -> Result<(), ClientError> {
         if let Some(writer) = &mut self.writer {
             writer.finish(&mut self.ready).map_err(broken)?;
         }
@@ -160,20 +162,20 @@ impl Change {
     }
 }
 
-fn writer(tracks: &[Chosen]) -> Result<Mp4Writer, PlayError> {
+fn writer(tracks: &[Chosen]) -> Result<Mp4Writer, ClientError> {
     Mp4Writer::new(tracks.iter().map(|track| (track.kind, track.init.clone())).collect()).map_err(broken)
 }
 
-fn not_opened(error: std::io::Error) -> PlayError {
-    PlayError::failed(format!("the output cannot be opened: {error}"))
+fn not_opened(error: std::io::Error) -> ClientError {
+    ClientError::failed(format!("the output cannot be opened: {error}"))
 }
 
-fn broken(error: MediaError) -> PlayError {
-    PlayError::failed(error)
+fn broken(error: MediaError) -> ClientError {
+    ClientError::failed(error)
 }
 
-fn not_written(error: std::io::Error) -> PlayError {
-    PlayError::failed(format!("the output cannot be written: {error}"))
+fn not_written(error: std::io::Error) -> ClientError {
+    ClientError::failed(format!("the output cannot be written: {error}"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval_at, slee
 use super::Player;
 use super::tracks::{Chosen, choose};
 use crate::error::{BROADCAST, request_refused};
-use crate::{Client, Delivery, PlayError, PlayEvent, PlaybackUrl, TrackId, Viewer, ViewerEvent};
+use crate::{Client, ClientError, Delivery, PlayEvent, SessionUrl, TrackId, Viewer, ViewerEvent};
 
 /// How long the server may take from its SETUP until it offers the broadcast, which it does as soon as it has ours.
 const OFFER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -24,9 +24,9 @@ pub(super) enum SessionEnd {
     /// Everything was watched.
     Finished,
     /// Another session may go on.
-    Lost(PlayError),
+    Lost(ClientError),
     /// No session can.
-    Fatal(PlayError),
+    Fatal(ClientError),
 }
 
 /// What belongs to one session only.
@@ -44,7 +44,7 @@ struct Session {
 }
 
 impl<F: FnMut(PlayEvent)> Player<F> {
-    pub(super) async fn session(&mut self, client: &Client, url: &PlaybackUrl) -> SessionEnd {
+    pub(super) async fn session(&mut self, client: &Client, url: &SessionUrl) -> SessionEnd {
         let began = Instant::now();
         let viewer = tokio::select! {
             connected = Viewer::connect(client, url, Delivery::InOrder) => match connected {
@@ -108,7 +108,7 @@ impl<F: FnMut(PlayEvent)> Player<F> {
             }
             ViewerEvent::Object { track, payload, .. } if session.catalog == Some(track) => {
                 let catalog =
-                    Catalog::from_json(&payload).map_err(|error| SessionEnd::Fatal(PlayError::failed(error)))?;
+                    Catalog::from_json(&payload).map_err(|error| SessionEnd::Fatal(ClientError::failed(error)))?;
                 self.catalog(session, &catalog)?;
             }
             ViewerEvent::Object { track, location, payload, arrival, .. } => {
@@ -200,9 +200,9 @@ impl Session {
                 Ok(all)
             }
             PublishDoneCode::Unauthorized | PublishDoneCode::Expired => {
-                Err(SessionEnd::Fatal(PlayError::auth(format!("auth_failed: the subscription ended ({code})"))))
+                Err(SessionEnd::Fatal(ClientError::auth(format!("auth_failed: the subscription ended ({code})"))))
             }
-            code => Err(SessionEnd::Lost(PlayError::failed(format!("the server ended the track ({code})")))),
+            code => Err(SessionEnd::Lost(ClientError::failed(format!("the server ended the track ({code})")))),
         }
     }
 }
@@ -213,20 +213,20 @@ fn start_deadline(connected: Instant, ready: Option<Instant>) -> Instant {
     ready.map_or(connected + START_TIMEOUT, |ready| ready + OFFER_TIMEOUT)
 }
 
-fn not_started(session: &Session) -> PlayError {
+fn not_started(session: &Session) -> ClientError {
     let seconds = START_TIMEOUT.as_secs();
     match (&session.namespace, session.media.is_empty()) {
         (None, _) if session.ready.is_none() => {
-            PlayError::unreachable(format!("the server set no session up within {seconds} s"))
+            ClientError::unreachable(format!("the server set no session up within {seconds} s"))
         }
-        (None, _) => PlayError::not_found("the server offers no broadcast there: check the id in the URL"),
-        (Some(_), true) => PlayError::not_found(format!("the broadcast has no track after {seconds} s: is it live?")),
-        (Some(_), false) => PlayError::failed(format!("no media came within {seconds} s")),
+        (None, _) => ClientError::not_found("the server offers no broadcast there: check the id in the URL"),
+        (Some(_), true) => ClientError::not_found(format!("the broadcast has no track after {seconds} s: is it live?")),
+        (Some(_), false) => ClientError::failed(format!("no media came within {seconds} s")),
     }
 }
 
-fn named(namespace: &Namespace, name: &str) -> Result<FullTrackName, PlayError> {
-    FullTrackName::new(namespace.clone(), name).map_err(PlayError::failed)
+fn named(namespace: &Namespace, name: &str) -> Result<FullTrackName, ClientError> {
+    FullTrackName::new(namespace.clone(), name).map_err(ClientError::failed)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use streams_media::MediaKind;
 use streams_media::catalog::{Catalog, CatalogTrack};
 
-use crate::PlayError;
+use crate::ClientError;
 
 /// A track to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) struct Chosen {
 }
 
 /// The wanted video rendition, or the highest, and the first audio track. Empty while the catalog has no track yet.
-pub(super) fn choose(catalog: &Catalog, rendition: Option<&str>) -> Result<Vec<Chosen>, PlayError> {
+pub(super) fn choose(catalog: &Catalog, rendition: Option<&str>) -> Result<Vec<Chosen>, ClientError> {
     if catalog.tracks.is_empty() {
         return Ok(Vec::new());
     }
@@ -30,7 +30,7 @@ pub(super) fn choose(catalog: &Catalog, rendition: Option<&str>) -> Result<Vec<C
             let named = |track: &&CatalogTrack| track.name == wanted || track.name.rsplit('/').next() == Some(wanted);
             Some(videos().find(named).ok_or_else(|| {
                 let names: Vec<_> = videos().map(|track| track.name.as_str()).collect();
-                PlayError::not_found(format!("no rendition {wanted}; there is {}", names.join(", ")))
+                ClientError::not_found(format!("no rendition {wanted}; there is {}", names.join(", ")))
             })?)
         }
     };
@@ -38,9 +38,9 @@ pub(super) fn choose(catalog: &Catalog, rendition: Option<&str>) -> Result<Vec<C
     video.into_iter().chain(audio).map(chosen).collect()
 }
 
-fn chosen(track: &CatalogTrack) -> Result<Chosen, PlayError> {
+fn chosen(track: &CatalogTrack) -> Result<Chosen, ClientError> {
     let init = track.init.clone();
-    let init = init.ok_or_else(|| PlayError::failed(format!("the catalog has no init segment of {}", track.name)))?;
+    let init = init.ok_or_else(|| ClientError::failed(format!("the catalog has no init segment of {}", track.name)))?;
     Ok(Chosen { kind: track.kind, name: track.name.clone(), init, init_group: track.init_group.unwrap_or(0) })
 }
 
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_rendition_that_is_not_there_is_not_found_and_the_others_are_named() {
         let error = choose(&catalog(), Some("1080p")).unwrap_err();
-        assert_eq!(error.kind, crate::PlayErrorKind::NotFound);
+        assert_eq!(error.kind, crate::ClientErrorKind::NotFound);
         assert_eq!(error.reason, "no rendition 1080p; there is video/360p, video/720p, video/720p-2");
     }
 

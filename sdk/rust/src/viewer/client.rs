@@ -9,7 +9,7 @@ use quinn::{Connection, Endpoint, TransportConfig};
 use streams_relay_core::wire::Draft;
 
 use crate::error::close_reason;
-use crate::{PlayError, PlaybackUrl, Trust, tls};
+use crate::{ClientError, SessionUrl, Trust, tls};
 
 /// A session without a packet for this long is over. Live media flows all the time, so that a restarted server is noticed soon;
 /// a loss of a few packets in a row is not it.
@@ -37,13 +37,13 @@ impl Client {
     /// A client that believes what `trust` says.
     ///
     /// # Errors
-    /// [`crate::PlayErrorKind::Usage`] when a PEM holds no certificate, [`crate::PlayErrorKind::Failed`] when the system has no
+    /// [`crate::ClientErrorKind::Usage`] when a PEM holds no certificate, [`crate::ClientErrorKind::Failed`] when the system has no
     /// roots.
-    pub fn new(trust: &Trust) -> Result<Self, PlayError> {
-        let tls = QuicClientConfig::try_from(tls::client_config(trust)?).map_err(PlayError::failed)?;
+    pub fn new(trust: &Trust) -> Result<Self, ClientError> {
+        let tls = QuicClientConfig::try_from(tls::client_config(trust)?).map_err(ClientError::failed)?;
         let mut transport = TransportConfig::default();
         transport
-            .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().map_err(PlayError::failed)?))
+            .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().map_err(ClientError::failed)?))
             .keep_alive_interval(Some(KEEP_ALIVE))
             .max_concurrent_uni_streams(UNI_STREAMS_MAX.into());
         let mut config = quinn::ClientConfig::new(Arc::new(tls));
@@ -62,12 +62,12 @@ impl Client {
     /// new addresses (RFC 9000 §9). What is on its way to the old ones may be lost and is sent again.
     ///
     /// # Errors
-    /// [`crate::PlayErrorKind::Failed`] when there is no socket to be had; the sessions then stay on the old one.
+    /// [`crate::ClientErrorKind::Failed`] when there is no socket to be had; the sessions then stay on the old one.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn rebind(&self) -> Result<(), PlayError> {
-        let no_socket = |error| PlayError::failed(format!("no UDP socket: {error}"));
+    pub fn rebind(&self) -> Result<(), ClientError> {
+        let no_socket = |error| ClientError::failed(format!("no UDP socket: {error}"));
         for (slot, any) in [(&self.v4, ANY_V4), (&self.v6, ANY_V6)] {
             if let Some(endpoint) = slot.get() {
                 let socket = UdpSocket::bind(any).map_err(no_socket)?;
@@ -77,42 +77,42 @@ impl Client {
         Ok(())
     }
 
-    pub(super) async fn connect(&self, url: &PlaybackUrl) -> Result<(Connection, Draft), PlayError> {
+    pub(super) async fn connect(&self, url: &SessionUrl) -> Result<(Connection, Draft), ClientError> {
         let connecting = self.connect_any(url);
         let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
-            PlayError::unreachable(format!("{}:{} does not answer: is the engine running there?", url.host, url.port))
+            ClientError::unreachable(format!("{}:{} does not answer: is the engine running there?", url.host, url.port))
         })??;
         let alpn = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
             .and_then(|data| data.protocol);
         let draft = alpn.as_deref().and_then(Draft::from_alpn);
-        let draft = draft.ok_or_else(|| PlayError::unreachable("the server speaks no version of MoQT that we do"))?;
+        let draft = draft.ok_or_else(|| ClientError::unreachable("the server speaks no version of MoQT that we do"))?;
         Ok((connection, draft))
     }
 
-    async fn connect_any(&self, url: &PlaybackUrl) -> Result<Connection, PlayError> {
+    async fn connect_any(&self, url: &SessionUrl) -> Result<Connection, ClientError> {
         let addresses = tokio::net::lookup_host((url.host.as_str(), url.port))
             .await
-            .map_err(|error| PlayError::unreachable(format!("{} has no address: {error}", url.host)))?;
-        let mut last = PlayError::unreachable(format!("{} has no address", url.host));
+            .map_err(|error| ClientError::unreachable(format!("{} has no address: {error}", url.host)))?;
+        let mut last = ClientError::unreachable(format!("{} has no address", url.host));
         for address in addresses {
             let connecting = self
                 .endpoint(address)?
                 .connect_with(self.config.clone(), address, &url.host)
-                .map_err(|error| PlayError::unreachable(format!("{address}: {error}")))?;
+                .map_err(|error| ClientError::unreachable(format!("{address}: {error}")))?;
             match connecting.await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
-                    let PlayError { kind, reason } = close_reason(&error);
-                    last = PlayError { kind, reason: format!("{address}: {reason}") };
+                    let ClientError { kind, reason } = close_reason(&error);
+                    last = ClientError { kind, reason: format!("{address}: {reason}") };
                 }
             }
         }
         Err(last)
     }
 
-    fn endpoint(&self, address: SocketAddr) -> Result<&Endpoint, PlayError> {
+    fn endpoint(&self, address: SocketAddr) -> Result<&Endpoint, ClientError> {
         let (slot, any) = match address {
             SocketAddr::V4(_) => (&self.v4, ANY_V4),
             SocketAddr::V6(_) => (&self.v6, ANY_V6),
@@ -120,7 +120,7 @@ impl Client {
         if let Some(endpoint) = slot.get() {
             return Ok(endpoint);
         }
-        let endpoint = Endpoint::client(any).map_err(|error| PlayError::failed(format!("no UDP socket: {error}")))?;
+        let endpoint = Endpoint::client(any).map_err(|error| ClientError::failed(format!("no UDP socket: {error}")))?;
         Ok(slot.get_or_init(|| endpoint))
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use streams_relay_core::relay::{Dir, StreamId, Transmit, TransmitError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 /// Chunks that may wait for the viewer, of all streams together.
 const INPUTS_MAX: usize = 64;
@@ -38,6 +39,8 @@ pub(crate) struct Streams {
     pub inputs: mpsc::Receiver<Input>,
     sender: mpsc::Sender<Input>,
     open: HashMap<StreamId, Open>,
+    /// Streams that were finished and may hold bytes that the server has not acknowledged.
+    finished: JoinSet<()>,
 }
 
 impl Streams {
@@ -45,7 +48,7 @@ impl Streams {
     pub fn new(connection: &Connection) -> Self {
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         tokio::spawn(accept(connection.clone(), sender.clone()));
-        Self { inputs, sender, open: HashMap::new() }
+        Self { inputs, sender, open: HashMap::new(), finished: JoinSet::new() }
     }
 
     pub fn opened(&mut self, stream: StreamId, send: Option<SendStream>, stop: oneshot::Sender<u64>) {
@@ -55,6 +58,23 @@ impl Streams {
     /// Nothing more will be read from the stream.
     pub fn read_to_end(&mut self, stream: StreamId) {
         self.change(stream, |open| open.stop = None);
+    }
+
+    /// Waits until the server has acknowledged every finished stream, or does not want it.
+    pub async fn drained(&mut self) {
+        while self.finished.join_next().await.is_some() {}
+    }
+
+    /// No byte follows on our side of a stream.
+    fn finish(&mut self, stream: StreamId) {
+        let Some(mut send) = self.open.get_mut(&stream).and_then(|open| open.send.take()) else { return };
+        // An error says that the server stopped the stream, and so does not mind.
+        let _ = send.finish();
+        self.change(stream, |_| {});
+        while self.finished.try_join_next().is_some() {}
+        self.finished.spawn(async move {
+            let _ = send.stopped().await;
+        });
     }
 
     /// A view of the streams for one pump.
@@ -165,9 +185,7 @@ impl Transmit for QuinnTransmit<'_> {
             Some(Err(_)) => return Err(TransmitError::Closed),
         };
         if fin && taken == data.len() {
-            // An error says that the server stopped the stream, and so does not mind.
-            let _ = send.finish();
-            self.streams.change(stream, |open| open.send = None);
+            self.streams.finish(stream);
         }
         Ok(taken)
     }

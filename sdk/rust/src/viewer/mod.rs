@@ -18,7 +18,7 @@ use streams_relay_core::wire::{
 };
 
 use crate::error::session_closed;
-use crate::{PlayError, PlaybackUrl};
+use crate::{ClientError, SessionUrl};
 
 pub use client::Client;
 pub use session::Session;
@@ -112,8 +112,8 @@ impl Viewer {
     /// [`ViewerEvent::Namespace`].
     ///
     /// # Errors
-    /// [`crate::PlayErrorKind::Unreachable`] when no address answers or the certificate is not believed.
-    pub async fn connect(client: &Client, url: &PlaybackUrl, delivery: Delivery) -> Result<Self, PlayError> {
+    /// [`crate::ClientErrorKind::Unreachable`] when no address answers or the certificate is not believed.
+    pub async fn connect(client: &Client, url: &SessionUrl, delivery: Delivery) -> Result<Self, ClientError> {
         let config = ClientConfig {
             implementation: IMPLEMENTATION.to_owned(),
             object_len_max: OBJECT_LEN_MAX,
@@ -142,7 +142,7 @@ impl Viewer {
     ///
     /// # Errors
     /// The session is over, and why.
-    pub async fn next_event(&mut self) -> Result<ViewerEvent, PlayError> {
+    pub async fn next_event(&mut self) -> Result<ViewerEvent, ClientError> {
         loop {
             let event = self.session.next_event().await?;
             if let Some(event) = self.translate(event)? {
@@ -157,7 +157,7 @@ impl Viewer {
     }
 
     /// An event in a viewer's terms; `None` for what does not concern one.
-    fn translate(&mut self, event: ClientEvent) -> Result<Option<ViewerEvent>, PlayError> {
+    fn translate(&mut self, event: ClientEvent) -> Result<Option<ViewerEvent>, ClientError> {
         let track = |request: RequestId| TrackId(request.0);
         Ok(Some(match event {
             ClientEvent::Ready => ViewerEvent::Ready,

@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 use super::Client;
 use super::io::{Input, Streams};
 use crate::error::close_reason;
-use crate::{PlayError, PlaybackUrl};
+use crate::{ClientError, SessionUrl};
 
 /// How soon a write is tried again that QUIC had no room for. Requests are small, so this is rare.
 const WRITE_RETRY: Duration = Duration::from_millis(20);
@@ -34,8 +34,8 @@ impl Session {
     /// connection and the URL.
     ///
     /// # Errors
-    /// [`crate::PlayErrorKind::Unreachable`] when no address answers or the certificate is not believed.
-    pub async fn connect(client: &Client, url: &PlaybackUrl, config: ClientConfig) -> Result<Self, PlayError> {
+    /// [`crate::ClientErrorKind::Unreachable`] when no address answers or the certificate is not believed.
+    pub async fn connect(client: &Client, url: &SessionUrl, config: ClientConfig) -> Result<Self, ClientError> {
         let (connection, draft) = client.connect(url).await?;
         let (path, authority) = (url.path.clone(), url.authority.clone());
         let config = ClientConfig { draft, transport: Transport::Quic, path, authority, ..config };
@@ -59,7 +59,7 @@ impl Session {
     ///
     /// # Errors
     /// The connection is gone, and why; also what every call after [`ClientEvent::Closed`] gives.
-    pub async fn next_event(&mut self) -> Result<ClientEvent, PlayError> {
+    pub async fn next_event(&mut self) -> Result<ClientEvent, ClientError> {
         loop {
             let event = self.machine.poll_event();
             if event.is_none() || matches!(event, Some(ClientEvent::Closed { .. })) {
@@ -70,6 +70,11 @@ impl Session {
                 None => self.wait().await?,
             }
         }
+    }
+
+    /// Waits until the server has acknowledged all that was sent on streams of ours that are over.
+    pub async fn drained(&mut self) {
+        self.streams.drained().await;
     }
 
     /// When the bytes behind the newest events were read.
@@ -83,7 +88,7 @@ impl Session {
     }
 
     /// Waits for bytes or for a time limit of the machine, and hands them to it.
-    async fn wait(&mut self) -> Result<(), PlayError> {
+    async fn wait(&mut self) -> Result<(), ClientError> {
         let retry = self.blocked.then(|| Instant::now() + WRITE_RETRY);
         let wake = [self.machine.next_timeout(), retry].into_iter().flatten().min();
         let timer = async {
