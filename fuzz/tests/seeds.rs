@@ -32,4 +32,5 @@ fn what_stands_in_documents_and_media_breaks_nothing() {
     check("tokens", relay::tokens, CHANGED);
     check("catalog", media::catalog, CHANGED);
     check("fmp4", media::fmp4, CHANGED);
+    check("movie", media::movie, CHANGED);
 }

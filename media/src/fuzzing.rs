@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::catalog::Catalog;
-use crate::fmp4::{Chunk, InitSegment, SampleDefaults, merge, write_video_init};
+use crate::fmp4::{Chunk, InitSegment, SampleDefaults, boxes, merge, write_video_init};
+use crate::movie::{Movie, MovieSample};
 use crate::{AacConfig, Av1Config, AvcConfig, CodecConfig, HevcConfig, MediaError, Vp9Config};
 
 /// Reads a catalog and prints it in both forms: what was read can be printed and read again.
@@ -72,6 +73,37 @@ pub fn fmp4(bytes: &[u8]) {
     match Chunk::parse(&moved, defaults) {
         Ok(again) => assert_eq!((again.decode_time, again.end_time), (chunk.decode_time, chunk.end_time)),
         Err(error) => panic!("a rewritten chunk cannot be read: {error}"),
+    }
+}
+
+/// A file: its `moov`, the samples that it describes, and those of its fragments.
+pub fn movie(bytes: &[u8]) {
+    let mut read = None;
+    for found in boxes(bytes).map_while(Result::ok) {
+        let Some(whole) = bytes.get(found.start..found.end) else { return };
+        match &found.kind {
+            b"moov" => read = Movie::parse(whole).ok(),
+            b"moof" => {
+                let Some(movie) = &mut read else { continue };
+                let samples = movie.fragment(whole).unwrap_or_default();
+                units(movie, samples, bytes.get(found.start..).unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    if let Some(mut movie) = read {
+        let samples = movie.samples().unwrap_or_default();
+        units(&mut movie, samples, bytes);
+    }
+}
+
+/// Reads the samples that lie within `data`.
+fn units(movie: &mut Movie, samples: Vec<MovieSample>, data: &[u8]) {
+    for sample in samples.iter().take(1_000) {
+        let Ok(offset) = usize::try_from(sample.offset) else { continue };
+        if let Some(data) = data.get(offset..).and_then(|rest| rest.get(..sample.len)) {
+            let _ = movie.unit(sample, Bytes::copy_from_slice(data));
+        }
     }
 }
 
