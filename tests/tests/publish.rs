@@ -139,7 +139,7 @@ fn what_cannot_be_published_is_said_with_its_own_exit_code() {
         (key.clone(), "/etc/hostname", 2, "it is no MP4"),
         (key.clone(), "/no/such/file", 2, "No such file"),
         (key.clone(), short.to_str().expect("UTF-8"), 2, "cannot be published"),
-        ("moqt://127.0.0.1:1/publish/lv_x?sk=y".to_owned(), good, 5, "does not answer"),
+        ("moqt://127.0.0.1:1/publish/lv_x?sk=y".to_owned(), good, 5, "no answer"),
     ] {
         let output = stack.cli(&["publish", &url, file]);
         let said = String::from_utf8_lossy(&output.stderr);

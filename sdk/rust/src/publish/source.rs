@@ -47,7 +47,8 @@ impl From<ClientError> for End {
 pub(super) fn read(input: PublishInput, looped: bool) -> io::Result<mpsc::Receiver<Result<Fed, ClientError>>> {
     let (sender, receiver) = mpsc::channel(UNITS_MAX);
     std::thread::Builder::new().name("publish-input".to_owned()).spawn(move || {
-        let mut reading = Reading { sender: sender.clone(), begins_us: 0, first_dts_us: None, ends_us: 0, told: false };
+        let mut reading =
+            Reading { sender: sender.clone(), begins_us: 0, first_dts_us: None, spans: [None; 2], told: false };
         if let Err(End::Failed(error)) = reading.run(input, looped) {
             // Nobody minds any more when the publisher is gone.
             let _ = sender.blocking_send(Err(error));
@@ -62,8 +63,8 @@ struct Reading {
     begins_us: i64,
     /// The first decoding time of this pass, as the file has it.
     first_dts_us: Option<i64>,
-    /// Where what was read so far ends.
-    ends_us: i64,
+    /// Where each track of this pass begins and ends, as the file has it: video, then audio.
+    spans: [Option<(i64, i64)>; 2],
     told: bool,
 }
 
@@ -76,10 +77,13 @@ impl Reading {
                 if !looped {
                     return Ok(());
                 }
-                if self.ends_us <= self.begins_us {
+                // The next pass begins as soon as it can without a track that overlaps itself.
+                let spans = std::mem::take(&mut self.spans).into_iter().flatten();
+                let longest = spans.map(|(from_us, to_us)| to_us.saturating_sub(from_us)).max();
+                let Some(longest_us) = longest.filter(|span_us| *span_us > 0) else {
                     return Err(refuse(&path, "it has no media to go on with").into());
-                }
-                (self.begins_us, self.first_dts_us) = (self.ends_us, None);
+                };
+                (self.begins_us, self.first_dts_us) = (self.begins_us.saturating_add(longest_us), None);
             },
         }
     }
@@ -161,10 +165,13 @@ impl Reading {
         // What is no access unit is left out, as of an encoder.
         let Some(mut unit) = movie.unit(sample, data) else { return Ok(()) };
         let first_us = *self.first_dts_us.get_or_insert(unit.dts_us);
+        let [video, audio] = &mut self.spans;
+        let span = if unit.kind() == MediaKind::Video { video } else { audio };
+        let (_, ends_us) = span.get_or_insert((unit.dts_us, unit.dts_us));
+        *ends_us = unit.dts_us.saturating_add(sample.duration_us);
         let moved_us = self.begins_us.saturating_sub(first_us);
         unit.dts_us = unit.dts_us.saturating_add(moved_us);
         unit.pts_us = unit.pts_us.saturating_add(moved_us);
-        self.ends_us = self.ends_us.max(unit.dts_us.saturating_add(sample.duration_us));
         self.send(Fed::Unit(unit))
     }
 
