@@ -115,9 +115,8 @@ fn sps_id(unit: &[u8]) -> Option<u32> {
 
 /// The Exp-Golomb number at a byte (§9.1); identifiers fit four bytes.
 fn exp_golomb(unit: &[u8], at: usize) -> Option<u32> {
-    let word = (0..4usize).fold(0u32, |word, step| {
-        (word << 8) | u32::from(unit.get(at.saturating_add(step)).copied().unwrap_or(0))
-    });
+    let word = (0..4usize)
+        .fold(0u32, |word, step| (word << 8) | u32::from(unit.get(at.saturating_add(step)).copied().unwrap_or(0)));
     let zeros = word.leading_zeros();
     (zeros < 16).then(|| (word << zeros >> (31 - zeros)).saturating_sub(1))
 }

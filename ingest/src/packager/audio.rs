@@ -67,11 +67,7 @@ impl AudioTrack {
     ///
     /// # Errors
     /// [`MediaError::Write`] when the init segment cannot be written.
-    pub fn new(
-        unit: &AccessUnit,
-        group: u64,
-        outputs: &mut VecDeque<Output>,
-    ) -> Result<Self, MediaError> {
+    pub fn new(unit: &AccessUnit, group: u64, outputs: &mut VecDeque<Output>) -> Result<Self, MediaError> {
         let (name, init_name): (Arc<str>, Arc<str>) = (TRACK_NAME.into(), INIT_NAME.into());
         let init = write_audio_init(&unit.config)?;
         outputs.push_back(Output::Track { name: Arc::clone(&init_name), priority: PRIORITY_INIT, pinned: true });

@@ -109,7 +109,9 @@ pub fn is(params: &PayloadParams, codec: Codec) -> bool {
 pub fn candidate_lines(addresses: &IceAddresses) -> Vec<String> {
     let candidates = [
         Candidate::host(addresses.bound, "udp").ok(),
-        addresses.public.and_then(|public: SocketAddr| Candidate::server_reflexive(public, addresses.bound, "udp").ok()),
+        addresses
+            .public
+            .and_then(|public: SocketAddr| Candidate::server_reflexive(public, addresses.bound, "udp").ok()),
     ];
     candidates.into_iter().flatten().map(|candidate| format!("a={}\r\n", candidate.to_sdp_string())).collect()
 }

@@ -50,14 +50,7 @@ impl MediaClock {
 
     /// The time of a frame whose first packet arrived at `arrived`, in microseconds of the session. `ticks` counts on where the
     /// 32 bits of RTP wrap.
-    pub fn time_us(
-        &mut self,
-        kind: MediaKind,
-        ticks: u64,
-        rate: u32,
-        arrived: Instant,
-        report: Option<Report>,
-    ) -> i64 {
+    pub fn time_us(&mut self, kind: MediaKind, ticks: u64, rate: u32, arrived: Instant, report: Option<Report>) -> i64 {
         let arrived_us = micros(arrived.saturating_duration_since(self.began));
         let audio_beside_us = self.audio.and_then(|audio| audio.beside_wall_us);
         let track = match kind {
@@ -123,7 +116,7 @@ mod tests {
                 let ticks = 900 + step * 1_800;
                 let late = at + Duration::from_millis(150);
                 video_us = clock.time_us(MediaKind::Video, ticks, VIDEO_RATE, late, report(ticks as u32, wall_us));
-            } 
+            }
         }
         (video_us, audio_us)
     }

@@ -20,8 +20,10 @@ mod clock;
 mod fragment;
 mod offer;
 mod session;
+mod stun;
 mod track;
 
 pub use fragment::{FRAGMENT_LEN_MAX, IceFragment};
 pub use offer::{OFFER_LEN_MAX, OfferError};
 pub use session::{IceAddresses, IceCredentials, WhipCounters, WhipLimits, WhipSession};
+pub use stun::local_ufrag;

@@ -66,7 +66,9 @@ fn sections(offer: &str) -> Result<Vec<Section<'_>>, OfferError> {
                 let is_video = match media.split(' ').next() {
                     Some("video") => true,
                     Some("audio") => false,
-                    _ => return Err(OfferError::Unacceptable("only audio and video are taken; leave data channels out")),
+                    _ => {
+                        return Err(OfferError::Unacceptable("only audio and video are taken; leave data channels out"));
+                    }
                 };
                 sections.push(Section { is_video, lines: Vec::new() });
             }

@@ -12,11 +12,11 @@ use str0m::net::{Protocol as Transport, Receive};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 use streams_media::{AccessUnit, MediaKind};
 
+use super::answer;
 use super::clock::{MediaClock, Report};
 use super::fragment::IceFragment;
 use super::offer::{self, OfferError};
 use super::track::{AudioFrames, VideoFrames};
-use super::answer;
 use crate::{Answer, IngestError, Protocol, PublishRequest, Session, SessionEvent};
 
 /// What the URL of a WHIP endpoint names in front of the input.
@@ -310,10 +310,9 @@ impl WhipSession {
         if kind == MediaKind::Video && !self.is_first_layer(data) {
             return Ok(self.ignore());
         }
-        let report = data.last_sender_info.map(|info| Report {
-            ticks: info.rtp_time.numer() as u32,
-            wall_us: wall_us(info.ntp_time),
-        });
+        let report = data
+            .last_sender_info
+            .map(|info| Report { ticks: info.rtp_time.numer() as u32, wall_us: wall_us(info.ntp_time) });
         let rate = data.time.denom();
         let time_us = self.clock.time_us(kind, data.time.numer(), rate, data.network_time, report);
         match kind {
@@ -437,13 +436,9 @@ impl Session for WhipSession {
         self.events.pop_front()
     }
 
-    /// One datagram; [`WhipSession::poll_datagram`] tells where to, too.
-    fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
-        let next = self.outgoing.pop_front();
-        if let Some((_, datagram)) = &next {
-            out.extend_from_slice(datagram);
-        }
-        next.is_some()
+    /// Nothing: datagrams leave by [`WhipSession::poll_datagram`], which tells where to.
+    fn poll_transmit(&mut self, _out: &mut Vec<u8>) -> bool {
+        false
     }
 
     fn answer(&mut self, answer: Answer<'_>) -> Result<(), IngestError> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use streams_media::{AccessUnit, CodecConfig, OpusConfig, RandomAccess};
 
-use crate::annex_b::AnnexB;
 use crate::IngestError;
+use crate::annex_b::AnnexB;
 
 /// Pictures of one session.
 #[derive(Debug, Default)]
