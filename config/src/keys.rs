@@ -117,6 +117,8 @@ declare! {
         data: PathBuf = PathBuf::new();
         /// "dev": self-signed certificate and plain HTTP on loopback. "production": TLS only.
         profile: Profile = Profile::Dev;
+        /// The IP address by which WebRTC encoders reach this machine where a NAT stands in front of `host`. Empty: `host` itself.
+        public_address: String = String::new();
     }
 
     /// One port a service.
@@ -125,6 +127,10 @@ declare! {
         quic: u16 = 4433, 1..=65535;
         /// TCP: RTMP ingest.
         rtmp: u16 = 1935, 1..=65535;
+        /// TCP: HTTPS of the shards, with WHIP. 0: the number of `quic`.
+        edge: u16 = 0, 0..=65535;
+        /// UDP: media of WebRTC encoders, one port a shard: this one, and those that follow.
+        webrtc: u16 = 8189, 1..=65000;
         /// TCP: REST API, metrics and health over TLS.
         https: u16 = 8443, 1..=65535;
         /// TCP, 127.0.0.1 only and in the dev profile only: the same without TLS, and the player page.
@@ -217,6 +223,20 @@ declare! {
         unpublished_address_max: usize = 32, 1..=65536;
         /// The largest single message (one video frame) an encoder may send, in bytes.
         message_bytes_max: usize = 8388608, 65536..=67108864;
+    }
+
+    /// HTTPS of the shards.
+    edge: Edge {
+        /// Connections to one shard at the same time. At that number the oldest of the address that holds most is closed.
+        connections_max: usize = 512, 8..=65536;
+        /// Connections of one IPv4 address or IPv6 /56 to one shard at the same time.
+        connections_address_max: usize = 64, 1..=65536;
+        /// The head of a request, and then its body, must be here within so long.
+        request_timeout_ms: u64 = 10000, 100..=600000;
+        /// A connection without a request for so long is closed.
+        idle_timeout_ms: u64 = 30000, 100..=3600000;
+        /// ICE servers that WHIP encoders are told, such as "stun:stun.example.org", separated by commas.
+        ice_servers: String = String::new();
     }
 
     /// The REST API.

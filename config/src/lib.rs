@@ -22,5 +22,5 @@ mod print;
 mod value;
 
 pub use error::{ConfigError, Origin};
-pub use keys::{Api, Config, Engine, Ingest, KEYS, KeyInfo, Log, Ports, Relay, SECTIONS, SectionInfo, Server};
+pub use keys::{Api, Config, Edge, Engine, Ingest, KEYS, KeyInfo, Log, Ports, Relay, SECTIONS, SectionInfo, Server};
 pub use value::{Io, LogFormat, MetricsAccess, Poll, PowerOfTwo, Profile, Ranged, Seccomp, UdpIo, Value};

@@ -65,8 +65,13 @@ impl Config {
             );
             return Err(conflict("relay.open", reason));
         }
+        if !self.server.public_address.is_empty() && self.public_address().is_none() {
+            let reason = format!("{} is no IP address", self.server.public_address);
+            return Err(conflict("server.public_address", reason));
+        }
         let tcp = [
             ("ports.rtmp", self.ports.rtmp),
+            ("ports.edge", self.edge_port()),
             ("ports.https", self.ports.https),
             ("ports.http_dev", self.ports.http_dev),
         ];
@@ -89,6 +94,16 @@ impl Config {
         let folder = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = folder("XDG_DATA_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/share")))?;
         Some(base.join("streams"))
+    }
+
+    /// TCP port of the shards' HTTPS: `ports.edge`, or the number of `ports.quic`.
+    pub fn edge_port(&self) -> u16 {
+        if self.ports.edge == 0 { self.ports.quic } else { self.ports.edge }
+    }
+
+    /// `server.public_address`, where there is one.
+    pub fn public_address(&self) -> Option<std::net::IpAddr> {
+        self.server.public_address.parse().ok()
     }
 
     /// The number of shards: `engine.shards`, or one a core and two at least, so that a viewer's shard and an

@@ -162,6 +162,18 @@ counters! {
             "Access units dropped by the normaliser.";
         HandOvers = 37, "hand_overs", Total, "connections", "Encoder connections handed to their home shard.";
     }
+    Edge, "HTTPS edge and WebRTC", "Clients of the shards' HTTPS, and the media that WHIP negotiates there." {
+        EdgeOpen = 74, "edge_open", Gauge, "connections", "HTTPS connections now.";
+        EdgeTurnedAway = 75, "edge_turned_away", Total, "connections",
+            "HTTPS connections closed for newer ones, or for lack of a place.";
+        EdgeRequests = 76, "edge_requests", Total, "requests", "HTTPS requests answered.";
+        EdgeRefused = 77, "edge_refused", Total, "requests", "HTTPS requests refused.";
+        WebrtcOpen = 78, "webrtc_open", Gauge, "sessions", "WebRTC sessions now, connected or not.";
+        WebrtcFailed = 79, "webrtc_failed", Total, "sessions", "WebRTC sessions that ended before they were connected.";
+        WebrtcDatagrams = 80, "webrtc_datagrams", Total, "datagrams", "Datagrams of WebRTC sessions.";
+        WebrtcStrangers = 81, "webrtc_strangers", Total, "datagrams",
+            "Datagrams at the WebRTC port that are of no session.";
+    }
     Turns, "The shard's time", "Turns, and where a shard's time goes; what is in none of them is spinning." {
         TurnsBusy = 38, "turns_busy", Total, "turns", "Turns that did work.";
         TurnsIdle = 39, "turns_idle", Total, "turns", "Turns that found nothing to do.";

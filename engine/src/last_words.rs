@@ -3,7 +3,8 @@
 //! Half an engine is worse than none: the inputs at home on a shard that is gone stay claimed, and encoders are handed to a box
 //! that nobody reads. A new engine is there within a second, and viewers come back by themselves.
 
-use std::panic::PanicHookInfo;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::abort;
 
 use tracing::error;
@@ -12,18 +13,34 @@ use tracing::error;
 /// Call it once the log has been started, whose own hook it replaces.
 pub fn end_process_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
-        tell(panic);
+        if CONTAINED.get() {
+            return tell(panic, "a defect of a library: it ends the one session that met it");
+        }
+        tell(panic, "a defect of this program: a thread panicked, and the engine ends with it");
         abort();
     }));
 }
 
-fn tell(panic: &PanicHookInfo<'_>) {
+thread_local! {
+    /// This thread works for one session, which may end alone.
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls a library with an outsider's bytes. `None`: it panicked, and what it worked on must not be used any more.
+pub(crate) fn contained<R>(work: impl FnOnce() -> R) -> Option<R> {
+    CONTAINED.set(true);
+    let done = catch_unwind(AssertUnwindSafe(work)).ok();
+    CONTAINED.set(false);
+    done
+}
+
+fn tell(panic: &PanicHookInfo<'_>, what: &str) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");
     let shard = thread.strip_prefix("shard-").and_then(|index| index.parse::<usize>().ok());
     let message = panic.payload_as_str().unwrap_or("no message");
     let place = panic.location().map(ToString::to_string);
-    error!(thread, shard, place, message, "a defect of this program: a thread panicked, and the engine ends with it");
+    error!(thread, shard, place, message, "{what}");
 }
 
 #[cfg(test)]

@@ -24,9 +24,11 @@ use crate::backend::{
 use crate::broadcast::{GroupStore, Inputs};
 use crate::directory::{Announced, sha256_hex};
 use crate::edge::admission::PlaceLimits;
+use crate::edge::http::HttpSettings;
 use crate::edge::rtmp::RtmpSettings;
+use crate::edge::whip::WhipSettings;
 use crate::edge::{EdgeSettings, EdgeSockets};
-use crate::host::{self, HostSettings, ShardThread};
+use crate::host::{self, BoundSocket, HostSettings, ShardThread};
 use crate::keys::EngineKeys;
 use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
 use crate::quic::cid::CidScheme;
@@ -72,7 +74,7 @@ pub struct EngineSettings {
 pub struct Engine {
     threads: Vec<ShardThread>,
     stopper: Stopper,
-    _ports: [Reservation; 2],
+    _ports: Vec<Reservation>,
     _reuseport: Option<ReuseportProgram>,
 }
 
@@ -94,7 +96,12 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let account = Account::choose(&config.engine.user, &settings.data)?;
     let quic = SocketAddr::new(config.server.host, config.ports.quic);
     let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
-    let ports = [reserve_udp(quic)?, reserve_tcp(rtmp)?];
+    let edge = SocketAddr::new(config.server.host, config.edge_port());
+    let webrtc = webrtc_addresses(config, shards);
+    let mut ports = vec![reserve_udp(quic, "quic")?, reserve_tcp(rtmp, "rtmp")?, reserve_tcp(edge, "edge")?];
+    for address in &webrtc {
+        ports.push(reserve_udp(*address, "webrtc")?);
+    }
     let keys = EngineKeys::load_or_create(&settings.data)?;
     let run_dir = run_dir(&settings.data)?;
     contract::create_run_dir(&run_dir, configured_user(&config.engine.user)?)?;
@@ -111,11 +118,11 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let mut ends = xdp_ends(config, quic, &steering, wished)?.into_iter();
     // AF_XDP leaves little to the kernel's sockets: that goes out by plain calls.
     let mut rings = if ends.len() == 0 { send_rings(config.engine.udp_io, shards)? } else { Vec::new() }.into_iter();
-    let listeners = (0..shards).map(|_| shard_listener(rtmp)).collect::<Result<Vec<_>, _>>()?;
+    let edges = webrtc.iter().map(|webrtc| edge_sockets(rtmp, edge, *webrtc)).collect::<Result<Vec<_>, _>>()?;
     let mut saved_before = GroupStore::saved(&settings.data);
     give_up_rights(&account, config.engine.seccomp, &settings.data, &run_dir)?;
     let mut threads = Vec::with_capacity(shards);
-    for (shard, ((socket, listener), sizes)) in sockets.into_iter().zip(listeners).zip(sizes).enumerate() {
+    for (shard, ((socket, sockets), sizes)) in sockets.into_iter().zip(edges).zip(sizes).enumerate() {
         let end = ends.next();
         let packets = wake_descriptors(&socket, end.as_ref()).map_err(|source| EngineError::Socket {
             action: "share the socket",
@@ -123,8 +130,8 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             source,
         })?;
         let host = HostSettings {
-            edge: EdgeSettings { rtmp: rtmp_settings(config) },
-            sockets: EdgeSockets { rtmp: listener },
+            edge: edge_settings(config),
+            sockets,
             packets,
             mailbox: mailboxes
                 .get(shard)
@@ -151,7 +158,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         threads.push(host::spawn(shard, host, move || maker.make())?);
     }
     confine_and_run(&threads, config.engine.seccomp)?;
-    info!(shards, %quic, %rtmp, "engine runs");
+    info!(shards, %quic, %rtmp, %edge, "engine runs");
     Ok(Engine { threads, stopper: Stopper { stop, mailboxes }, _ports: ports, _reuseport: reuseport })
 }
 
@@ -326,6 +333,50 @@ fn make_workspace(run_dir: &Path, wishes: &[StartWish]) -> Result<(Workspace, Ve
     }
     contract::switch_current(run_dir, names::SHARDS, generation)?;
     Ok((workspace, sizes))
+}
+
+/// One UDP port a shard, in a row.
+fn webrtc_addresses(config: &Config, shards: usize) -> Vec<SocketAddr> {
+    let ports = (config.ports.webrtc..).take(shards);
+    ports.map(|port| SocketAddr::new(config.server.host, port)).collect()
+}
+
+/// What the edge of one shard listens on.
+fn edge_sockets(rtmp: SocketAddr, edge: SocketAddr, webrtc: SocketAddr) -> Result<EdgeSockets, EngineError> {
+    let bound = bind_shard_socket(webrtc).and_then(|socket| BoundSocket::new(socket.into()));
+    Ok(EdgeSockets {
+        rtmp: shard_listener(rtmp, "listen for RTMP")?,
+        http: shard_listener(edge, "listen for HTTPS")?,
+        webrtc: bound.map_err(|source| EngineError::Socket {
+            action: "bind for WebRTC",
+            address: webrtc.to_string(),
+            source,
+        })?,
+    })
+}
+
+fn edge_settings(config: &Config) -> EdgeSettings {
+    let rtmp = rtmp_settings(config);
+    let servers = config.edge.ice_servers.split(',').map(str::trim).filter(|server| !server.is_empty());
+    EdgeSettings {
+        http: HttpSettings {
+            places: PlaceLimits {
+                unpublished_max: config.edge.connections_max,
+                unpublished_address_max: config.edge.connections_address_max,
+                publishing_max: 0,
+            },
+            request_timeout: Duration::from_millis(config.edge.request_timeout_ms),
+            idle_timeout: Duration::from_millis(config.edge.idle_timeout_ms),
+        },
+        whip: WhipSettings {
+            places: rtmp.places,
+            connect_timeout: rtmp.handshake_timeout,
+            idle_timeout: rtmp.idle_timeout,
+            public_address: config.public_address(),
+            ice_servers: servers.map(str::to_owned).collect(),
+        },
+        rtmp,
+    }
 }
 
 fn rtmp_settings(config: &Config) -> RtmpSettings {

@@ -18,6 +18,9 @@ const PORTS: RangeInclusive<u16> = 20_000..=32_000;
 /// Where the next look begins, and what this process holds.
 static HELD: Mutex<(Option<u16>, Vec<UnixListener>)> = Mutex::new((None, Vec::new()));
 
+/// Shards of a stack that each have a port of their own.
+pub const SHARDS_MAX: u16 = 4;
+
 /// Ports of one stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
@@ -25,6 +28,8 @@ pub struct Ports {
     pub quic: u16,
     /// TCP: RTMP.
     pub rtmp: u16,
+    /// UDP: WebRTC media of [`SHARDS_MAX`] shards, from here on.
+    pub webrtc: u16,
     /// TCP: API with TLS.
     pub https: u16,
     /// TCP: API and player page without TLS.
@@ -32,12 +37,13 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Four that are free on loopback, for this process alone. Those of a namespace of its own are free there as well.
+    /// Free ones on loopback, for this process alone. Those of a namespace of its own are free there as well.
     ///
     /// # Errors
     /// [`HarnessError::File`] when the machine has none.
     pub fn free() -> Result<Self, HarnessError> {
-        Ok(Self { quic: reserve()?, rtmp: reserve()?, https: reserve()?, http_dev: reserve()? })
+        let webrtc = reserve_row(SHARDS_MAX)?;
+        Ok(Self { quic: reserve()?, rtmp: reserve()?, webrtc, https: reserve()?, http_dev: reserve()? })
     }
 }
 
@@ -58,6 +64,20 @@ fn reserve() -> Result<u16, HarnessError> {
     Err(HarnessError::file("find a free port on", "127.0.0.1")(std::io::ErrorKind::AddrInUse.into()))
 }
 
+/// So many that follow each other; those that turn out not to do so stay held for nobody.
+fn reserve_row(len: u16) -> Result<u16, HarnessError> {
+    let mut first = reserve()?;
+    let mut last = first;
+    while last - first + 1 < len {
+        let next = reserve()?;
+        if next != last.wrapping_add(1) {
+            first = next;
+        }
+        last = next;
+    }
+    Ok(first)
+}
+
 /// The reservation, unless another harness has it or anybody uses the port.
 fn hold(port: u16) -> Option<UnixListener> {
     let name = SocketAddr::from_abstract_name(format!("streams-harness/port/{port}")).ok()?;
@@ -74,8 +94,9 @@ mod tests {
     fn a_port_is_given_once_and_never_one_that_is_in_use() {
         let mut given = Vec::new();
         for _ in 0..8 {
-            let Ports { quic, rtmp, https, http_dev } = Ports::free().unwrap();
+            let Ports { quic, rtmp, webrtc, https, http_dev } = Ports::free().unwrap();
             given.extend([quic, rtmp, https, http_dev]);
+            given.extend(webrtc..webrtc + SHARDS_MAX);
         }
         let next = HELD.lock().unwrap().0.unwrap();
         let _used = TcpListener::bind((Ipv4Addr::LOCALHOST, next));

@@ -122,6 +122,24 @@ pub enum IngestError {
     /// `accept` or `reject` without a publish request that waits for it.
     #[error("no publish request is waiting for an answer")]
     NotWaiting,
+    /// ICE, DTLS or RTP cannot go on.
+    #[error("the WebRTC connection ended: {what}")]
+    Webrtc {
+        /// Why.
+        what: String,
+    },
+    /// A WebRTC peer was answered and did not connect.
+    #[error("no WebRTC connection within {after_s} s; let UDP pass between the encoder and [ports] webrtc")]
+    NotConnected {
+        /// The limit in seconds.
+        after_s: u64,
+    },
+    /// A peer over datagrams says nothing more.
+    #[error("nothing came for {after_s} s")]
+    Silent {
+        /// The limit in seconds.
+        after_s: u64,
+    },
     /// Data after the end of the session.
     #[error("the session is over")]
     Closed,

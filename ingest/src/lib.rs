@@ -13,6 +13,7 @@
 //! go on over reconnects of the encoder ([`Normaliser::reconnect`], [`Packager::reconnect`]). What an access unit, a codec
 //! configuration, a catalog and a chunk are is `streams-media`.
 
+mod annex_b;
 mod error;
 pub mod fuzzing;
 mod metadata;
@@ -20,6 +21,7 @@ mod normaliser;
 mod packager;
 pub mod rtmp;
 mod session;
+pub mod whip;
 
 pub use error::IngestError;
 pub use metadata::StreamMetadata;
@@ -27,3 +29,4 @@ pub use normaliser::{Dropped, Normaliser, NormaliserConfig, NormaliserCounters};
 pub use packager::{Output, Packager, PackagerConfig, PackagerCounters};
 pub use rtmp::{Notice, RtmpCounters, RtmpLimits, RtmpSession};
 pub use session::{Answer, Protocol, PublishRequest, Session, SessionEvent};
+pub use whip::{IceFragment, WhipSession};

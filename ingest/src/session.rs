@@ -21,6 +21,8 @@ use crate::{IngestError, StreamMetadata};
 pub enum Protocol {
     /// RTMP over TCP.
     Rtmp,
+    /// WebRTC, negotiated by WHIP.
+    Whip,
 }
 
 impl Protocol {
@@ -28,6 +30,7 @@ impl Protocol {
     pub fn name(self) -> &'static str {
         match self {
             Self::Rtmp => "rtmp",
+            Self::Whip => "whip",
         }
     }
 }

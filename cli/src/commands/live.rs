@@ -18,7 +18,7 @@ pub enum Live {
         /// A name for people
         #[arg(long)]
         name: String,
-        /// How encoders may push: rtmp, or any that this build can (srt, whip and fmp4 are not there yet)
+        /// How encoders may push: rtmp, whip, or any that this build can (srt and fmp4 are not there yet)
         #[arg(long, default_value = "any", value_parser = ["rtmp", "srt", "whip", "fmp4", "any"], hide_possible_values = true)]
         ingest: String,
         /// Seconds that viewers are kept after the encoder is gone
@@ -148,13 +148,22 @@ fn created(input: &Value) -> String {
         ("id", id.clone()),
         ("namespace", namespace(input)),
         ("RTMP URL", rtmp.clone()),
+        ("WHIP URL", field(input, "urls.whip")),
         ("stream key", key.clone()),
     ]);
+    let push = if rtmp.is_empty() {
+        "Push with OBS:    Settings > Stream > WHIP: server as the WHIP URL above, bearer token: the stream key\n"
+            .to_owned()
+    } else {
+        format!(
+            "Push with OBS:    Settings > Stream > Custom: server {rtmp}, stream key as above\n\
+             Push with ffmpeg: ffmpeg -re -i FILE -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv {rtmp}/{key}\n"
+        )
+    };
     format!(
         "Made live input \"{}\".\n\n{shown}\n\
          The stream key is shown only this once.\n\n\
-         Push with OBS:    Settings > Stream > Custom: server {rtmp}, stream key as above\n\
-         Push with ffmpeg: ffmpeg -re -i FILE -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv {rtmp}/{key}\n\
+         {push}\
          Then watch:       streams playback-url {id}\n",
         field(input, "name")
     )
@@ -184,6 +193,7 @@ fn details(input: &Value) -> String {
         ("ingest", field(input, "ingest")),
         ("namespace", namespace(input)),
         ("RTMP URL", field(input, "urls.rtmp")),
+        ("WHIP URL", field(input, "urls.whip")),
         ("reconnect", format!("{} s", field(input, "reconnect_window_s"))),
         ("warnings", warnings(input)),
         ("last error", field(input, "last_error")),

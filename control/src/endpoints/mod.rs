@@ -14,6 +14,8 @@ pub struct Endpoints {
     host: IpAddr,
     quic: u16,
     rtmp: u16,
+    edge: u16,
+    webrtc: (u16, usize),
     https: u16,
     http_dev: Option<u16>,
 }
@@ -38,6 +40,8 @@ impl Endpoints {
             host: config.server.host,
             quic: config.ports.quic,
             rtmp: config.ports.rtmp,
+            edge: config.edge_port(),
+            webrtc: (config.ports.webrtc, config.shards()),
             https: config.ports.https,
             http_dev: (config.server.profile == Profile::Dev).then_some(config.ports.http_dev),
         }
@@ -65,6 +69,22 @@ impl Endpoints {
     /// Where the shards listen for RTMP (TCP).
     pub fn rtmp_address(&self) -> SocketAddr {
         self.at(self.rtmp)
+    }
+
+    /// Where the shards listen for HTTPS (TCP).
+    pub fn edge_address(&self) -> SocketAddr {
+        self.at(self.edge)
+    }
+
+    /// Where each shard receives WebRTC media (UDP).
+    pub fn webrtc_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let (first, shards) = self.webrtc;
+        (first..).take(shards).map(|port| self.at(port))
+    }
+
+    /// Base URL of the shards' HTTPS.
+    pub fn edge(&self) -> String {
+        format!("https://{}", self.edge_address())
     }
 
     /// Base URL of the API.
@@ -117,7 +137,7 @@ impl Endpoints {
             "rtmp": matches!(kind, "rtmp" | "any").then(|| self.rtmp()),
             "rtmps": null,
             "srt": null,
-            "whip": null,
+            "whip": matches!(kind, "whip" | "any").then(|| format!("{}/whip/{id}", self.edge())),
             "moqt": format!("{}/publish/{id}{query}", self.moqt()),
             "webtransport": format!("{}/publish/{id}{query}", self.webtransport()),
         })
@@ -150,6 +170,8 @@ mod tests {
         let endpoints = Endpoints::new(&config);
         assert_eq!(endpoints.playback_urls("lv_1", "T").watch, "https://[2001:db8::1]:8443/watch/lv_1?tok=T");
         assert_eq!(endpoints.ingest_urls("lv_1", "rtmp", None)["rtmp"], "rtmp://[2001:db8::1]:1935/live");
+        assert_eq!(endpoints.ingest_urls("lv_1", "any", None)["whip"], "https://[2001:db8::1]:4433/whip/lv_1");
+        assert_eq!(endpoints.ingest_urls("lv_1", "rtmp", None)["whip"], Value::Null, "it would be refused");
         assert_eq!(endpoints.ingest_urls("lv_1", "srt", None)["rtmp"], Value::Null, "it would be refused");
         assert_eq!(endpoints.webtransport_policy_source(), "https://*:4433");
     }

@@ -10,7 +10,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use super::runtime::RuntimeTable;
 use super::source::Source;
 use super::trouble::{Signs, Trouble};
 use crate::directory::{Announced, KeyOwner, Tables, sha256_hex};
+use crate::edge::line::Line;
 
 /// Told to whoever has to go for a newer publisher.
 pub(super) const NEWEST_WINS: &str = "another encoder started with the same stream key; the newest wins";
@@ -36,20 +37,19 @@ pub(super) const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(5);
 /// How an encoder's connection is told to end, from outside its task.
 pub struct Kick {
     reason: RefCell<Option<String>>,
-    socket: Rc<TcpStream>,
+    line: Rc<dyn Line>,
 }
 
 impl Kick {
-    /// `socket` is the encoder's connection.
-    pub fn new(socket: Rc<TcpStream>) -> Rc<Self> {
-        Rc::new(Self { reason: RefCell::new(None), socket })
+    /// `line` is the encoder's connection.
+    pub fn new(line: Rc<dyn Line>) -> Rc<Self> {
+        Rc::new(Self { reason: RefCell::new(None), line })
     }
 
     /// Ends the connection: its task wakes up with end of stream and tells the encoder `reason`.
     pub(super) fn kick(&self, reason: &str) {
         self.reason.borrow_mut().get_or_insert_with(|| reason.to_owned());
-        // A socket that is gone already is what was wanted.
-        let _ = self.socket.shutdown(Shutdown::Read);
+        self.line.hang_up(Shutdown::Read);
     }
 
     /// Why the connection was ended from here, if it was.

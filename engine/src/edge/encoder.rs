@@ -49,9 +49,9 @@ enum Drained {
 }
 
 /// An encoder's connection as the shard sees it.
-pub(crate) struct Encoder {
+pub(crate) struct Encoder<S: Session + ?Sized = dyn Session> {
     shard: Rc<RefCell<Shard>>,
-    session: Box<dyn Session>,
+    session: Box<S>,
     _open: Open,
     protocol: Protocol,
     place: Place,
@@ -62,11 +62,11 @@ pub(crate) struct Encoder {
     error: Option<String>,
 }
 
-impl Encoder {
+impl<S: Session + ?Sized> Encoder<S> {
     /// A connection from `peer` that has a place. `kick` ends its transport.
     pub(crate) fn new(
         shard: Rc<RefCell<Shard>>,
-        session: Box<dyn Session>,
+        session: Box<S>,
         place: Place,
         peer: SocketAddr,
         kick: Rc<Kick>,
@@ -91,8 +91,31 @@ impl Encoder {
     }
 
     /// The session, which moves on to another shard; the place here is free again.
-    pub(crate) fn into_session(self) -> Box<dyn Session> {
+    pub(crate) fn into_session(self) -> Box<S> {
         self.session
+    }
+
+    /// The session, for what its own protocol does beside media. [`Encoder::settle`] afterwards.
+    pub(crate) fn session_mut(&mut self) -> &mut S {
+        &mut self.session
+    }
+
+    /// Handles what one datagram of `len` bytes, or time, has brought about. `broken` is what the session said to it.
+    pub(crate) fn settle(&mut self, len: usize, broken: Result<(), IngestError>) -> Step {
+        self.shard.borrow_mut().ingest_stats().bytes += len as u64;
+        let mut out = Vec::new();
+        let step = loop {
+            match self.drain_events(&mut out) {
+                Drained::Some => {}
+                Drained::Step(step) => break step,
+                Drained::All if broken.is_err() => break Step::End,
+                Drained::All => break Step::Go,
+            }
+        };
+        if let Err(error) = &broken {
+            self.refuse(error);
+        }
+        step
     }
 
     /// Handles `input` slice by slice and lets the others have their turn in between. What is left of it then is not handled yet.

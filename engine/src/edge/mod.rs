@@ -1,42 +1,52 @@
 //! Encoders at a shard: who may be there ([`admission`], [`door`]), what is the same for all of them ([`encoder`]), and what each
-//! protocol does ([`rtmp`]).
+//! protocol does ([`rtmp`], [`whip`] over [`http`]).
 
 pub(crate) mod admission;
 pub(crate) mod door;
 pub(crate) mod encoder;
+pub(crate) mod http;
+pub mod line;
 pub(crate) mod rtmp;
+pub mod whip;
 
 use std::cell::RefCell;
 use std::net::TcpListener;
 use std::rc::Rc;
 
 use self::door::Door;
+use self::http::{EdgeTls, HttpEdge, HttpSettings};
 use self::rtmp::{RtmpEdge, RtmpSettings};
+use self::whip::{Letter, WhipEdge, WhipSettings};
 use crate::EngineError;
-use crate::host::{HostedListener, Spawner};
+use crate::host::{BoundSocket, HostedListener, HostedSocket, Spawner};
 use crate::shard::{EncoderHandOver, Shard};
 
 /// Bounds of each listener.
 pub(crate) struct EdgeSettings {
     pub(crate) rtmp: RtmpSettings,
+    pub(crate) http: HttpSettings,
+    pub(crate) whip: WhipSettings,
 }
 
 impl EdgeSettings {
     /// Connections that may be there at once, published or not: what the executor's rings have to hold.
     pub(crate) fn connections(&self) -> usize {
-        self.rtmp.places.unpublished_max
+        self.rtmp.places.unpublished_max.saturating_add(self.http.places.unpublished_max)
     }
 }
 
 /// What the listeners of one shard listen on, bound while the process may still ask for ports.
 pub(crate) struct EdgeSockets {
     pub(crate) rtmp: TcpListener,
+    pub(crate) http: TcpListener,
+    pub(crate) webrtc: BoundSocket,
 }
 
 /// Every listener of one shard.
 pub(crate) struct Edge {
     pub(crate) spawner: Spawner,
     rtmp: RtmpEdge,
+    whip: WhipEdge,
 }
 
 impl Edge {
@@ -54,15 +64,31 @@ impl Edge {
                 source,
             })
         };
-        let door = Door::new(settings.rtmp.places);
+        let door = Door::new(settings.rtmp.places, rtmp::TURNED_AWAY);
         let rtmp = RtmpEdge { shard: shard.clone(), spawner: spawner.clone(), settings: Rc::new(settings.rtmp), door };
         spawner.spawn(rtmp::listen(rtmp.clone(), watched(sockets.rtmp, "RTMP")?));
-        Ok(Self { spawner, rtmp })
+        let whip = WhipEdge::new(shard, settings.whip, HostedSocket::new(sockets.webrtc));
+        spawner.spawn(whip::endpoint::run(whip.clone()));
+        let http = HttpEdge {
+            shard: shard.clone(),
+            spawner: spawner.clone(),
+            door: Door::new(settings.http.places, http::TURNED_AWAY),
+            settings: Rc::new(settings.http),
+            tls: Rc::new(EdgeTls::load(shard.borrow().tls_files().clone())?),
+            whip: whip.clone(),
+        };
+        spawner.spawn(http::listen(http, watched(sockets.http, "HTTPS")?));
+        Ok(Self { spawner, rtmp, whip })
     }
 
     /// Takes over an encoder that another shard accepted.
     pub(crate) fn take_over(&self, encoder: EncoderHandOver) {
         rtmp::take_over(&self.rtmp, encoder);
+    }
+
+    /// Hands out what other shards wrote.
+    pub(crate) fn letters(&self, letters: Vec<Letter>) {
+        letters.into_iter().for_each(|letter| self.whip.letter(letter));
     }
 
     /// Forgets connections that are over.

@@ -15,6 +15,7 @@ use tracing::warn;
 use super::admission::PlaceLimits;
 use super::door::{Door, Place};
 use super::encoder::{Encoder, Step};
+use super::line::Line;
 use crate::broadcast::Kick;
 use crate::host::{HostedListener, HostedStream, Spawner, sleep_until};
 use crate::shard::{EncoderHandOver, Shard};
@@ -32,6 +33,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 /// The same for the last words.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(1);
+/// Told to the log when a connection has to go.
+pub(super) const TURNED_AWAY: &str = "encoders that had not published were closed for newer ones: more connect than \
+     [ingest] unpublished_max or unpublished_address_max allow";
 /// Bounds of the listener.
 #[derive(Clone, Debug)]
 pub(crate) struct RtmpSettings {
@@ -126,7 +130,7 @@ impl Connection {
     fn new(edge: &RtmpEdge, socket: HostedStream, place: Place, session: Box<dyn Session>, peer: SocketAddr) -> Self {
         // Replies are small and an encoder waits for them.
         let _ = socket.io().set_nodelay(true);
-        let kick = Kick::new(socket.io().clone());
+        let kick = Kick::new(Rc::clone(socket.io()) as Rc<dyn Line>);
         let encoder = Encoder::new(edge.shard.clone(), session, place, peer, kick);
         Self { settings: edge.settings.clone(), shard: edge.shard.clone(), socket, encoder, since: Instant::now() }
     }

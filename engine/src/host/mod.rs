@@ -42,7 +42,7 @@ pub(crate) use tasks::Spawner;
 pub(crate) use tcp::{HostedListener, HostedStream};
 pub(crate) use thread::{ShardThread, spawn};
 pub(crate) use time::sleep_until;
-pub(crate) use udp::HostedSocket;
+pub(crate) use udp::{BoundSocket, HostedSocket};
 
 /// How a shard spends its idle time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -181,6 +181,8 @@ impl DataPlane {
         for encoder in arrived {
             self.edge.take_over(encoder);
         }
+        let letters = self.shard.borrow_mut().take_letters();
+        self.edge.letters(letters);
         if self.files.is_free() {
             self.files.carry_out(self.shard.borrow_mut().take_file_work());
         }

@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,9 @@ use super::time::pass;
 use super::*;
 use crate::backend::{PacketBackend, sink};
 use crate::edge::admission::PlaceLimits;
+use crate::edge::http::HttpSettings;
 use crate::edge::rtmp::RtmpSettings;
+use crate::edge::whip::WhipSettings;
 use crate::embedded;
 
 /// Far beyond what a loaded machine needs.
@@ -31,7 +33,17 @@ pub(crate) fn settings(places: PlaceLimits) -> (HostSettings, SocketAddr) {
         RtmpSettings { handshake_timeout: PATIENCE, idle_timeout: PATIENCE, places, limits: RtmpLimits::default() };
     let mailbox = Mailbox::new().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let (edge, sockets) = (EdgeSettings { rtmp }, EdgeSockets { rtmp: listener });
+    let http = HttpSettings { places, request_timeout: PATIENCE, idle_timeout: PATIENCE };
+    let whip = WhipSettings {
+        places,
+        connect_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        public_address: None,
+        ice_servers: Vec::new(),
+    };
+    let webrtc = BoundSocket::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    let https = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (edge, sockets) = (EdgeSettings { rtmp, http, whip }, EdgeSockets { rtmp: listener, http: https, webrtc });
     (HostSettings { edge, sockets, packets: Vec::new(), mailbox, stop }, address)
 }
 

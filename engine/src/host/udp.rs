@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use futures_lite::future;
@@ -15,6 +16,21 @@ use super::watch::{Watch, set_of};
 /// Pause before the next look when there is no descriptor left to wait with.
 const BLIND_PAUSE: Duration = Duration::from_millis(50);
 
+/// A bound socket with the set that it is watched by, made while the process may still ask for one.
+pub(crate) struct BoundSocket {
+    socket: UdpSocket,
+    set: OwnedFd,
+}
+
+impl BoundSocket {
+    /// Of a socket that nobody reads yet.
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let set = set_of([&socket])?;
+        Ok(Self { socket, set })
+    }
+}
+
 /// A bound socket whose task runs on this shard.
 pub(crate) struct HostedSocket {
     socket: UdpSocket,
@@ -23,10 +39,8 @@ pub(crate) struct HostedSocket {
 
 impl HostedSocket {
     /// Hosts a socket.
-    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let watch = Watch::new(set_of([&socket])?);
-        Ok(Self { socket, watch })
+    pub(crate) fn new(bound: BoundSocket) -> Self {
+        Self { socket: bound.socket, watch: Watch::new(bound.set) }
     }
 
     /// The next datagram that is there already. What a peer's host said of an earlier datagram (a port that is closed) is not one.
@@ -75,7 +89,7 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         let peer = UdpSocket::bind("127.0.0.1:0")?;
         run(async move {
-            let hosted = HostedSocket::new(socket)?;
+            let hosted = HostedSocket::new(BoundSocket::new(socket)?);
             let mut buffer = [0; 64];
             assert_eq!(hosted.receive(&mut buffer)?, None);
             let before = Instant::now();

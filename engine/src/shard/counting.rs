@@ -21,6 +21,7 @@ impl Shard {
         control.count(Section::Relay, &self.relayed());
         control.count(Section::Links, &self.links());
         control.count(Section::Ingest, &self.ingested());
+        control.count(Section::Edge, &self.edged());
         control.count(Section::Turns, &self.turns());
         control.count(Section::Control, &self.controlled());
         control.count(Section::Xdp, &xdp(&levels));
@@ -95,6 +96,20 @@ impl Shard {
             (Counter::IngestUnits, self.ingest.units),
             (Counter::IngestUnitsDropped, self.parts.inputs.units_dropped()),
             (Counter::HandOvers, self.ingest.hand_overs),
+        ]
+    }
+
+    fn edged(&self) -> Values<8> {
+        let stats = &self.edge.stats;
+        [
+            (Counter::EdgeOpen, stats.open),
+            (Counter::EdgeTurnedAway, stats.turned_away),
+            (Counter::EdgeRequests, stats.requests),
+            (Counter::EdgeRefused, stats.refused),
+            (Counter::WebrtcOpen, stats.webrtc_open),
+            (Counter::WebrtcFailed, stats.webrtc_failed),
+            (Counter::WebrtcDatagrams, stats.webrtc_datagrams),
+            (Counter::WebrtcStrangers, stats.webrtc_strangers),
         ]
     }
 

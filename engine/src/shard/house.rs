@@ -188,10 +188,13 @@ impl Shard {
             }
             Command::RevokeKey { kid } => self.relay.revoke_key(self.now, &kid),
             Command::KickSession { session, org } => self.kick(SessionId(session), org.as_deref()),
-            Command::ReloadCertificate => match self.parts.endpoint.reload_certificate(&self.parts.tls) {
-                Ok(()) => info!(shard, "certificate reloaded"),
-                Err(error) => warn!(shard, %error, "the certificate was not reloaded; the old one stays"),
-            },
+            Command::ReloadCertificate => {
+                self.edge.certificate_reloads += 1;
+                match self.parts.endpoint.reload_certificate(&self.parts.tls) {
+                    Ok(()) => info!(shard, "certificate reloaded"),
+                    Err(error) => warn!(shard, %error, "the certificate was not reloaded; the old one stays"),
+                }
+            }
             Command::Drain { deadline_ms } => {
                 let left = Duration::from_millis(deadline_ms.saturating_sub(self.unix_ms));
                 self.drain(left);

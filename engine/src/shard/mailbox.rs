@@ -14,6 +14,8 @@ use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
 use streams_ingest::Session;
 
+use crate::edge::whip::Letter;
+
 /// Parcels that may wait for one shard. An encoder beyond it is closed and connects again.
 const PARCELS_MAX: usize = 1_024;
 
@@ -40,6 +42,8 @@ pub enum Parcel {
         /// `lv_…`
         input: String,
     },
+    /// A request to a WHIP session, or the answer to one.
+    Whip(Letter),
 }
 
 /// One shard's letter box and door bell.

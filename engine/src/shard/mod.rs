@@ -11,6 +11,7 @@
 mod clock;
 mod control;
 mod counting;
+mod edge;
 mod house;
 mod links;
 mod mailbox;
@@ -41,6 +42,7 @@ use crate::directory::Announced;
 use crate::quic::{Endpoint, EndpointStats, TlsFiles};
 
 pub use control::{ControlSide, wait_for_control};
+pub use edge::WhipAdmission;
 pub use links::Links;
 pub use mailbox::{EncoderHandOver, Mailbox, Parcel};
 pub use rx::RxLink;
@@ -129,6 +131,7 @@ pub struct Shard {
     /// Encoders handed to this shard, for the listener to take.
     arrived: Vec<EncoderHandOver>,
     ingest: IngestStats,
+    edge: edge::EdgeSide,
     /// Sessions now, and where their peers are.
     sessions: HashMap<SessionId, SocketAddr>,
     /// What each session is about, from when it was let in.
@@ -176,6 +179,7 @@ impl Shard {
             housekeeping_due: now,
             arrived: Vec::new(),
             ingest: IngestStats::default(),
+            edge: edge::EdgeSide::default(),
             sessions: HashMap::new(),
             resources: HashMap::new(),
             sessions_left: Vec::new(),
@@ -385,6 +389,7 @@ impl Shard {
         for parcel in parcels {
             match parcel {
                 Parcel::Encoder(encoder) => self.arrived.push(encoder),
+                Parcel::Whip(letter) => self.edge.letters.push(letter),
                 Parcel::Yield { input } => self.with_inputs(|inputs, context| inputs.yield_home(context, &input)),
             }
         }
