@@ -20,6 +20,7 @@ mod normaliser;
 mod packager;
 pub mod rtmp;
 mod session;
+pub mod ts;
 
 pub use error::IngestError;
 pub use metadata::StreamMetadata;
@@ -27,3 +28,4 @@ pub use normaliser::{Dropped, Normaliser, NormaliserConfig, NormaliserCounters};
 pub use packager::{Output, Packager, PackagerConfig, PackagerCounters};
 pub use rtmp::{Notice, RtmpCounters, RtmpLimits, RtmpSession};
 pub use session::{Answer, Protocol, PublishRequest, Session, SessionEvent};
+pub use ts::{TsCounters, TsDemuxer, TsEvent};

@@ -16,6 +16,9 @@ const SEI_LEN_MAX: usize = 4096;
 /// A sequence header in real life has less than 200 bytes.
 const RECORD_LEN_MAX: usize = 16 * 1024;
 
+/// Profiles whose record ends with the chroma format and the sample sizes (ISO/IEC 14496-15 §5.3.3.1.2).
+const PROFILES_WITH_CHROMA: [u8; 4] = [100, 110, 122, 144];
+
 const WHAT: &str = "AVC sequence header";
 /// Level 6.2 allows 139 264 macroblocks; no picture is longer than this on one side.
 const SIDE_MAX: u32 = 16_384;
@@ -57,6 +60,33 @@ impl AvcConfig {
         let [profile, compatibility, level] = parts.profile;
         let codec = format!("avc1.{profile:02X}{compatibility:02X}{level:02X}");
         Ok(Self { codec, avcc, nal_length_size: parts.nal_length_size, width, height, framerate, record })
+    }
+
+    /// The record of parameter sets that came in band, with length prefixes of four bytes.
+    ///
+    /// # Errors
+    /// As [`AvcConfig::parse`].
+    pub fn from_parameter_sets(sps: &[Bytes], pps: &[Bytes]) -> Result<Self, MediaError> {
+        let cut = MediaError::Config { what: WHAT, reason: "it is cut short" };
+        let Some([_, profile, compatibility, level, ..]) = sps.first().map(|set| set.as_ref()) else {
+            return Err(cut);
+        };
+        let mut record = vec![1, *profile, *compatibility, *level, 0xff];
+        let (sps_count, pps_count) = (u8::try_from(sps.len()), u8::try_from(pps.len()));
+        let (Ok(sps_count @ 0..=31), Ok(pps_count)) = (sps_count, pps_count) else { return Err(cut) };
+        record.push(0xe0 | sps_count);
+        append_sets(&mut record, sps);
+        record.push(pps_count);
+        append_sets(&mut record, pps);
+        if PROFILES_WITH_CHROMA.contains(profile) {
+            let first = sps.first().map(|set| Sps::parse_with_emulation_prevention(set.as_ref()));
+            let ext = first.and_then(|sps| sps.ok()?.ext);
+            let (chroma, luma_bits, chroma_bits) = ext.map_or((1, 0, 0), |ext| {
+                (ext.chroma_format_idc, ext.bit_depth_luma_minus8, ext.bit_depth_chroma_minus8)
+            });
+            record.extend([0xfc | (chroma & 3), 0xf8 | (luma_bits & 7), 0xf8 | (chroma_bits & 7), 0]);
+        }
+        Self::parse(record.into())
     }
 
     /// The record, byte for byte as it came.
@@ -145,6 +175,14 @@ impl NalScan {
             Self { recovery_point: true, .. } | Self { intra: true, slice: true, .. } => RandomAccess::Open,
             _ => RandomAccess::None,
         }
+    }
+}
+
+/// Parameter sets with their lengths.
+fn append_sets(record: &mut Vec<u8>, sets: &[Bytes]) {
+    for set in sets {
+        record.extend(u16::try_from(set.len()).unwrap_or(u16::MAX).to_be_bytes());
+        record.extend_from_slice(set);
     }
 }
 
