@@ -25,6 +25,7 @@ use crate::broadcast::{GroupStore, Inputs};
 use crate::directory::{Announced, sha256_hex};
 use crate::edge::admission::PlaceLimits;
 use crate::edge::rtmp::RtmpSettings;
+use crate::edge::{EdgeSettings, EdgeSockets};
 use crate::host::{self, HostSettings, ShardThread};
 use crate::keys::EngineKeys;
 use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
@@ -122,8 +123,8 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             source,
         })?;
         let host = HostSettings {
-            rtmp: rtmp_settings(config),
-            listener,
+            edge: EdgeSettings { rtmp: rtmp_settings(config) },
+            sockets: EdgeSockets { rtmp: listener },
             packets,
             mailbox: mailboxes
                 .get(shard)

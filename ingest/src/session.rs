@@ -91,6 +91,19 @@ pub trait Session: Send {
     /// Input that was taken earlier waits to be worked on.
     fn is_behind(&self) -> bool;
 
+    /// When [`Session::handle_timeout`] is due at the latest. A protocol over TCP leaves lost bytes and silence to its transport.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// It is later than [`Session::next_timeout`]. Drain it as after input.
+    ///
+    /// # Errors
+    /// As [`Session::handle_input`].
+    fn handle_timeout(&mut self, _now: Instant) -> Result<(), IngestError> {
+        Ok(())
+    }
+
     /// The next event, in order.
     fn poll_event(&mut self) -> Option<SessionEvent>;
 

@@ -5,7 +5,7 @@
 //!                                                      |-- the data plane: turn after turn (plane)
 //!                                                      |-- the edge: a task a connection, in slices (gate, tasks)
 //!                                                      '-- files, a batch at a time (files)
-//!   reactor: packets and bell by one epoll set (watch), TCP (tcp), timers (time)
+//!   reactor: packets and bell by one epoll set (watch), TCP (tcp), datagrams of the edge (udp), timers (time)
 //! ```
 //!
 //! The packet path must never depend on whether the executor finds its tasks runnable, and glommio 0.9 can be wrong about that: a
@@ -21,6 +21,7 @@ mod tasks;
 mod tcp;
 mod thread;
 mod time;
+mod udp;
 mod watch;
 
 #[cfg(test)]
@@ -32,7 +33,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::edge::rtmp::RtmpSettings;
+use crate::edge::{EdgeSettings, EdgeSockets};
 use crate::shard::Mailbox;
 
 pub use executor::ExecutorProblem;
@@ -41,6 +42,7 @@ pub(crate) use tasks::Spawner;
 pub(crate) use tcp::{HostedListener, HostedStream};
 pub(crate) use thread::{ShardThread, spawn};
 pub(crate) use time::sleep_until;
+pub(crate) use udp::HostedSocket;
 
 /// How a shard spends its idle time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +55,10 @@ pub enum PollMode {
 
 /// What a shard's thread needs besides the shard.
 pub(crate) struct HostSettings {
-    pub(crate) rtmp: RtmpSettings,
-    pub(crate) listener: std::net::TcpListener,
+    pub(crate) edge: EdgeSettings,
+    pub(crate) sockets: EdgeSockets,
     /// Other handles of the backend's sockets, to sleep on.
     pub(crate) packets: Vec<OwnedFd>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) stop: Arc<AtomicBool>,
-}
-
-impl HostSettings {
-    /// Connections of the edge that may be there at once.
-    fn connections(&self) -> usize {
-        self.rtmp.places.unpublished_max
-    }
 }

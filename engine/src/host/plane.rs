@@ -31,13 +31,11 @@ use tracing::info;
 use super::files::Files;
 use super::gate::Gate;
 use super::tasks::Spawner;
-use super::tcp::HostedListener;
 use super::time::{pass, spare_timers, timer};
 use super::watch::{Watch, set_of};
 use super::{HostSettings, PollMode};
 use crate::EngineError;
-use crate::edge::door::Door;
-use crate::edge::rtmp::{self, RtmpEdge};
+use crate::edge::Edge;
 use crate::shard::{Mailbox, Shard, ShardParts, Turn, Waiting};
 
 /// A busy shard lets the reactor look at its rings so often, and at once when the latency ring says that a peer of the edge has
@@ -72,7 +70,7 @@ impl Descriptors {
 /// The data plane of one shard.
 pub(super) struct DataPlane {
     pub(super) shard: Rc<RefCell<Shard>>,
-    pub(super) edge: RtmpEdge,
+    pub(super) edge: Edge,
     pub(super) gate: Rc<Gate>,
     files: Files,
     arrivals: Watch,
@@ -89,27 +87,19 @@ pub(super) struct DataPlane {
 }
 
 impl DataPlane {
-    /// Of a shard whose executor runs on this thread. The edge's listener is there afterwards.
+    /// Of a shard whose executor runs on this thread. The edge listens afterwards.
     pub(super) fn new(
         parts: ShardParts,
         descriptors: Descriptors,
         settings: HostSettings,
     ) -> Result<Self, EngineError> {
-        let HostSettings { rtmp: rtmp_settings, listener, mailbox, stop, .. } = settings;
+        let HostSettings { edge, sockets, mailbox, stop, .. } = settings;
         let Descriptors { arrivals, nap, bell, _packets } = descriptors;
         let index = parts.shard;
-        let listener = HostedListener::new(listener).map_err(|source| EngineError::Socket {
-            action: "watch the RTMP listener",
-            address: format!("shard {index}"),
-            source,
-        })?;
         let now = Instant::now();
         let shard = Rc::new(RefCell::new(Shard::new(parts, now)));
         let gate = Rc::new(Gate::default());
-        let spawner = Spawner::new(gate.clone());
-        let door = Door::new(rtmp_settings.places);
-        let edge = RtmpEdge { shard: shard.clone(), spawner, settings: Rc::new(rtmp_settings), door };
-        edge.spawner.spawn(rtmp::listen(edge.clone(), listener));
+        let edge = Edge::start(&shard, Spawner::new(gate.clone()), edge, sockets)?;
         info!(shard = index, poll = ?shard.borrow().waiting().poll, "shard runs");
         Ok(Self {
             shard,
@@ -137,7 +127,7 @@ impl DataPlane {
     /// Turns the shard until it is told to stop and has stopped, or cannot go on.
     pub(super) async fn run(mut self) -> Result<(), EngineError> {
         let ended = self.turns().await;
-        self.edge.spawner.end_all().await;
+        self.edge.end().await;
         for spare in std::mem::take(&mut self.spares) {
             spare.cancel().await;
         }
@@ -189,7 +179,7 @@ impl DataPlane {
         // Taking over borrows the shard itself.
         let arrived = self.shard.borrow_mut().take_arrived();
         for encoder in arrived {
-            rtmp::take_over(&self.edge, encoder);
+            self.edge.take_over(encoder);
         }
         if self.files.is_free() {
             self.files.carry_out(self.shard.borrow_mut().take_file_work());
@@ -204,7 +194,7 @@ impl DataPlane {
         if ran {
             self.asked = true;
             yield_now().await;
-            self.edge.spawner.sweep();
+            self.edge.sweep();
         }
         let spent = self.gate.take_spent();
         if !spent.is_zero() {

@@ -47,7 +47,7 @@ impl Spawner {
     }
 
     /// Forgets tasks that have ended.
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let ended = std::mem::take(&mut *self.tasks.ended.borrow_mut());
         let mut running = self.tasks.running.borrow_mut();
         for id in ended {
@@ -56,7 +56,7 @@ impl Spawner {
     }
 
     /// Ends every task, in no order.
-    pub(super) async fn end_all(&self) {
+    pub(crate) async fn end_all(&self) {
         self.sweep();
         let running = std::mem::take(&mut *self.tasks.running.borrow_mut());
         for task in running.into_values() {

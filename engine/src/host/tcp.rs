@@ -30,7 +30,7 @@ pub(crate) struct HostedListener {
 
 impl HostedListener {
     /// Hosts a listener.
-    pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
+    pub(crate) fn new(listener: TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let watch = Watch::new(listener.try_clone()?.into());
         Ok(Self { listener, watch })

@@ -13,6 +13,7 @@ use super::time::pass;
 use super::*;
 use crate::backend::{PacketBackend, sink};
 use crate::edge::admission::PlaceLimits;
+use crate::edge::rtmp::RtmpSettings;
 use crate::embedded;
 
 /// Far beyond what a loaded machine needs.
@@ -30,7 +31,8 @@ pub(crate) fn settings(places: PlaceLimits) -> (HostSettings, SocketAddr) {
         RtmpSettings { handshake_timeout: PATIENCE, idle_timeout: PATIENCE, places, limits: RtmpLimits::default() };
     let mailbox = Mailbox::new().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    (HostSettings { rtmp, listener, packets: Vec::new(), mailbox, stop }, address)
+    let (edge, sockets) = (EdgeSettings { rtmp }, EdgeSockets { rtmp: listener });
+    (HostSettings { edge, sockets, packets: Vec::new(), mailbox, stop }, address)
 }
 
 /// Runs a task in an executor of its own, on any core.
@@ -131,7 +133,7 @@ fn one_step_of_a_connection_takes_a_slice_and_the_others_have_their_turn_between
             largest.set(largest.get().max(taken));
         });
         still.until("the connection ends", |still| total.get() > 0 && still.open() == 0).await;
-        still.plane.edge.spawner.end_all().await;
+        still.plane.edge.end().await;
         client.join().unwrap();
         assert!(total.get() >= SLICE_LEN, "it was read: {}", total.get());
         assert!(most.get() <= SLICE_LEN, "{} bytes were taken at once", most.get());
@@ -150,7 +152,7 @@ fn the_oldest_silent_connection_of_an_address_goes_for_a_newer_one() {
         still.until("their tasks are gone", |still| still.open() == 3).await;
         assert!(!is_closed(&first[2]) && !newer.iter().any(is_closed));
         assert_eq!(still.plane.shard.borrow_mut().ingest_stats().refused, 2);
-        still.plane.edge.spawner.end_all().await;
+        still.plane.edge.end().await;
         assert_eq!(still.open(), 0, "tasks end with their shard");
     });
 }
@@ -180,7 +182,7 @@ fn a_task_that_is_always_ready_leaves_the_others_and_the_turn_their_share() {
             // The second poll begins within the slice of 200 us, the third does not.
             assert!((slice..=2 * slice).contains(&polls.get()), "{} polls in {slice} slices", polls.get());
         }
-        still.plane.edge.spawner.end_all().await;
+        still.plane.edge.end().await;
     });
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn spawn(
 
 /// What a shard runs on.
 fn prepare(index: usize, settings: &mut HostSettings) -> Result<(LocalExecutor, Descriptors), EngineError> {
-    let entries = executor::ring_entries(settings.connections());
+    let entries = executor::ring_entries(settings.edge.connections());
     let executor = executor::make(index, executor::core_of(index), entries)?;
     let packets = std::mem::take(&mut settings.packets);
     let descriptors = Descriptors::new(packets, &settings.mailbox).map_err(|source| EngineError::Socket {
