@@ -122,6 +122,12 @@ pub enum IngestError {
     /// `accept` or `reject` without a publish request that waits for it.
     #[error("no publish request is waiting for an answer")]
     NotWaiting,
+    /// The encoder encrypts by another passphrase than the input's, or the input has none.
+    #[error("the SRT passphrase is wrong; use the one that was made with the live input, or none")]
+    Passphrase,
+    /// Nothing came for too long.
+    #[error("the encoder sent nothing for too long")]
+    Silent,
     /// Data after the end of the session.
     #[error("the session is over")]
     Closed,
