@@ -31,12 +31,12 @@ pub struct Reservation {
     _holder: UnixListener,
 }
 
-/// Reserves a UDP port.
-pub fn reserve_udp(address: SocketAddr) -> Result<Reservation, EngineError> {
-    let holder = hold("udp", address).map_err(|detail| in_use("UDP", address, detail, "quic"))?;
+/// Reserves the UDP port of `[ports] key`.
+pub fn reserve_udp(address: SocketAddr, key: &'static str) -> Result<Reservation, EngineError> {
+    let holder = hold("udp", address).map_err(|detail| in_use("UDP", address, detail, key))?;
     match when_free("UDP", address, || UdpSocket::bind(address)) {
         Ok(_) => Ok(Reservation { _holder: holder }),
-        Err(source) => Err(bind_error("UDP", address, source, "quic")),
+        Err(source) => Err(bind_error("UDP", address, source, key)),
     }
 }
 
@@ -133,11 +133,11 @@ mod tests {
     #[test]
     fn a_second_engine_is_refused_and_a_dropped_reservation_is_free() {
         let address = free_udp();
-        let first = reserve_udp(address).expect("free");
-        let second = reserve_udp(address).err().expect("refused").to_string();
+        let first = reserve_udp(address, "quic").expect("free");
+        let second = reserve_udp(address, "quic").err().expect("refused").to_string();
         assert!(second.contains("in use") && second.contains("another streams-engine"), "{second}");
         drop(first);
-        assert!(reserve_udp(address).is_ok());
+        assert!(reserve_udp(address, "quic").is_ok());
     }
 
     /// Not a test by itself: a process that another one starts and kills. A ring's own table of files holds its socket.
@@ -170,7 +170,7 @@ mod tests {
         assert!(told.lines().map_while(Result::ok).any(|line| line == "holds"), "it holds the port");
         holder.kill().expect("killed");
         holder.wait().expect("gone");
-        let _reserved = reserve_udp(address).expect("free before long");
+        let _reserved = reserve_udp(address, "quic").expect("free before long");
         let shards = [bind_shard_socket(address).expect("bound"), bind_shard_socket(address).expect("bound")];
         let senders: Vec<UdpSocket> =
             (0..64).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound")).collect();
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_port_that_some_other_process_has_is_refused() {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
-        let refused = reserve_udp(socket.local_addr().expect("address")).err().expect("refused").to_string();
+        let refused = reserve_udp(socket.local_addr().expect("address"), "quic").err().expect("refused").to_string();
         assert!(refused.contains("another process") && refused.contains("[ports] quic"), "{refused}");
     }
 }

@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streams_config::{Config, Io, Seccomp, UdpIo};
 use streams_contract::{self as contract, ShardsSizes, names};
-use streams_ingest::RtmpLimits;
+use streams_ingest::{RtmpLimits, SrtFront, SrtLimits};
 use streams_privileges::{Account, configured_user};
 use streams_relay_core::relay::RelayConfig;
 use streams_rings::{Access, Workspace};
@@ -72,7 +72,7 @@ pub struct EngineSettings {
 pub struct Engine {
     threads: Vec<ShardThread>,
     stopper: Stopper,
-    _ports: [Reservation; 2],
+    _ports: [Reservation; 3],
     _reuseport: Option<ReuseportProgram>,
 }
 
@@ -94,7 +94,8 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let account = Account::choose(&config.engine.user, &settings.data)?;
     let quic = SocketAddr::new(config.server.host, config.ports.quic);
     let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
-    let ports = [reserve_udp(quic)?, reserve_tcp(rtmp)?];
+    let srt = SocketAddr::new(config.server.host, config.ports.srt);
+    let ports = [reserve_udp(quic, "quic")?, reserve_tcp(rtmp)?, reserve_udp(srt, "srt")?];
     let keys = EngineKeys::load_or_create(&settings.data)?;
     let run_dir = run_dir(&settings.data)?;
     contract::create_run_dir(&run_dir, configured_user(&config.engine.user)?)?;
@@ -112,6 +113,8 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     // AF_XDP leaves little to the kernel's sockets: that goes out by plain calls.
     let mut rings = if ends.len() == 0 { send_rings(config.engine.udp_io, shards)? } else { Vec::new() }.into_iter();
     let listeners = (0..shards).map(|_| shard_listener(rtmp)).collect::<Result<Vec<_>, _>>()?;
+    let mut srt_sockets = shard_sockets(srt, shards)?.into_iter();
+    let srt_front = SrtFront::new(srt_limits(config), Instant::now());
     let mut saved_before = GroupStore::saved(&settings.data);
     give_up_rights(&account, config.engine.seccomp, &settings.data, &run_dir)?;
     let mut threads = Vec::with_capacity(shards);
@@ -123,8 +126,8 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             source,
         })?;
         let host = HostSettings {
-            edge: EdgeSettings { rtmp: rtmp_settings(config) },
-            sockets: EdgeSockets { rtmp: listener },
+            edge: EdgeSettings { rtmp: rtmp_settings(config), srt: srt_front.clone() },
+            sockets: EdgeSockets { rtmp: listener, srt: srt_sockets.next().map(Into::into) },
             packets,
             mailbox: mailboxes
                 .get(shard)
@@ -151,7 +154,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         threads.push(host::spawn(shard, host, move || maker.make())?);
     }
     confine_and_run(&threads, config.engine.seccomp)?;
-    info!(shards, %quic, %rtmp, "engine runs");
+    info!(shards, %quic, %rtmp, %srt, "engine runs");
     Ok(Engine { threads, stopper: Stopper { stop, mailboxes }, _ports: ports, _reuseport: reuseport })
 }
 
@@ -338,6 +341,15 @@ fn rtmp_settings(config: &Config) -> RtmpSettings {
             publishing_max: config.ingest.connections_max,
         },
         limits: RtmpLimits { in_progress_len_max: config.ingest.message_bytes_max, ..RtmpLimits::default() },
+    }
+}
+
+fn srt_limits(config: &Config) -> SrtLimits {
+    SrtLimits {
+        latency: Duration::from_millis(config.ingest.srt_latency_ms),
+        idle_timeout: Duration::from_millis(config.ingest.srt_idle_timeout_ms),
+        handshakes_per_second: config.ingest.srt_handshakes_per_s,
+        ..SrtLimits::default()
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Ports {
     pub quic: u16,
     /// TCP: RTMP.
     pub rtmp: u16,
+    /// UDP: SRT.
+    pub srt: u16,
     /// TCP: API with TLS.
     pub https: u16,
     /// TCP: API and player page without TLS.
@@ -32,12 +34,12 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Four that are free on loopback, for this process alone. Those of a namespace of its own are free there as well.
+    /// Five that are free on loopback, for this process alone. Those of a namespace of its own are free there as well.
     ///
     /// # Errors
     /// [`HarnessError::File`] when the machine has none.
     pub fn free() -> Result<Self, HarnessError> {
-        Ok(Self { quic: reserve()?, rtmp: reserve()?, https: reserve()?, http_dev: reserve()? })
+        Ok(Self { quic: reserve()?, rtmp: reserve()?, srt: reserve()?, https: reserve()?, http_dev: reserve()? })
     }
 }
 
@@ -74,8 +76,8 @@ mod tests {
     fn a_port_is_given_once_and_never_one_that_is_in_use() {
         let mut given = Vec::new();
         for _ in 0..8 {
-            let Ports { quic, rtmp, https, http_dev } = Ports::free().unwrap();
-            given.extend([quic, rtmp, https, http_dev]);
+            let Ports { quic, rtmp, srt, https, http_dev } = Ports::free().unwrap();
+            given.extend([quic, rtmp, srt, https, http_dev]);
         }
         let next = HELD.lock().unwrap().0.unwrap();
         let _used = TcpListener::bind((Ipv4Addr::LOCALHOST, next));

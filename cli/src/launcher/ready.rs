@@ -63,6 +63,7 @@ pub fn tell(launch: &Launch<'_>, endpoints: &Endpoints, attached: bool) -> Resul
         "api_plain": plain,
         "watch": endpoints.watch(),
         "rtmp": endpoints.rtmp(),
+        "srt": endpoints.srt(),
         "moqt": endpoints.moqt(),
         "webtransport": endpoints.webtransport(),
         "metrics": format!("{api}/metrics"),
@@ -70,6 +71,7 @@ pub fn tell(launch: &Launch<'_>, endpoints: &Endpoints, attached: bool) -> Resul
     launch.output.show(&value, || {
         let shown = pairs(&[
             ("RTMP in", endpoints.rtmp()),
+            ("SRT in", endpoints.srt()),
             ("player page", format!("{}/<id>", endpoints.watch())),
             ("MoQT, QUIC", format!("{}/playback/<id>", endpoints.moqt())),
             ("MoQT, WebTransport", format!("{}/playback/<id>", endpoints.webtransport())),

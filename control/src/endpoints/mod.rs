@@ -14,6 +14,7 @@ pub struct Endpoints {
     host: IpAddr,
     quic: u16,
     rtmp: u16,
+    srt: u16,
     https: u16,
     http_dev: Option<u16>,
 }
@@ -38,6 +39,7 @@ impl Endpoints {
             host: config.server.host,
             quic: config.ports.quic,
             rtmp: config.ports.rtmp,
+            srt: config.ports.srt,
             https: config.ports.https,
             http_dev: (config.server.profile == Profile::Dev).then_some(config.ports.http_dev),
         }
@@ -65,6 +67,16 @@ impl Endpoints {
     /// Where the shards listen for RTMP (TCP).
     pub fn rtmp_address(&self) -> SocketAddr {
         self.at(self.rtmp)
+    }
+
+    /// Where the shards listen for SRT (UDP).
+    pub fn srt_address(&self) -> SocketAddr {
+        self.at(self.srt)
+    }
+
+    /// Where encoders push SRT.
+    pub fn srt(&self) -> String {
+        format!("srt://{}", self.srt_address())
     }
 
     /// Base URL of the API.
@@ -113,10 +125,11 @@ impl Endpoints {
     /// URLs that carry it in their query are whole.
     pub fn ingest_urls(&self, id: &str, kind: &str, key: Option<&str>) -> Value {
         let query = key.map(|key| format!("?sk={key}")).unwrap_or_default();
+        let stream_id = key.map(|key| format!("?streamid={key}")).unwrap_or_default();
         json!({
             "rtmp": matches!(kind, "rtmp" | "any").then(|| self.rtmp()),
             "rtmps": null,
-            "srt": null,
+            "srt": matches!(kind, "srt" | "any").then(|| format!("{}{stream_id}", self.srt())),
             "whip": null,
             "moqt": format!("{}/publish/{id}{query}", self.moqt()),
             "webtransport": format!("{}/publish/{id}{query}", self.webtransport()),
@@ -151,6 +164,8 @@ mod tests {
         assert_eq!(endpoints.playback_urls("lv_1", "T").watch, "https://[2001:db8::1]:8443/watch/lv_1?tok=T");
         assert_eq!(endpoints.ingest_urls("lv_1", "rtmp", None)["rtmp"], "rtmp://[2001:db8::1]:1935/live");
         assert_eq!(endpoints.ingest_urls("lv_1", "srt", None)["rtmp"], Value::Null, "it would be refused");
+        assert_eq!(endpoints.ingest_urls("lv_1", "srt", None)["srt"], "srt://[2001:db8::1]:9710");
+        assert_eq!(endpoints.ingest_urls("lv_1", "any", Some("KEY"))["srt"], "srt://[2001:db8::1]:9710?streamid=KEY");
         assert_eq!(endpoints.webtransport_policy_source(), "https://*:4433");
     }
 }

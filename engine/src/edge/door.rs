@@ -1,8 +1,8 @@
-//! The door of a listener: [`Places`] with the sockets behind them.
+//! The door of a shard's listeners: [`Places`] with the lines behind them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -10,10 +10,12 @@ use streams_logs::Seldom;
 use tracing::warn;
 
 use super::admission::{Arrival, Full, PlaceId, PlaceLimits, Places};
-/// What one listener's connections share. It lives on its shard's thread.
+use super::line::Line;
+
+/// What the connections of one shard's listeners share. It lives on its shard's thread.
 pub(crate) struct Door {
     places: RefCell<Places>,
-    sockets: RefCell<HashMap<PlaceId, Weak<TcpStream>>>,
+    lines: RefCell<HashMap<PlaceId, Weak<dyn Line>>>,
     turned_away: Seldom,
 }
 
@@ -22,14 +24,19 @@ impl Door {
     pub(crate) fn new(limits: PlaceLimits) -> Rc<Self> {
         Rc::new(Self {
             places: RefCell::new(Places::new(limits)),
-            sockets: RefCell::default(),
+            lines: RefCell::default(),
             turned_away: Seldom::new(),
         })
     }
 
     /// A place for a connection from `peer`; another connection may be closed for it. `None`: there is none to be had, and the
     /// connection is to be closed. `turned_away` counts whoever had to go.
-    pub(crate) fn enter(self: &Rc<Self>, peer: IpAddr, socket: &Rc<TcpStream>, turned_away: &mut u64) -> Option<Place> {
+    pub(crate) fn enter<L: Line + 'static>(
+        self: &Rc<Self>,
+        peer: IpAddr,
+        line: &Rc<L>,
+        turned_away: &mut u64,
+    ) -> Option<Place> {
         let now = Instant::now();
         let arrival = self.places.borrow_mut().arrive(peer, now);
         let id = match arrival {
@@ -44,7 +51,8 @@ impl Door {
                 return None;
             }
         };
-        self.sockets.borrow_mut().insert(id, Rc::downgrade(socket));
+        let line: Weak<L> = Rc::downgrade(line);
+        self.lines.borrow_mut().insert(id, line);
         Some(Place { id, door: self.clone() })
     }
 
@@ -54,9 +62,8 @@ impl Door {
     }
 
     fn close(&self, victim: PlaceId) {
-        if let Some(socket) = self.sockets.borrow_mut().remove(&victim).and_then(|socket| socket.upgrade()) {
-            // Its task reads the end of the stream and goes; a socket that is gone already is what was wanted.
-            let _ = socket.shutdown(Shutdown::Both);
+        if let Some(line) = self.lines.borrow_mut().remove(&victim).and_then(|line| line.upgrade()) {
+            line.close();
         }
     }
 
@@ -96,6 +103,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.door.places.borrow_mut().leave(self.id);
-        self.door.sockets.borrow_mut().remove(&self.id);
+        self.door.lines.borrow_mut().remove(&self.id);
     }
 }

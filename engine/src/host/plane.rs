@@ -35,7 +35,7 @@ use super::time::{pass, spare_timers, timer};
 use super::watch::{Watch, set_of};
 use super::{HostSettings, PollMode};
 use crate::EngineError;
-use crate::edge::Edge;
+use crate::edge::{Edge, HostedSockets};
 use crate::shard::{Mailbox, Shard, ShardParts, Turn, Waiting};
 
 /// A busy shard lets the reactor look at its rings so often, and at once when the latency ring says that a peer of the edge has
@@ -91,6 +91,7 @@ impl DataPlane {
     pub(super) fn new(
         parts: ShardParts,
         descriptors: Descriptors,
+        hosted: HostedSockets,
         settings: HostSettings,
     ) -> Result<Self, EngineError> {
         let HostSettings { edge, sockets, mailbox, stop, .. } = settings;
@@ -99,7 +100,7 @@ impl DataPlane {
         let now = Instant::now();
         let shard = Rc::new(RefCell::new(Shard::new(parts, now)));
         let gate = Rc::new(Gate::default());
-        let edge = Edge::start(&shard, Spawner::new(gate.clone()), edge, sockets)?;
+        let edge = Edge::start(&shard, Spawner::new(gate.clone()), edge, sockets, hosted)?;
         info!(shard = index, poll = ?shard.borrow().waiting().poll, "shard runs");
         Ok(Self {
             shard,
@@ -180,6 +181,11 @@ impl DataPlane {
         let arrived = self.shard.borrow_mut().take_arrived();
         for encoder in arrived {
             self.edge.take_over(encoder);
+        }
+        let tossed = self.shard.borrow_mut().take_tossed();
+        if !tossed.is_empty() {
+            let lost = self.edge.tossed(tossed);
+            self.shard.borrow_mut().count_untaken(lost);
         }
         if self.files.is_free() {
             self.files.carry_out(self.shard.borrow_mut().take_file_work());

@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::yield_now;
-use streams_ingest::RtmpLimits;
+use streams_ingest::{RtmpLimits, SrtFront, SrtLimits};
 
 use super::plane::{DataPlane, Descriptors};
 use super::time::pass;
 use super::*;
 use crate::backend::{PacketBackend, sink};
+use crate::edge::HostedSockets;
 use crate::edge::admission::PlaceLimits;
 use crate::edge::rtmp::RtmpSettings;
 use crate::embedded;
@@ -29,9 +30,10 @@ pub(crate) fn settings(places: PlaceLimits) -> (HostSettings, SocketAddr) {
     let address = listener.local_addr().unwrap();
     let rtmp =
         RtmpSettings { handshake_timeout: PATIENCE, idle_timeout: PATIENCE, places, limits: RtmpLimits::default() };
+    let srt = SrtFront::new(SrtLimits::default(), Instant::now());
     let mailbox = Mailbox::new().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let (edge, sockets) = (EdgeSettings { rtmp }, EdgeSockets { rtmp: listener });
+    let (edge, sockets) = (EdgeSettings { rtmp, srt }, EdgeSockets { rtmp: listener, srt: None });
     (HostSettings { edge, sockets, packets: Vec::new(), mailbox, stop }, address)
 }
 
@@ -52,7 +54,7 @@ pub(super) fn plane(
     parts.mailboxes = vec![settings.mailbox.clone()];
     let packets = std::mem::take(&mut settings.packets);
     let descriptors = Descriptors::new(packets, &settings.mailbox).unwrap();
-    (DataPlane::new(parts, descriptors, settings).unwrap(), folder)
+    (DataPlane::new(parts, descriptors, HostedSockets { srt: None }, settings).unwrap(), folder)
 }
 
 /// A host whose shard does not turn.

@@ -11,6 +11,7 @@ use tracing::error;
 use super::plane::{DataPlane, Descriptors};
 use super::{HostSettings, executor};
 use crate::EngineError;
+use crate::edge::HostedSockets;
 use crate::shard::ShardParts;
 
 /// A shard's thread.
@@ -63,16 +64,18 @@ pub(crate) fn spawn(
 }
 
 /// What a shard runs on.
-fn prepare(index: usize, settings: &mut HostSettings) -> Result<(LocalExecutor, Descriptors), EngineError> {
+fn prepare(
+    index: usize,
+    settings: &mut HostSettings,
+) -> Result<(LocalExecutor, Descriptors, HostedSockets), EngineError> {
     let entries = executor::ring_entries(settings.edge.connections());
     let executor = executor::make(index, executor::core_of(index), entries)?;
     let packets = std::mem::take(&mut settings.packets);
-    let descriptors = Descriptors::new(packets, &settings.mailbox).map_err(|source| EngineError::Socket {
-        action: "watch the sockets",
-        address: format!("shard {index}"),
-        source,
-    })?;
-    Ok((executor, descriptors))
+    let watched =
+        |source| EngineError::Socket { action: "watch the sockets", address: format!("shard {index}"), source };
+    let descriptors = Descriptors::new(packets, &settings.mailbox).map_err(watched)?;
+    let hosted = HostedSockets::host(&mut settings.sockets).map_err(watched)?;
+    Ok((executor, descriptors, hosted))
 }
 
 fn host(
@@ -83,7 +86,7 @@ fn host(
     told: &Receiver<()>,
 ) -> Result<(), EngineError> {
     let made = prepare(index, &mut settings).and_then(|prepared| Ok((prepared, make()?)));
-    let ((executor, descriptors), parts) = match made {
+    let ((executor, descriptors, hosted), parts) = match made {
         Ok(made) => made,
         Err(problem) => {
             let _ = tell.send(Err(problem));
@@ -94,7 +97,8 @@ fn host(
         return Ok(());
     }
     let stop = settings.stop.clone();
-    let ended = executor.run(async move { DataPlane::new(parts, descriptors, settings)?.with_spares().run().await });
+    let ended =
+        executor.run(async move { DataPlane::new(parts, descriptors, hosted, settings)?.with_spares().run().await });
     if let Err(problem) = &ended {
         error!(shard = index, error = %problem, "the shard ends");
         stop.store(true, Ordering::Release);
