@@ -131,6 +131,8 @@ declare! {
         edge: u16 = 0, 0..=65535;
         /// UDP: media of WebRTC encoders, one port a shard: this one, and those that follow.
         webrtc: u16 = 8189, 1..=65000;
+        /// UDP: SRT ingest.
+        srt: u16 = 9710, 1..=65535;
         /// TCP: REST API, metrics and health over TLS.
         https: u16 = 8443, 1..=65535;
         /// TCP, 127.0.0.1 only and in the dev profile only: the same without TLS, and the player page.
@@ -223,6 +225,13 @@ declare! {
         unpublished_address_max: usize = 32, 1..=65536;
         /// The largest single message (one video frame) an encoder may send, in bytes.
         message_bytes_max: usize = 8388608, 65536..=67108864;
+        /// SRT: time for lost packets to come again, in milliseconds. An encoder that asks for more gets more; three to four
+        /// round trips are good.
+        srt_latency_ms: u64 = 120, 20..=8000;
+        /// SRT: an encoder that sends nothing for so long is gone; its protocol sends something every second.
+        srt_idle_timeout_ms: u64 = 5000, 1000..=600000;
+        /// SRT: handshakes of each of the two steps that a shard looks at in a second; twice as many at once.
+        srt_handshakes_per_s: u32 = 200, 1..=100000;
     }
 
     /// HTTPS of the shards.

@@ -80,6 +80,10 @@ impl Config {
                 return Err(conflict(key, format!("port {port} is already that of {other}: give each its own")));
             }
         }
+        if self.ports.srt == self.ports.quic {
+            let reason = format!("port {} is already that of ports.quic: give each its own", self.ports.srt);
+            return Err(conflict("ports.srt", reason));
+        }
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Documents kept in tables.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{IngestKind, InputState, KeyAlgorithm, Protocol};
@@ -20,6 +22,26 @@ pub struct InputEntry {
     pub key_hashes: Vec<KeyHash>,
     /// Seconds an input stays `reconnecting` after its encoder went away.
     pub reconnect_window_s: u32,
+    /// What SRT encoders that encrypt do it with.
+    pub srt_passphrase: Passphrase,
+}
+
+/// A passphrase of SRT, 10 to 79 characters; none when empty. It never appears in logs.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Passphrase(pub String);
+
+impl Passphrase {
+    /// The words, when there are any.
+    pub fn get(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|words| !words.is_empty())
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase(…)")
+    }
 }
 
 /// One accepted stream key of an input; the key itself is never in shared memory.
@@ -96,6 +118,28 @@ pub struct RuntimeEntry {
     pub last_error: Option<String>,
     /// What spoils the broadcast now, for people: no key frame, media without its sequence header, tracks left out.
     pub warnings: Vec<String>,
+    /// How the packets of an encoder that pushes by datagrams come through; counted since it connected.
+    pub link: Option<RuntimeLink>,
+}
+
+/// The way from an encoder to its input.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuntimeLink {
+    /// Packets that came, repetitions included.
+    pub packets: u64,
+    /// Packets that were missing at first.
+    pub lost: u64,
+    /// Packets that the encoder sent again.
+    pub retransmitted: u64,
+    /// Missing packets that were given up: they came too late or never.
+    pub dropped: u64,
+    /// Newest round trip, in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Time that packets wait for lost ones, as agreed with the encoder, in microseconds.
+    pub latency_us: Option<u64>,
+    /// The encoder encrypts.
+    pub encrypted: bool,
 }
 
 /// A track of a running input. Fields that do not apply to its kind are absent.

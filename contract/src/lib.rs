@@ -26,7 +26,8 @@ mod words;
 
 pub use counters::{Counter, CounterKind, Section};
 pub use documents::{
-    HexBytes, Home, InputEntry, KeyHash, ResourceEntry, RuntimeEntry, RuntimeTrack, SigningKeyEntry, TrackEntry,
+    HexBytes, Home, InputEntry, KeyHash, Passphrase, ResourceEntry, RuntimeEntry, RuntimeLink, RuntimeTrack,
+    SigningKeyEntry, TrackEntry,
 };
 pub use layout::{ShardsSizes, control_workspace, names, shards_workspace, shards_workspace_of};
 pub use messages::{Command, Event, MESSAGE_SIG};

@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use streams_contract::{
     self as contract, CloseCause, Command, Counter, Event, HexBytes, Home, IngestKind, InputEntry, KeyAlgorithm,
-    KeyHash, ResourceEntry, RuntimeEntry, RuntimeTrack, ShardsSizes, SigningKeyEntry, TrackEntry, Tunable, Tunables,
-    names,
+    KeyHash, Passphrase, ResourceEntry, RuntimeEntry, RuntimeTrack, ShardsSizes, SigningKeyEntry, TrackEntry, Tunable,
+    Tunables, names,
 };
 use streams_rings::{Access, Polled, Workspace};
 use support::Folder;
@@ -32,6 +32,7 @@ fn documents_come_back_as_they_were_written() {
         enabled: true,
         key_hashes: vec![KeyHash { sha256: "ab".repeat(32), expires_at_ms: Some(7) }, KeyHash::default()],
         reconnect_window_s: 30,
+        srt_passphrase: Passphrase("ten letters".into()),
     };
     let encoded = contract::encode(&input).expect("encoded");
     assert_eq!(contract::decode::<InputEntry>(&encoded).expect("decoded"), input);

@@ -96,7 +96,7 @@ pub async fn open(dir: &DataDir, config: Config, web_dir: Option<PathBuf>) -> Re
     let signing_keys = store.signing_keys_known_since(revoked_known_since_ms(clock::unix_ms())).await?;
     let (inputs, tunables) = (store.all_live_inputs().await?, store.tunables().await?);
     let contents = Contents { inputs, signing_keys, tunables };
-    let program = Arc::new(Program::open(&dir.run_dir(), config.shards(), &contents)?);
+    let program = Arc::new(Program::open(&dir.run_dir(), config.shards(), &contents, vault.clone())?);
     if replaced {
         // An engine that ran on while there was no control serves the one before.
         program.send(&Command::ReloadCertificate)?;

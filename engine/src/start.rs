@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streams_config::{Config, Io, Seccomp, UdpIo};
 use streams_contract::{self as contract, ShardsSizes, names};
-use streams_ingest::RtmpLimits;
+use streams_ingest::{RtmpLimits, SrtFront, SrtLimits};
 use streams_privileges::{Account, configured_user};
 use streams_relay_core::relay::RelayConfig;
 use streams_rings::{Access, Workspace};
@@ -97,8 +97,10 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let quic = SocketAddr::new(config.server.host, config.ports.quic);
     let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
     let edge = SocketAddr::new(config.server.host, config.edge_port());
+    let srt = SocketAddr::new(config.server.host, config.ports.srt);
     let webrtc = webrtc_addresses(config, shards);
     let mut ports = vec![reserve_udp(quic, "quic")?, reserve_tcp(rtmp, "rtmp")?, reserve_tcp(edge, "edge")?];
+    ports.push(reserve_udp(srt, "srt")?);
     for address in &webrtc {
         ports.push(reserve_udp(*address, "webrtc")?);
     }
@@ -118,7 +120,10 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let mut ends = xdp_ends(config, quic, &steering, wished)?.into_iter();
     // AF_XDP leaves little to the kernel's sockets: that goes out by plain calls.
     let mut rings = if ends.len() == 0 { send_rings(config.engine.udp_io, shards)? } else { Vec::new() }.into_iter();
-    let edges = webrtc.iter().map(|webrtc| edge_sockets(rtmp, edge, *webrtc)).collect::<Result<Vec<_>, _>>()?;
+    let srt_sockets = shard_sockets(srt, shards)?;
+    let edges = webrtc.iter().zip(srt_sockets).map(|(webrtc, srt)| edge_sockets(rtmp, edge, *webrtc, srt));
+    let edges = edges.collect::<Result<Vec<_>, _>>()?;
+    let srt_front = SrtFront::new(srt_limits(config), Instant::now());
     let mut saved_before = GroupStore::saved(&settings.data);
     give_up_rights(&account, config.engine.seccomp, &settings.data, &run_dir)?;
     let mut threads = Vec::with_capacity(shards);
@@ -130,7 +135,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             source,
         })?;
         let host = HostSettings {
-            edge: edge_settings(config),
+            edge: edge_settings(config, srt_front.clone()),
             sockets,
             packets,
             mailbox: mailboxes
@@ -158,7 +163,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         threads.push(host::spawn(shard, host, move || maker.make())?);
     }
     confine_and_run(&threads, config.engine.seccomp)?;
-    info!(shards, %quic, %rtmp, %edge, "engine runs");
+    info!(shards, %quic, %rtmp, %srt, %edge, "engine runs");
     Ok(Engine { threads, stopper: Stopper { stop, mailboxes }, _ports: ports, _reuseport: reuseport })
 }
 
@@ -342,11 +347,18 @@ fn webrtc_addresses(config: &Config, shards: usize) -> Vec<SocketAddr> {
 }
 
 /// What the edge of one shard listens on.
-fn edge_sockets(rtmp: SocketAddr, edge: SocketAddr, webrtc: SocketAddr) -> Result<EdgeSockets, EngineError> {
+fn edge_sockets(
+    rtmp: SocketAddr,
+    edge: SocketAddr,
+    webrtc: SocketAddr,
+    srt: socket2::Socket,
+) -> Result<EdgeSockets, EngineError> {
     let bound = bind_shard_socket(webrtc).and_then(|socket| BoundSocket::new(socket.into()));
+    let srt = BoundSocket::new(srt.into());
     Ok(EdgeSockets {
         rtmp: shard_listener(rtmp, "listen for RTMP")?,
         http: shard_listener(edge, "listen for HTTPS")?,
+        srt: srt.map_err(|source| EngineError::Socket { action: "watch", address: "SRT".into(), source })?,
         webrtc: bound.map_err(|source| EngineError::Socket {
             action: "bind for WebRTC",
             address: webrtc.to_string(),
@@ -355,7 +367,7 @@ fn edge_sockets(rtmp: SocketAddr, edge: SocketAddr, webrtc: SocketAddr) -> Resul
     })
 }
 
-fn edge_settings(config: &Config) -> EdgeSettings {
+fn edge_settings(config: &Config, srt: SrtFront) -> EdgeSettings {
     let rtmp = rtmp_settings(config);
     let servers = config.edge.ice_servers.split(',').map(str::trim).filter(|server| !server.is_empty());
     EdgeSettings {
@@ -376,6 +388,7 @@ fn edge_settings(config: &Config) -> EdgeSettings {
             ice_servers: servers.map(str::to_owned).collect(),
         },
         rtmp,
+        srt,
     }
 }
 
@@ -389,6 +402,15 @@ fn rtmp_settings(config: &Config) -> RtmpSettings {
             publishing_max: config.ingest.connections_max,
         },
         limits: RtmpLimits { in_progress_len_max: config.ingest.message_bytes_max, ..RtmpLimits::default() },
+    }
+}
+
+fn srt_limits(config: &Config) -> SrtLimits {
+    SrtLimits {
+        latency: Duration::from_millis(config.ingest.srt_latency_ms),
+        idle_timeout: Duration::from_millis(config.ingest.srt_idle_timeout_ms),
+        handshakes_per_second: config.ingest.srt_handshakes_per_s,
+        ..SrtLimits::default()
     }
 }
 

@@ -134,6 +134,9 @@ pub enum IngestError {
         /// The limit in seconds.
         after_s: u64,
     },
+    /// The encoder encrypts by another passphrase than the input's, or the input has none.
+    #[error("the SRT passphrase is wrong; use the one that was made with the live input, or none")]
+    Passphrase,
     /// A peer over datagrams says nothing more.
     #[error("nothing came for {after_s} s")]
     Silent {

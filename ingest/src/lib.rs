@@ -1,7 +1,8 @@
 //! From an encoder's bytes to CMAF chunks, without a socket or a clock: bytes and the time go in, events and objects come out.
 //!
 //! ```text
-//!   TCP bytes --> Session (RTMP) ------> AccessUnit (raw times) --> Normaliser --> AccessUnit (broadcast time)
+//!   TCP bytes --> Session (RTMP) ----.
+//!   datagrams --> Session (SRT, TS) --+--> AccessUnit (raw times) --> Normaliser --> AccessUnit (broadcast time)
 //!                      |    ^                                                        |
 //!      poll_transmit() <-+  +-- answer()                                             v
 //!                                                                                Packager
@@ -21,6 +22,8 @@ mod normaliser;
 mod packager;
 pub mod rtmp;
 mod session;
+pub mod srt;
+pub mod ts;
 pub mod whip;
 
 pub use error::IngestError;
@@ -28,5 +31,7 @@ pub use metadata::StreamMetadata;
 pub use normaliser::{Dropped, Normaliser, NormaliserConfig, NormaliserCounters};
 pub use packager::{Output, Packager, PackagerConfig, PackagerCounters};
 pub use rtmp::{Notice, RtmpCounters, RtmpLimits, RtmpSession};
-pub use session::{Answer, Protocol, PublishRequest, Session, SessionEvent};
+pub use session::{Answer, LinkStats, Protocol, PublishRequest, Refusal, Session, SessionEvent};
+pub use srt::{SrtFront, SrtLimits, SrtRoute, SrtSession};
+pub use ts::{TsCounters, TsDemuxer, TsEvent};
 pub use whip::{IceFragment, WhipSession};

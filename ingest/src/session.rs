@@ -9,7 +9,7 @@
 //! Admission, kicking, hand-over to another shard and the end of a broadcast are the same for all of them and live in the engine.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use streams_media::AccessUnit;
 
@@ -23,6 +23,8 @@ pub enum Protocol {
     Rtmp,
     /// WebRTC, negotiated by WHIP.
     Whip,
+    /// SRT over UDP, with MPEG-TS in it.
+    Srt,
 }
 
 impl Protocol {
@@ -31,6 +33,7 @@ impl Protocol {
         match self {
             Self::Rtmp => "rtmp",
             Self::Whip => "whip",
+            Self::Srt => "srt",
         }
     }
 }
@@ -73,6 +76,48 @@ pub enum Answer<'a> {
     Accept,
     /// It is not, or its publish ends: the reason, in the protocol's own form where it has one.
     Refuse(&'a str),
+    /// The same with what kind of reason it is, for protocols that have codes.
+    RefuseAs(Refusal, &'a str),
+}
+
+/// Why a request to publish is refused, as far as protocols tell such things apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request cannot be read.
+    BadRequest,
+    /// The stream key is missing, unknown, or no longer good.
+    Key,
+    /// There is no room for another encoder.
+    Full,
+    /// The input is disabled.
+    Disabled,
+    /// The request names another input than the key's.
+    NotFound,
+    /// It does not ask to publish.
+    BadMode,
+    /// The input takes another protocol.
+    OtherKind,
+    /// Whatever else: the server cannot now.
+    Other,
+}
+
+/// How an encoder's datagrams come through, since its connection began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    /// Packets that came, repetitions included.
+    pub received: u64,
+    /// Packets that were missing at first.
+    pub lost: u64,
+    /// Packets that the encoder sent again.
+    pub retransmitted: u64,
+    /// Missing packets that were given up at their time.
+    pub dropped: u64,
+    /// Newest measured time of a round trip.
+    pub round_trip: Option<Duration>,
+    /// Time that packets wait for lost ones, as agreed with the encoder.
+    pub latency: Option<Duration>,
+    /// The encoder encrypts.
+    pub encrypted: bool,
 }
 
 /// One encoder's connection, whatever it speaks.
@@ -105,6 +150,20 @@ pub trait Session: Send {
     /// As [`Session::handle_input`].
     fn handle_timeout(&mut self, _now: Instant) -> Result<(), IngestError> {
         Ok(())
+    }
+
+    /// Gives the secret that the input has for encoders that encrypt, in front of acceptance: one that used another, or needs one
+    /// and there is none, is refused hereby.
+    ///
+    /// # Errors
+    /// [`IngestError::Passphrase`]: it is refused; [`IngestError::NotWaiting`] without a request.
+    fn unlock(&mut self, _passphrase: Option<&str>) -> Result<(), IngestError> {
+        Ok(())
+    }
+
+    /// How its datagrams come through; `None` where its transport keeps that to itself.
+    fn link(&self) -> Option<LinkStats> {
+        None
     }
 
     /// The next event, in order.

@@ -1,4 +1,4 @@
-//! ffmpeg as an encoder.
+//! ffmpeg, and others, as an encoder.
 
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -35,6 +35,20 @@ impl Encoder {
         let mut command = namespace.command("ffmpeg");
         command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]).arg(film(what));
         command.args(["-c", "copy", "-f", "flv", url]);
+        Self::spawn(command)
+    }
+
+    /// Starts pushing a film to an SRT URL out of a namespace; `more` are options of ffmpeg's for the output.
+    pub fn push_srt(namespace: &Namespace, url: &str, what: Film, more: &[&str]) -> Self {
+        let mut command = namespace.command("ffmpeg");
+        command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]).arg(film(what));
+        command.args(["-c", "copy"]).args(more).args(["-f", "mpegts", url]);
+        Self::spawn(command)
+    }
+
+    /// Starts any command that pushes.
+    pub fn run(mut command: Command, arguments: &[&str]) -> Self {
+        command.args(arguments);
         Self::spawn(command)
     }
 

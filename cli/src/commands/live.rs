@@ -18,7 +18,7 @@ pub enum Live {
         /// A name for people
         #[arg(long)]
         name: String,
-        /// How encoders may push: rtmp, whip, or any that this build can (srt and fmp4 are not there yet)
+        /// How encoders may push: rtmp, srt, whip, or any that this build can (fmp4 is not there yet)
         #[arg(long, default_value = "any", value_parser = ["rtmp", "srt", "whip", "fmp4", "any"], hide_possible_values = true)]
         ingest: String,
         /// Seconds that viewers are kept after the encoder is gone

@@ -64,6 +64,7 @@ pub fn tell(launch: &Launch<'_>, endpoints: &Endpoints, attached: bool) -> Resul
         "watch": endpoints.watch(),
         "rtmp": endpoints.rtmp(),
         "whip": format!("{}/whip", endpoints.edge()),
+        "srt": endpoints.srt(),
         "moqt": endpoints.moqt(),
         "webtransport": endpoints.webtransport(),
         "metrics": format!("{api}/metrics"),
@@ -72,6 +73,7 @@ pub fn tell(launch: &Launch<'_>, endpoints: &Endpoints, attached: bool) -> Resul
         let shown = pairs(&[
             ("RTMP in", endpoints.rtmp()),
             ("WHIP in", format!("{}/whip/<id>", endpoints.edge())),
+            ("SRT in", endpoints.srt()),
             ("player page", format!("{}/<id>", endpoints.watch())),
             ("MoQT, QUIC", format!("{}/playback/<id>", endpoints.moqt())),
             ("MoQT, WebTransport", format!("{}/playback/<id>", endpoints.webtransport())),

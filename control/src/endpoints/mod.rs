@@ -16,6 +16,7 @@ pub struct Endpoints {
     rtmp: u16,
     edge: u16,
     webrtc: (u16, usize),
+    srt: u16,
     https: u16,
     http_dev: Option<u16>,
 }
@@ -42,6 +43,7 @@ impl Endpoints {
             rtmp: config.ports.rtmp,
             edge: config.edge_port(),
             webrtc: (config.ports.webrtc, config.shards()),
+            srt: config.ports.srt,
             https: config.ports.https,
             http_dev: (config.server.profile == Profile::Dev).then_some(config.ports.http_dev),
         }
@@ -69,6 +71,16 @@ impl Endpoints {
     /// Where the shards listen for RTMP (TCP).
     pub fn rtmp_address(&self) -> SocketAddr {
         self.at(self.rtmp)
+    }
+
+    /// Where the shards listen for SRT (UDP).
+    pub fn srt_address(&self) -> SocketAddr {
+        self.at(self.srt)
+    }
+
+    /// Where encoders push SRT.
+    pub fn srt(&self) -> String {
+        format!("srt://{}", self.srt_address())
     }
 
     /// Where the shards listen for HTTPS (TCP).
@@ -133,10 +145,11 @@ impl Endpoints {
     /// URLs that carry it in their query are whole.
     pub fn ingest_urls(&self, id: &str, kind: &str, key: Option<&str>) -> Value {
         let query = key.map(|key| format!("?sk={key}")).unwrap_or_default();
+        let stream_id = key.map(|key| format!("?streamid={key}")).unwrap_or_default();
         json!({
             "rtmp": matches!(kind, "rtmp" | "any").then(|| self.rtmp()),
             "rtmps": null,
-            "srt": null,
+            "srt": matches!(kind, "srt" | "any").then(|| format!("{}{stream_id}", self.srt())),
             "whip": matches!(kind, "whip" | "any").then(|| format!("{}/whip/{id}", self.edge())),
             "moqt": format!("{}/publish/{id}{query}", self.moqt()),
             "webtransport": format!("{}/publish/{id}{query}", self.webtransport()),
@@ -173,6 +186,8 @@ mod tests {
         assert_eq!(endpoints.ingest_urls("lv_1", "any", None)["whip"], "https://[2001:db8::1]:4433/whip/lv_1");
         assert_eq!(endpoints.ingest_urls("lv_1", "rtmp", None)["whip"], Value::Null, "it would be refused");
         assert_eq!(endpoints.ingest_urls("lv_1", "srt", None)["rtmp"], Value::Null, "it would be refused");
+        assert_eq!(endpoints.ingest_urls("lv_1", "srt", None)["srt"], "srt://[2001:db8::1]:9710");
+        assert_eq!(endpoints.ingest_urls("lv_1", "any", Some("KEY"))["srt"], "srt://[2001:db8::1]:9710?streamid=KEY");
         assert_eq!(endpoints.webtransport_policy_source(), "https://*:4433");
     }
 }

@@ -10,6 +10,7 @@ use crate::Error;
 pub fn check(endpoints: &Endpoints, engine_runs: bool) -> Result<(), Error> {
     if !engine_runs {
         try_bind("UDP", endpoints.quic_address(), "ports.quic", |address| UdpSocket::bind(address).map(drop))?;
+        try_bind("UDP", endpoints.srt_address(), "ports.srt", |address| UdpSocket::bind(address).map(drop))?;
         try_bind("TCP", endpoints.rtmp_address(), "ports.rtmp", |address| TcpListener::bind(address).map(drop))?;
         try_bind("TCP", endpoints.edge_address(), "ports.edge", |address| TcpListener::bind(address).map(drop))?;
         for address in endpoints.webrtc_addresses() {

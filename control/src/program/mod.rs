@@ -17,7 +17,7 @@ mod tables;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use streams_contract::{self as contract, Command, Event, RuntimeEntry, Tunable, TunableValues, Tunables, names};
 use streams_rings::{Access, Cnc, Signal, Workspace, now_ns};
@@ -28,6 +28,7 @@ use self::engine_view::EngineView;
 pub use self::engine_view::{EngineState, HEARTBEAT_FRESH, ShardState, peek, sessions_open, shard_count};
 pub use self::tables::KEYS_OF_INPUT_MAX;
 use self::tables::Tables;
+use crate::keys::Vault;
 use crate::store::{Change, LiveInput, SigningKey, TunedRow};
 use crate::{Error, clock};
 
@@ -88,7 +89,7 @@ struct Inner {
 impl Program {
     /// Joins the `control` workspace of `run_dir`, or makes one for `shards` shards where there is none that fits, and
     /// writes every entry. One process at a time may do this: the caller holds the data directory's lock.
-    pub fn open(run_dir: &Path, shards: usize, contents: &Contents) -> Result<Self, Error> {
+    pub fn open(run_dir: &Path, shards: usize, contents: &Contents, vault: Arc<Vault>) -> Result<Self, Error> {
         contract::create_run_dir(run_dir, None)?;
         let control = match joined(run_dir, shards) {
             Some(control) => control,
@@ -96,7 +97,7 @@ impl Program {
         };
         let cnc = control.cnc(names::CONTROL_CNC)?;
         cnc.set_pid(std::process::id());
-        let mut tables = Tables::join(&control)?;
+        let mut tables = Tables::join(&control, vault)?;
         tables.fill(contents)?;
         let inner = Inner {
             run_dir: run_dir.to_owned(),
@@ -257,7 +258,7 @@ fn joined(run_dir: &Path, shards: usize) -> Option<Workspace> {
     let control = Workspace::join(contract::current_path(run_dir, names::CONTROL), Access::ReadWrite).ok()?;
     let last = shards.saturating_sub(1);
     control.fseq(&names::events(last)).ok()?;
-    (Tables::join(&control).ok()?.tunable_shards() >= shards).then_some(control)
+    (Tables::shards(&control)? >= shards).then_some(control)
 }
 
 fn created(run_dir: &Path, shards: usize) -> Result<Workspace, Error> {

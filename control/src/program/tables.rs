@@ -1,12 +1,16 @@
 //! Rows of the store as documents of the tables.
 
+use std::sync::Arc;
+
 use streams_contract as contract;
-use streams_contract::{InputEntry, KeyHash, ResourceEntry, SigningKeyEntry, Tunable, Tunables, names};
+use streams_contract::{InputEntry, KeyHash, Passphrase, ResourceEntry, SigningKeyEntry, Tunable, Tunables, names};
 use streams_rings::{Table, Workspace};
+use tracing::warn;
 
 use super::Contents;
 use super::slots::{Keyed, Slots};
 use crate::Error;
+use crate::keys::Vault;
 use crate::store::{LiveInput, SigningKey};
 
 /// Stream keys of an input that the table holds: the newest, and those still in grace. An entry has 1 KiB.
@@ -39,24 +43,35 @@ pub struct Tables {
     resources: Slots<ResourceEntry>,
     signing_keys: Slots<SigningKeyEntry>,
     tunables: Table,
+    vault: Arc<Vault>,
 }
 
 impl Tables {
     /// The tables of a `control` workspace, with what they hold.
-    pub fn join(control: &Workspace) -> Result<Self, Error> {
+    pub fn join(control: &Workspace, vault: Arc<Vault>) -> Result<Self, Error> {
         Ok(Self {
             inputs: Slots::new(control.table(names::INPUTS)?),
             resources: Slots::new(control.table(names::RESOURCES)?),
             signing_keys: Slots::new(control.table(names::SIGNING_KEYS)?),
             tunables: control.table(names::TUNABLES)?,
+            vault,
         })
+    }
+
+    /// Shards for which a `control` workspace has room; `None` for one of another layout.
+    pub fn shards(control: &Workspace) -> Option<usize> {
+        [names::INPUTS, names::RESOURCES, names::SIGNING_KEYS]
+            .iter()
+            .try_for_each(|name| control.table(name).map(drop))
+            .ok()?;
+        Some(control.table(names::TUNABLES).ok()?.entries().saturating_sub(1))
     }
 
     /// Writes everything again; keys first, so that a token never meets a resource without them.
     pub fn fill(&mut self, contents: &Contents) -> Result<(), Error> {
         let keys: Vec<_> = contents.signing_keys.iter().map(signing_key_entry).collect();
         let resources: Vec<_> = contents.inputs.iter().map(resource_entry).collect();
-        let inputs: Vec<_> = contents.inputs.iter().map(input_entry).collect();
+        let inputs: Vec<_> = contents.inputs.iter().map(|input| self.input_entry(input)).collect();
         self.signing_keys.fill(&keys)?;
         self.resources.fill(&resources)?;
         self.inputs.fill(&inputs)?;
@@ -100,7 +115,18 @@ impl Tables {
     /// Writes a live input and its playback resource.
     pub fn put_input(&mut self, input: &LiveInput) -> Result<(), Error> {
         self.resources.put(&resource_entry(input))?;
-        self.inputs.put(&input_entry(input))
+        let entry = self.input_entry(input);
+        self.inputs.put(&entry)
+    }
+
+    /// The passphrase opened: the engine has no key to the database's secrets.
+    fn input_entry(&self, input: &LiveInput) -> InputEntry {
+        let opened = self.vault.unseal(&input.id, &input.srt_passphrase_sealed);
+        let passphrase = opened.ok().and_then(|words| String::from_utf8(words).ok());
+        if passphrase.is_none() {
+            warn!(input = input.id, "its SRT passphrase cannot be opened: encoders that encrypt are refused");
+        }
+        input_entry(input, passphrase.unwrap_or_default())
     }
 
     /// Whether the table holds this input.
@@ -148,7 +174,7 @@ fn tunables_entry(shard: Option<usize>) -> usize {
     shard.map_or(0, |shard| shard.saturating_add(1))
 }
 
-fn input_entry(input: &LiveInput) -> InputEntry {
+fn input_entry(input: &LiveInput, passphrase: String) -> InputEntry {
     let hash = |key: &crate::store::StreamKey| KeyHash {
         sha256: key.sha256.clone(),
         expires_at_ms: key.expires_at.map(|ms| u64::try_from(ms).unwrap_or(0)),
@@ -160,6 +186,7 @@ fn input_entry(input: &LiveInput) -> InputEntry {
         enabled: input.enabled,
         key_hashes: input.keys.iter().take(KEYS_OF_INPUT_MAX).map(hash).collect(),
         reconnect_window_s: input.reconnect_window_s,
+        srt_passphrase: Passphrase(passphrase),
     }
 }
 

@@ -10,12 +10,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use streams_contract::{InputState, Protocol, RuntimeEntry, names};
-use streams_ingest::{Notice, StreamMetadata};
+use streams_contract::{InputState, Protocol, RuntimeEntry, RuntimeLink, names};
+use streams_ingest::{LinkStats, Notice, Refusal, StreamMetadata};
 use streams_media::AccessUnit;
 use streams_relay_core::relay::{Namespace, Relay, SessionId};
 use streams_rings::{RingsError, Workspace};
@@ -49,7 +48,7 @@ impl Kick {
     /// Ends the connection: its task wakes up with end of stream and tells the encoder `reason`.
     pub(super) fn kick(&self, reason: &str) {
         self.reason.borrow_mut().get_or_insert_with(|| reason.to_owned());
-        self.line.hang_up(Shutdown::Read);
+        self.line.stop_reading();
     }
 
     /// Why the connection was ended from here, if it was.
@@ -70,13 +69,20 @@ pub enum Admission {
         reason: String,
         /// `lv_…`
         input: Option<String>,
+        /// The same for protocols with codes.
+        refusal: Refusal,
     },
 }
 
 impl Admission {
     /// [`Admission::Refused`].
     pub fn refused(reason: impl Into<String>, input: Option<String>) -> Self {
-        Self::Refused { reason: reason.into(), input }
+        Self::refused_as(Refusal::Other, reason, input)
+    }
+
+    /// The same with what kind of reason it is.
+    pub fn refused_as(refusal: Refusal, reason: impl Into<String>, input: Option<String>) -> Self {
+        Self::Refused { reason: reason.into(), input, refusal }
     }
 }
 
@@ -186,14 +192,15 @@ impl Inputs {
     /// Checks a stream key and claims the input's home.
     pub fn admit(&self, tables: &Tables, protocol: &Protocol, key: &str, unix_ms: u64) -> Admission {
         let Some(owner) = tables.input_of_key(key, unix_ms) else {
-            return Admission::refused("the stream key is not valid (wrong, rotated or deleted)", None);
+            let reason = "the stream key is not valid (wrong, rotated or deleted)";
+            return Admission::refused_as(Refusal::Key, reason, None);
         };
         if !owner.entry.enabled {
-            return Admission::refused("this live input is disabled", Some(owner.entry.id));
+            return Admission::refused_as(Refusal::Disabled, "this live input is disabled", Some(owner.entry.id));
         }
         if !owner.entry.ingest.takes(protocol) {
             let reason = format!("this live input takes {} and not {protocol}", owner.entry.ingest);
-            return Admission::refused(reason, Some(owner.entry.id));
+            return Admission::refused_as(Refusal::OtherKind, reason, Some(owner.entry.id));
         }
         match self.homes.claim(owner.index) {
             Some(home) if home != self.shard => Admission::Elsewhere(home),
@@ -307,6 +314,22 @@ impl Inputs {
         }
     }
 
+    /// How the encoder's datagrams come through.
+    pub(crate) fn link(&mut self, publication: &Publication, link: &LinkStats) {
+        let Some(input) = current(&mut self.live, publication) else { return };
+        let us = |time: Option<Duration>| time.and_then(|time| u64::try_from(time.as_micros()).ok());
+        input.runtime.link = Some(RuntimeLink {
+            packets: link.received,
+            lost: link.lost,
+            retransmitted: link.retransmitted,
+            dropped: link.dropped,
+            rtt_us: us(link.round_trip),
+            latency_us: us(link.latency),
+            encrypted: link.encrypted,
+        });
+        self.publish_runtime(&publication.input);
+    }
+
     /// The connection is over. `graceful`: the broadcaster ended the stream; otherwise viewers are kept for the window.
     pub fn lost(
         &mut self,
@@ -317,6 +340,7 @@ impl Inputs {
     ) {
         let Some(input) = current(&mut self.live, publication) else { return };
         input.connection = None;
+        input.runtime.link = None;
         if let Some(error) = error {
             input.runtime.last_error = Some(error.to_owned());
         }

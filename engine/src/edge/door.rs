@@ -1,8 +1,8 @@
-//! The door of a listener: [`Places`] with the connections behind them.
+//! The door of a listener: [`Places`] with the lines behind them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::{IpAddr, Shutdown};
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -66,7 +66,7 @@ impl Door {
 
     fn close(&self, victim: PlaceId) {
         if let Some(line) = self.lines.borrow_mut().remove(&victim).and_then(|line| line.upgrade()) {
-            line.hang_up(Shutdown::Both);
+            line.close();
         }
     }
 

@@ -15,11 +15,12 @@ use std::time::Instant;
 
 use futures_lite::future;
 use streams_contract::{Event, Protocol};
-use streams_ingest::{Answer, IngestError, Session, SessionEvent};
+use streams_ingest::{Answer, IngestError, Refusal, Session, SessionEvent};
 use tracing::{debug, info};
 
 use super::door::Place;
 use crate::broadcast::{Admission, Kick, Publication};
+use crate::directory::KeyOwner;
 use crate::shard::Shard;
 
 /// Events of a session that are handled at a time: a frame that is packaged and handed to the relay takes some ten microseconds.
@@ -58,8 +59,23 @@ pub(crate) struct Encoder<S: Session + ?Sized = dyn Session> {
     peer: SocketAddr,
     kick: Rc<Kick>,
     publication: Option<Publication>,
+    /// The input that the request names beside its key.
+    named: String,
     graceful: bool,
     error: Option<String>,
+}
+
+/// Bytes of a datagram's length in what is to be sent.
+const LEN_LEN: usize = 2;
+
+/// The datagrams in what a session of a datagram protocol has to say.
+pub(crate) fn datagrams(mut out: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (len, rest) = out.split_first_chunk::<LEN_LEN>()?;
+        let (datagram, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+        out = rest;
+        Some(datagram)
+    })
 }
 
 impl<S: Session + ?Sized> Encoder<S> {
@@ -73,7 +89,8 @@ impl<S: Session + ?Sized> Encoder<S> {
     ) -> Self {
         let _open = Open::count(&shard);
         let protocol = Protocol::from(session.protocol().name());
-        Self { shard, session, _open, protocol, place, peer, kick, publication: None, graceful: false, error: None }
+        let (publication, named, graceful, error) = (None, String::new(), false, None);
+        Self { shard, session, _open, protocol, place, peer, kick, publication, named, graceful, error }
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {
@@ -134,7 +151,7 @@ impl<S: Session + ?Sized> Encoder<S> {
                         break Step::Go;
                     }
                     let handled = self.session.handle_input(Instant::now(), rest);
-                    self.session.poll_transmit(out);
+                    self.transmit(out);
                     match handled {
                         Ok(used) => {
                             taken += used;
@@ -153,18 +170,77 @@ impl<S: Session + ?Sized> Encoder<S> {
         step
     }
 
+    /// When a datagram protocol's session is due at the latest.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.session.next_timeout()
+    }
+
+    /// Handles one datagram, or the time for `None`. What is to be sent is appended to `out`: see [`datagrams`]. The others have
+    /// their turn in between only while there is more than one datagram's work.
+    pub(crate) async fn datagram(&mut self, datagram: Option<&[u8]>, out: &mut Vec<u8>) -> Step {
+        let now = Instant::now();
+        let handled = match datagram {
+            Some(datagram) => self.session.handle_input(now, datagram).map(|used| {
+                self.shard.borrow_mut().ingest_stats().bytes += used as u64;
+            }),
+            None => self.session.handle_timeout(now),
+        };
+        let mut broken = handled.err();
+        let step = loop {
+            self.transmit(out);
+            match self.drain_events(out) {
+                Drained::Some => {}
+                Drained::Step(step) => break step,
+                Drained::All if broken.is_some() => break Step::End,
+                Drained::All if !self.session.is_behind() => break Step::Go,
+                Drained::All => broken = self.session.handle_input(Instant::now(), &[]).err(),
+            }
+            future::yield_now().await;
+        };
+        self.transmit(out);
+        if let Some(error) = &broken {
+            self.refuse(error);
+        }
+        step
+    }
+
+    /// Shows how its datagrams come through.
+    pub(crate) fn tell_link(&mut self) {
+        if let (Some(publication), Some(link)) = (&self.publication, self.session.link()) {
+            self.shard.borrow_mut().with_inputs(|inputs, _| inputs.link(publication, &link));
+        }
+    }
+
+    /// Appends what the session has to say; each datagram of one with datagrams behind its length.
+    fn transmit(&mut self, out: &mut Vec<u8>) {
+        if self.protocol != Protocol::Srt {
+            self.session.poll_transmit(out);
+            return;
+        }
+        loop {
+            let from = out.len();
+            out.extend([0; LEN_LEN]);
+            if !self.session.poll_transmit(out) {
+                return out.truncate(from);
+            }
+            let len = out.len().saturating_sub(from).saturating_sub(LEN_LEN);
+            let len = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
+            out.iter_mut().skip(from).zip(len).for_each(|(slot, byte)| *slot = byte);
+        }
+    }
+
     /// Answers a request to publish with this stream key.
     pub(crate) fn publish(&mut self, key: &str, out: &mut Vec<u8>) -> Step {
         let admission = self.shard.borrow_mut().admit(&self.protocol, key);
         let owner = match admission {
             Admission::Elsewhere(home) => return Step::HandOver(home, key.to_owned()),
-            Admission::Refused { reason, input } => return self.decline(input, &reason, out),
+            Admission::Refused { reason, input, refusal } => return self.decline(refusal, input, &reason, out),
             Admission::Here(owner) => owner,
         };
         let input = owner.entry.id.clone();
-        if self.place.publish(&input).is_err() {
+        if let Err((refusal, reason)) = self.check(&owner) {
             self.shard.borrow_mut().with_inputs(|inputs, _| inputs.unclaim(&owner));
-            return self.decline(Some(input), NO_PLACE, out);
+            return self.decline(refusal, Some(input), &reason, out);
         }
         {
             let mut shard = self.shard.borrow_mut();
@@ -178,7 +254,7 @@ impl<S: Session + ?Sized> Encoder<S> {
             shard.event(&Event::IngestUp { input, shard: index, protocol: self.protocol.clone(), peer });
         }
         let accepted = self.session.answer(Answer::Accept);
-        self.session.poll_transmit(out);
+        self.transmit(out);
         match accepted {
             Ok(()) => Step::Go,
             Err(error) => {
@@ -188,10 +264,23 @@ impl<S: Session + ?Sized> Encoder<S> {
         }
     }
 
+    /// The input that the request names is the key's, its encryption is the input's, and there is room.
+    fn check(&mut self, owner: &KeyOwner) -> Result<(), (Refusal, String)> {
+        if self.protocol == Protocol::Srt && !self.named.is_empty() && self.named != owner.entry.id {
+            return Err((
+                Refusal::NotFound,
+                "the stream key is not that of the input which the stream id names".into(),
+            ));
+        }
+        let passphrase = owner.entry.srt_passphrase.get();
+        self.session.unlock(passphrase).map_err(|error| (Refusal::Key, error.to_string()))?;
+        self.place.publish(&owner.entry.id).map_err(|_| (Refusal::Full, NO_PLACE.into()))
+    }
+
     /// The transport is over: the encoder is gone, or was kicked and is told why.
     pub(crate) fn ended(&mut self, out: &mut Vec<u8>) {
         if let Some(reason) = self.kick.reason() {
-            self.say_no(&reason, out);
+            self.say_no(Refusal::Other, &reason, out);
             self.error = Some(reason);
         }
     }
@@ -228,7 +317,10 @@ impl<S: Session + ?Sized> Encoder<S> {
 
     fn event(&mut self, event: SessionEvent, out: &mut Vec<u8>) -> Step {
         match event {
-            SessionEvent::Publish(request) => return self.publish(&request.key, out),
+            SessionEvent::Publish(request) => {
+                self.named = request.app;
+                return self.publish(&request.key, out);
+            }
             SessionEvent::Closed => {
                 self.graceful = true;
                 return Step::End;
@@ -260,16 +352,16 @@ impl<S: Session + ?Sized> Encoder<S> {
     }
 
     /// Says no to a request to publish.
-    fn decline(&mut self, input: Option<String>, reason: &str, out: &mut Vec<u8>) -> Step {
-        self.say_no(reason, out);
+    fn decline(&mut self, refusal: Refusal, input: Option<String>, reason: &str, out: &mut Vec<u8>) -> Step {
+        self.say_no(refusal, reason, out);
         self.tell_refusal(input, reason);
         Step::End
     }
 
-    fn say_no(&mut self, reason: &str, out: &mut Vec<u8>) {
+    fn say_no(&mut self, refusal: Refusal, reason: &str, out: &mut Vec<u8>) {
         // A session that is over already has nothing to say.
-        let _ = self.session.answer(Answer::Refuse(reason));
-        self.session.poll_transmit(out);
+        let _ = self.session.answer(Answer::RefuseAs(refusal, reason));
+        self.transmit(out);
     }
 
     /// Media or protocol that cannot be used: named in the log and in the input's status.

@@ -1,5 +1,5 @@
 //! Encoders at a shard: who may be there ([`admission`], [`door`]), what is the same for all of them ([`encoder`]), and what each
-//! protocol does ([`rtmp`], [`whip`] over [`http`]).
+//! protocol does ([`rtmp`], [`srt`], [`whip`] over [`http`]).
 
 pub(crate) mod admission;
 pub(crate) mod door;
@@ -7,6 +7,7 @@ pub(crate) mod encoder;
 pub(crate) mod http;
 pub mod line;
 pub(crate) mod rtmp;
+pub(crate) mod srt;
 pub mod whip;
 
 use std::cell::RefCell;
@@ -16,7 +17,10 @@ use std::rc::Rc;
 use self::door::Door;
 use self::http::{EdgeTls, HttpEdge, HttpSettings};
 use self::rtmp::{RtmpEdge, RtmpSettings};
+use self::srt::{Datagram, SrtEdge, Tossed};
 use self::whip::{Letter, WhipEdge, WhipSettings};
+use streams_ingest::SrtFront;
+
 use crate::EngineError;
 use crate::host::{BoundSocket, HostedListener, HostedSocket, Spawner};
 use crate::shard::{EncoderHandOver, Shard};
@@ -26,6 +30,8 @@ pub(crate) struct EdgeSettings {
     pub(crate) rtmp: RtmpSettings,
     pub(crate) http: HttpSettings,
     pub(crate) whip: WhipSettings,
+    /// Shares its secret with those of the other shards.
+    pub(crate) srt: SrtFront,
 }
 
 impl EdgeSettings {
@@ -40,6 +46,7 @@ pub(crate) struct EdgeSockets {
     pub(crate) rtmp: TcpListener,
     pub(crate) http: TcpListener,
     pub(crate) webrtc: BoundSocket,
+    pub(crate) srt: BoundSocket,
 }
 
 /// Every listener of one shard.
@@ -47,6 +54,7 @@ pub(crate) struct Edge {
     pub(crate) spawner: Spawner,
     rtmp: RtmpEdge,
     whip: WhipEdge,
+    tossed: Rc<Tossed>,
 }
 
 impl Edge {
@@ -65,6 +73,12 @@ impl Edge {
             })
         };
         let door = Door::new(settings.rtmp.places, rtmp::TURNED_AWAY);
+        let tossed = Rc::new(Tossed::default());
+        let srt =
+            SrtEdge::new(shard.clone(), HostedSocket::new(sockets.srt), settings.srt, door.clone(), tossed.clone());
+        let srt =
+            srt.map_err(|source| EngineError::Socket { action: "watch a socket", address: "SRT".into(), source })?;
+        spawner.spawn(srt.run());
         let rtmp = RtmpEdge { shard: shard.clone(), spawner: spawner.clone(), settings: Rc::new(settings.rtmp), door };
         spawner.spawn(rtmp::listen(rtmp.clone(), watched(sockets.rtmp, "RTMP")?));
         let whip = WhipEdge::new(shard, settings.whip, HostedSocket::new(sockets.webrtc));
@@ -78,7 +92,7 @@ impl Edge {
             whip: whip.clone(),
         };
         spawner.spawn(http::listen(http, watched(sockets.http, "HTTPS")?));
-        Ok(Self { spawner, rtmp, whip })
+        Ok(Self { spawner, rtmp, whip, tossed })
     }
 
     /// Takes over an encoder that another shard accepted.
@@ -89,6 +103,11 @@ impl Edge {
     /// Hands out what other shards wrote.
     pub(crate) fn letters(&self, letters: Vec<Letter>) {
         letters.into_iter().for_each(|letter| self.whip.letter(letter));
+    }
+
+    /// Datagrams of this shard's SRT callers that came to others; gives how many found no room.
+    pub(crate) fn tossed(&self, datagrams: Vec<Datagram>) -> usize {
+        self.tossed.put(datagrams)
     }
 
     /// Forgets connections that are over.

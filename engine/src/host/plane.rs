@@ -183,6 +183,11 @@ impl DataPlane {
         }
         let letters = self.shard.borrow_mut().take_letters();
         self.edge.letters(letters);
+        let tossed = self.shard.borrow_mut().take_tossed();
+        if !tossed.is_empty() {
+            let lost = self.edge.tossed(tossed);
+            self.shard.borrow_mut().count_untaken(lost);
+        }
         if self.files.is_free() {
             self.files.carry_out(self.shard.borrow_mut().take_file_work());
         }

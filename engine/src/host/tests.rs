@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::yield_now;
-use streams_ingest::RtmpLimits;
+use streams_ingest::{RtmpLimits, SrtFront, SrtLimits};
 
 use super::plane::{DataPlane, Descriptors};
 use super::time::pass;
@@ -31,6 +31,7 @@ pub(crate) fn settings(places: PlaceLimits) -> (HostSettings, SocketAddr) {
     let address = listener.local_addr().unwrap();
     let rtmp =
         RtmpSettings { handshake_timeout: PATIENCE, idle_timeout: PATIENCE, places, limits: RtmpLimits::default() };
+    let srt = SrtFront::new(SrtLimits::default(), Instant::now());
     let mailbox = Mailbox::new().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let http = HttpSettings { places, request_timeout: PATIENCE, idle_timeout: PATIENCE };
@@ -41,9 +42,10 @@ pub(crate) fn settings(places: PlaceLimits) -> (HostSettings, SocketAddr) {
         public_address: None,
         ice_servers: Vec::new(),
     };
-    let webrtc = BoundSocket::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-    let https = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (edge, sockets) = (EdgeSettings { rtmp, http, whip }, EdgeSockets { rtmp: listener, http: https, webrtc });
+    let datagrams = || BoundSocket::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    let http_listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let edge = EdgeSettings { rtmp, http, whip, srt };
+    let sockets = EdgeSockets { rtmp: listener, http: http_listener, webrtc: datagrams(), srt: datagrams() };
     (HostSettings { edge, sockets, packets: Vec::new(), mailbox, stop }, address)
 }
 

@@ -39,7 +39,7 @@ use crate::EngineError;
 use crate::backend::{PacketBackend, Sent};
 use crate::broadcast::{Admission, FileWork, InputContext, Inputs};
 use crate::directory::Announced;
-use crate::quic::{Endpoint, EndpointStats, TlsFiles};
+use crate::quic::{Arrival, Endpoint, EndpointStats, TlsFiles};
 
 pub use control::{ControlSide, wait_for_control};
 pub use edge::WhipAdmission;
@@ -130,6 +130,9 @@ pub struct Shard {
     housekeeping_due: Instant,
     /// Encoders handed to this shard, for the listener to take.
     arrived: Vec<EncoderHandOver>,
+    /// The port of the edge's datagrams, which other shards toss here beside QUIC's; and those that came.
+    datagram_port: Option<u16>,
+    tossed: Vec<(Vec<u8>, SocketAddr)>,
     ingest: IngestStats,
     edge: edge::EdgeSide,
     /// Sessions now, and where their peers are.
@@ -178,6 +181,8 @@ impl Shard {
             housekeeping_interval: HOUSEKEEPING_INTERVAL,
             housekeeping_due: now,
             arrived: Vec::new(),
+            datagram_port: None,
+            tossed: Vec::new(),
             ingest: IngestStats::default(),
             edge: edge::EdgeSide::default(),
             sessions: HashMap::new(),
@@ -315,6 +320,27 @@ impl Shard {
         std::mem::take(&mut self.arrived)
     }
 
+    /// Tossed datagrams to this port are the edge's: see [`Shard::take_tossed`].
+    pub fn take_datagrams_of(&mut self, port: u16) {
+        self.datagram_port = Some(port);
+    }
+
+    /// Gives a datagram of the edge to the shard that its connection belongs to. It may be lost like a packet on the way.
+    pub fn toss_datagram(&mut self, home: u8, datagram: &[u8], from: SocketAddr, to: SocketAddr) {
+        self.parts.tosses.toss(home, datagram, Arrival { from, to }, streams_rings::now_us());
+        self.parts.tosses.flush();
+    }
+
+    /// Datagrams of the edge that other shards tossed.
+    pub fn take_tossed(&mut self) -> Vec<(Vec<u8>, SocketAddr)> {
+        std::mem::take(&mut self.tossed)
+    }
+
+    /// So many of them found no room at the edge.
+    pub fn count_untaken(&mut self, count: usize) {
+        self.parts.tosses.count_lost(count as u64);
+    }
+
     /// Files to be written or removed since this was asked last. They may wait for a disk, so the host does it.
     pub fn take_file_work(&mut self) -> Vec<FileWork> {
         self.parts.inputs.take_file_work()
@@ -403,6 +429,10 @@ impl Shard {
         self.parts.tosses.begin_turn();
         while let Some((datagram, arrival)) = self.parts.tosses.next() {
             any = true;
+            if self.datagram_port == Some(arrival.to.port()) {
+                self.tossed.push((datagram.to_vec(), arrival.from));
+                continue;
+            }
             // A datagram is tossed once: its id names this shard, so it stays here whatever becomes of it.
             let _ = self.parts.endpoint.datagram(self.now, datagram, arrival, self.parts.backend.as_mut(), &mut sink);
         }

@@ -1,7 +1,7 @@
 //! Tossed datagrams: a connection stays with the shard that accepted it, wherever later datagrams of it arrive.
 //!
 //! ```text
-//!   shard i: datagram whose connection id names j  ->  toss.<i>.<j>  ->  shard j: QUIC endpoint
+//!   shard i: datagram whose connection id names j  ->  toss.<i>.<j>  ->  shard j: QUIC endpoint, or SRT by its port
 //! ```
 //!
 //! Every ordered pair of shards has a link (sizes: `contract::ShardsSizes`). Nobody waits: what an owner is too slow for is
@@ -96,6 +96,11 @@ impl Tosses {
         peer.wake = true;
         self.stats.tossed += 1;
         true
+    }
+
+    /// Datagrams that were caught and found no room.
+    pub fn count_lost(&mut self, count: u64) {
+        self.stats.overrun += count;
     }
 
     /// Wakes the shards that something was tossed to.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use streams_media::catalog::{CATALOG_TRACK, Catalog, CatalogTrack, MSF_CATALOG_TRACK};
 use streams_media::fmp4::VIDEO_TIMESCALE;
-use streams_media::{CodecConfig, MediaError, MediaKind};
+use streams_media::{MediaError, MediaKind};
 
 use super::audio::AudioTrack;
 use super::groups::GroupIds;

@@ -199,7 +199,7 @@ impl VideoTrack {
     }
 }
 
-/// Microseconds in ticks of the video timescale: 90 a millisecond, so that FLV's times are exact.
+/// Microseconds in ticks of the video timescale, the nearest: times of FLV (milliseconds) and of MPEG-TS (90 kHz) are exact.
 fn ticks(time_us: i64) -> u64 {
-    u64::try_from(time_us.saturating_mul(9) / 100).unwrap_or(0)
+    u64::try_from(time_us.saturating_mul(9).saturating_add(50) / 100).unwrap_or(0)
 }

@@ -357,7 +357,7 @@ impl Session for RtmpSession {
                 self.phase = Phase::Publishing;
                 self.replies.start(self.stream_id, &mut out)
             }
-            Answer::Refuse(reason) => {
+            Answer::Refuse(reason) | Answer::RefuseAs(_, reason) => {
                 self.refuse(reason, &mut out);
                 Ok(())
             }

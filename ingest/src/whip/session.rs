@@ -446,7 +446,7 @@ impl Session for WhipSession {
             Answer::Accept if self.state == State::Asked => self.state = State::Publishing,
             Answer::Accept => return Err(IngestError::NotWaiting),
             // WebRTC has no words for it: the connection closes.
-            Answer::Refuse(_) => self.close(),
+            Answer::Refuse(_) | Answer::RefuseAs(..) => self.close(),
         }
         Ok(())
     }

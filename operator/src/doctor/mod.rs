@@ -228,6 +228,7 @@ mod tests {
         let mut config = machine.config(2);
         // Any free ports, so that what else runs on the machine of the test is no obstacle.
         (config.ports.quic, config.ports.rtmp, config.ports.https, config.ports.http_dev) = (0, 0, 0, 0);
+        config.ports.srt = 0;
         let plan = Plan::new(&system, config, None, interface).unwrap();
         examine(&system, &plan, Duration::ZERO)
     }

@@ -66,6 +66,7 @@ fn sample(at_s: u64, shards: Vec<ShardSample>) -> Sample {
             }],
             last_error: None,
             warnings: Vec::new(),
+            link: None,
         }],
     }
 }

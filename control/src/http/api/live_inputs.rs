@@ -81,7 +81,8 @@ pub async fn health(State(app): State<Arc<App>>, caller: Caller, Id(id): Id) -> 
     caller.needs("live:read")?;
     let live = app.resources.live_input(&caller.org, &id).await?;
     let shown = show(&app, &live, None);
-    let fields = ["id", "status", "warnings", "last_error"].map(|name| (name.to_owned(), shown[name].clone()));
+    let fields = ["id", "status", "protocol", "tracks", "link", "warnings", "last_error"]
+        .map(|name| (name.to_owned(), shown[name].clone()));
     Ok(data(200, &Value::Object(fields.into_iter().collect())))
 }
 
@@ -182,6 +183,7 @@ fn show(app: &App, live: &Live, secret: Option<&str>) -> Value {
         "urls": app.endpoints.ingest_urls(&input.id, &input.ingest, secret),
         "protocol": runtime.as_ref().map(|runtime| &runtime.protocol).filter(|protocol| protocol.is_said()),
         "tracks": runtime.as_ref().map(|runtime| &runtime.tracks),
+        "link": runtime.as_ref().and_then(|runtime| runtime.link.as_ref()),
         "last_error": last_error,
         "warnings": runtime.as_ref().map(|runtime| runtime.warnings.as_slice()).unwrap_or_default(),
         "created_at": clock::rfc3339(input.created_at),

@@ -1,7 +1,6 @@
 //! One session at its shard: the peer connection, and the encoder that it is to everybody else.
 
-use std::cell::Cell;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -9,29 +8,17 @@ use streams_ingest::whip::{IceCredentials, OfferError};
 use streams_ingest::{IceFragment, IngestError, Session, WhipSession};
 
 use super::super::encoder::{Encoder, Step};
-use super::super::line::Line;
+use super::super::line::DatagramLine;
 use crate::host::HostedSocket;
 use crate::last_words::contained;
 
 /// Peers of one session that datagrams are taken from without a look inside. A phone that changes networks has had two or three.
 const PEERS_MAX: usize = 16;
 
-/// How a session is told to end from outside.
-#[derive(Default)]
-pub(super) struct Hook {
-    ended: Cell<bool>,
-}
-
-impl Line for Hook {
-    fn hang_up(&self, _how: Shutdown) {
-        self.ended.set(true);
-    }
-}
-
 /// One session.
 pub(super) struct Live {
     pub(super) encoder: Encoder<WhipSession>,
-    hook: Rc<Hook>,
+    hook: Rc<DatagramLine>,
     pub(super) input: String,
     /// The present generation of ICE.
     pub(super) ufrag: String,
@@ -44,7 +31,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(encoder: Encoder<WhipSession>, hook: Rc<Hook>, input: String, ufrag: String) -> Self {
+    pub(super) fn new(encoder: Encoder<WhipSession>, hook: Rc<DatagramLine>, input: String, ufrag: String) -> Self {
         let (old_ufrags, peers) = (Vec::new(), Vec::new());
         Self { encoder, hook, input, ufrag, old_ufrags, peers, connected: false, broken: false }
     }
@@ -74,7 +61,7 @@ impl Live {
 
     /// Time passed. False: it is over.
     pub(super) fn time(&mut self, now: Instant, socket: &HostedSocket) -> bool {
-        if self.hook.ended.get() {
+        if self.hook.is_ended() {
             self.encoder.ended(&mut Vec::new());
             self.flush(socket);
             return false;
@@ -121,7 +108,7 @@ impl Live {
     }
 
     pub(super) fn is_ended(&self) -> bool {
-        self.hook.ended.get()
+        self.hook.is_ended()
     }
 
     fn contain(&mut self, work: impl FnOnce(&mut WhipSession) -> Result<(), IngestError>) -> Result<(), IngestError> {

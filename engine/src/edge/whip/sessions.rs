@@ -13,8 +13,9 @@ use tracing::debug;
 
 use super::super::encoder::Encoder;
 use super::super::http::Reply;
+use super::super::line::DatagramLine;
 use super::letter::Offered;
-use super::live::{Hook, Live};
+use super::live::Live;
 use super::{WhipEdge, random_hex, unavailable};
 use crate::broadcast::Kick;
 use crate::edge::line::Line;
@@ -112,7 +113,7 @@ impl WhipEdge {
     /// A new session.
     pub(super) fn offer(&self, now: Instant, offered: Offered) -> Reply {
         let Offered { input, key, offer, peer, local } = offered;
-        let hook = Rc::new(Hook::default());
+        let hook = Rc::new(DatagramLine::default());
         let place = {
             let mut shard = self.shard.borrow_mut();
             self.door.enter(peer.ip(), &hook, &mut shard.ingest_stats().refused)

@@ -65,11 +65,6 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
-    /// Names of the tracks of pictures and sound.
-    pub(super) fn media(&self) -> impl Iterator<Item = &str> {
-        self.tracks.iter().filter(|track| track.pinned.is_none()).map(|track| &*track.name)
-    }
-
     /// A new session begins: every track is offered again.
     pub(super) fn begin(&mut self, client: &mut machine::Client, namespace: &Namespace) -> Result<(), ClientError> {
         for (alias, track) in (0u64..).zip(&mut self.tracks) {
