@@ -10,8 +10,9 @@ use bytes::{Bytes, BytesMut};
 
 use crate::wire::{Datagram, DatagramBody, Draft, Location, ObjectDatagram};
 
+use super::keys::{SessionKey, TrackKey};
 use super::packed;
-use super::session::{Key, after};
+use super::session::after;
 use super::{Counters, Relay, RelayEvent, Transmit};
 
 /// Datagrams that may wait for a session's next pump, and their bytes: the oldest go first.
@@ -53,7 +54,7 @@ impl Waiting {
 }
 
 impl Relay {
-    pub(super) fn on_datagram(&mut self, now: Instant, key: Key, data: &[u8]) {
+    pub(super) fn on_datagram(&mut self, now: Instant, key: SessionKey, data: &[u8]) {
         let Some(session) = self.sessions.get(key).filter(|session| !session.is_closing()) else { return };
         match Datagram::decode(session.draft(), &Bytes::copy_from_slice(data)) {
             Ok(Datagram::Object(object)) => self.take_datagram(key, object),
@@ -62,7 +63,7 @@ impl Relay {
         }
     }
 
-    fn take_datagram(&mut self, key: Key, object: ObjectDatagram) {
+    fn take_datagram(&mut self, key: SessionKey, object: ObjectDatagram) {
         let alias = self.sessions.get(key).and_then(|session| session.aliases.get(&object.track_alias));
         let track = alias.and_then(|&(track, serial)| Some((track, self.tracks.get_serial(track, serial)?)));
         let Some((key, track)) = track.filter(|(_, track)| track.is_live()) else {
@@ -81,7 +82,7 @@ impl Relay {
     }
 
     /// Hands an object to everybody here who follows the track.
-    pub(super) fn deliver_datagram(&mut self, key: Key, mut object: ObjectDatagram) {
+    pub(super) fn deliver_datagram(&mut self, key: TrackKey, mut object: ObjectDatagram) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let location = Location::new(object.group, object.object);
         // It was published, and is not in the cache.

@@ -11,8 +11,9 @@ use crate::wire::{
 use super::Relay;
 use super::auth::Refusal;
 use super::fetch_out::{FetchOut, FetchPlan, FetchSource};
+use super::keys::{FetchKey, RequestKey, SessionKey, TrackKey};
 use super::pull::Reader;
-use super::session::{Fatal, Key, RequestKind};
+use super::session::{Fatal, RequestKind};
 use super::track::Track;
 
 /// A refusal of a FETCH.
@@ -49,8 +50,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         message: Fetch,
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
@@ -77,7 +78,7 @@ impl Relay {
     }
 
     /// Looks again at the fetches that wait for the SUBSCRIBE with this request id.
-    pub(super) fn resume_joining(&mut self, now: Instant, key: Key, id: u64) {
+    pub(super) fn resume_joining(&mut self, now: Instant, key: SessionKey, id: u64) {
         let Some(session) = self.sessions.get(key) else { return };
         let waiting = session.requests.iter().filter_map(|(request, state)| match &state.kind {
             RequestKind::FetchWaiting { message, track: None } => {
@@ -85,14 +86,15 @@ impl Relay {
             }
             _ => None,
         });
-        let waiting: Vec<Key> = waiting.filter(|(_, joined)| *joined == id).map(|(request, _)| request).collect();
+        let waiting: Vec<RequestKey> =
+            waiting.filter(|(_, joined)| *joined == id).map(|(request, _)| request).collect();
         for request in waiting {
             self.resume_fetch(now, key, request);
         }
     }
 
     /// Serves a waiting FETCH if everything it needs is known by now.
-    pub(super) fn resume_fetch(&mut self, now: Instant, key: Key, request: Key) {
+    pub(super) fn resume_fetch(&mut self, now: Instant, key: SessionKey, request: RequestKey) {
         let Some(state) = self.sessions.get(key).and_then(|session| session.requests.get(request)) else { return };
         let RequestKind::FetchWaiting { message, .. } = &state.kind else { return };
         let message = message.clone();
@@ -119,8 +121,8 @@ impl Relay {
     fn fetch_standalone(
         &mut self,
         now: Instant,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         name: &FullTrackName,
         range: Range,
         message: &Fetch,
@@ -149,8 +151,8 @@ impl Relay {
     fn fetch_joining(
         &mut self,
         now: Instant,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         joined: u64,
         start_group: impl Fn(Location) -> u64,
         message: &Fetch,
@@ -200,7 +202,7 @@ impl Relay {
         &mut self,
         now: Instant,
         reader: Reader,
-        track: Key,
+        track: TrackKey,
         range: Range,
         manner: Manner,
     ) -> Result<(), Refused> {
@@ -243,7 +245,7 @@ impl Relay {
         };
         let Some(session) = self.sessions.get_mut(key) else { return };
         let draft = session.draft();
-        let fetch = session.fetches.insert(FetchOut::new(draft, request, source, plan));
+        let fetch = session.fetches.insert(FetchOut::new(draft, reader, source, plan));
         if let Some(state) = session.requests.get_mut(request) {
             state.kind = RequestKind::Fetching { fetch };
         }
@@ -267,7 +269,7 @@ impl Relay {
     }
 
     /// A FETCH that is over: its stream is reset if it is still open.
-    pub(super) fn drop_fetch(&mut self, key: Key, fetch: Key) {
+    pub(super) fn drop_fetch(&mut self, key: SessionKey, fetch: FetchKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(state) = session.fetches.remove(fetch) else { return };
         if let (Some(stream), false) = (state.stream, state.done) {

@@ -9,24 +9,25 @@ use crate::wire::{
 
 use super::cache::{Group, GroupCache};
 use super::fetch::reaches;
+use super::keys::{PullKey, TrackKey};
 use super::out_stream::Step;
-use super::pull::{Pull, PulledItem};
-use super::session::Key;
+use super::pull::{Pull, PulledItem, Reader};
 use super::{Counters, StreamId, Transmit};
 
 /// Where the objects come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FetchSource {
     /// The track's cache: key and serial of the track.
-    Cache(Key, u64),
+    Cache(TrackKey, u64),
     /// A FETCH of ours to a publisher.
-    Pull(Key),
+    Pull(PullKey),
 }
 
 /// One FETCH that is being served.
 #[derive(Debug)]
 pub(crate) struct FetchOut {
-    pub(crate) request: Key,
+    /// Whose FETCH it is.
+    pub(crate) reader: Reader,
     pub(crate) request_id: u64,
     pub(crate) source: FetchSource,
     pub(crate) priority: u8,
@@ -67,9 +68,9 @@ pub(crate) struct FetchPlan {
 }
 
 impl FetchOut {
-    pub(crate) fn new(draft: Draft, request: Key, source: FetchSource, plan: FetchPlan) -> Self {
+    pub(crate) fn new(draft: Draft, reader: Reader, source: FetchSource, plan: FetchPlan) -> Self {
         Self {
-            request,
+            reader,
             request_id: plan.request_id,
             source,
             priority: plan.priority,

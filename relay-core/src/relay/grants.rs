@@ -15,7 +15,8 @@ use crate::token::{LEEWAY_MS, Verified, verify};
 use crate::wire::{AuthToken, RequestErrorCode, StreamResetCode};
 
 use super::auth::{Refusal, TokenCheck, Viewer, refused, root_namespace};
-use super::session::{Fatal, Key, RequestKind, Session};
+use super::keys::{RequestKey, SessionKey};
+use super::session::{Fatal, RequestKind, Session};
 use super::{PublishDone, Relay};
 
 /// A token that was accepted, and what it allows.
@@ -163,7 +164,12 @@ impl Session {
 impl Relay {
     /// Checks the token that came with the session. One that brought none learns the root of all namespaces: enough to ask,
     /// and to be told by the answer that a token is needed.
-    pub(super) fn authorize_session(&mut self, now: Instant, directory: &dyn Directory, key: Key) -> Result<(), Fatal> {
+    pub(super) fn authorize_session(
+        &mut self,
+        now: Instant,
+        directory: &dyn Directory,
+        key: SessionKey,
+    ) -> Result<(), Fatal> {
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         match session.scope.as_ref().and_then(|scope| scope.brought_token()) {
             None => return Ok(()),
@@ -180,8 +186,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         tokens: &[AuthToken],
     ) -> Result<(), Fatal> {
         if let Some(grant) = self.check_tokens(directory, key, None, tokens)? {
@@ -200,8 +206,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         tokens: &[AuthToken],
     ) -> Result<bool, Fatal> {
         let state = self.sessions.get(key).and_then(|session| session.requests.get(request));
@@ -225,7 +231,7 @@ impl Relay {
     pub(super) fn check_tokens(
         &mut self,
         directory: &dyn Directory,
-        key: Key,
+        key: SessionKey,
         own: Option<&Arc<Grant>>,
         tokens: &[AuthToken],
     ) -> Result<Option<Arc<Grant>>, Fatal> {
@@ -257,7 +263,7 @@ impl Relay {
 
     /// A grant came: takes over what it allows for longer, and everything of the one that it replaces. Gives the requests
     /// that stood on that one and are not allowed any more.
-    fn adopt(&mut self, key: Key, grant: &Arc<Grant>, replaced: Option<&Arc<Grant>>) -> Vec<Key> {
+    fn adopt(&mut self, key: SessionKey, grant: &Arc<Grant>, replaced: Option<&Arc<Grant>>) -> Vec<RequestKey> {
         let mut lost = Vec::new();
         let Some(session) = self.sessions.get_mut(key) else { return lost };
         for (request, state) in session.requests.iter_mut() {
@@ -274,7 +280,7 @@ impl Relay {
     }
 
     /// Ends what stands on grants that have expired, in a session that has one left.
-    pub(super) fn end_expired(&mut self, now: Instant, key: Key) {
+    pub(super) fn end_expired(&mut self, now: Instant, key: SessionKey) {
         let unix_now_ms = self.unix_now_ms;
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.next_grant_ends_ms().is_none_or(|ends_ms| unix_now_ms < ends_ms) {
@@ -283,7 +289,7 @@ impl Relay {
         let last = session.grants().max_by_key(|grant| grant.ends_ms).cloned();
         let over = |grant: &Arc<Grant>| unix_now_ms >= grant.ends_ms;
         let requests = session.requests.iter().filter(|(_, state)| state.grant.as_ref().is_some_and(over));
-        let lost: Vec<Key> = requests.map(|(request, _)| request).collect();
+        let lost: Vec<RequestKey> = requests.map(|(request, _)| request).collect();
         if let (Some(last), Some(scope)) = (last, session.scope.as_mut())
             && scope.grant().is_some_and(over)
         {
@@ -296,7 +302,7 @@ impl Relay {
     }
 
     /// Ends a request that its token does not cover any more.
-    fn end_unallowed(&mut self, now: Instant, key: Key, request: Key, lost: Lost) {
+    fn end_unallowed(&mut self, now: Instant, key: SessionKey, request: RequestKey, lost: Lost) {
         let (done, error, reset, reason) = match lost {
             Lost::NotAllowed => {
                 let Refusal { code, reason } = Refusal::NO_RENDITION;
@@ -328,7 +334,7 @@ impl Relay {
     }
 
     /// Ends a request whose REQUEST_UPDATE showed a token that does not allow it.
-    fn end_updated(&mut self, now: Instant, key: Key, request: Key) {
+    fn end_updated(&mut self, now: Instant, key: SessionKey, request: RequestKey) {
         let Some(kind) = self.take_kind(key, request) else { return };
         let Refusal { code, reason } = Refusal::NO_RENDITION;
         self.refuse(key, request, code, reason);
@@ -342,7 +348,7 @@ impl Relay {
         }
     }
 
-    fn take_kind(&mut self, key: Key, request: Key) -> Option<RequestKind> {
+    fn take_kind(&mut self, key: SessionKey, request: RequestKey) -> Option<RequestKind> {
         let state = self.sessions.get_mut(key)?.requests.get_mut(request)?;
         Some(std::mem::replace(&mut state.kind, RequestKind::Closed))
     }
@@ -350,7 +356,7 @@ impl Relay {
     // ---- sessions at once with one token -------------------------------------------------------------------------
 
     /// Whether one session more may use the token. A session that does so already may go on.
-    fn take_place(&mut self, key: Key, grant: &Grant) -> Result<(), Fatal> {
+    fn take_place(&mut self, key: SessionKey, grant: &Grant) -> Result<(), Fatal> {
         let (Some((id, most)), Some(session)) = (grant.token_id(), self.sessions.get_mut(key)) else { return Ok(()) };
         if session.places.contains(&id) {
             return Ok(());
@@ -369,7 +375,7 @@ impl Relay {
     }
 
     /// Gives back the places of tokens on which nothing stands any more.
-    fn settle_places(&mut self, key: Key) {
+    fn settle_places(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.places.is_empty() {
             return;
@@ -386,7 +392,7 @@ impl Relay {
     }
 
     /// The session is over: others may use its tokens.
-    pub(super) fn leave_places(&mut self, key: Key) {
+    pub(super) fn leave_places(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         std::mem::take(&mut session.places).iter().for_each(|id| self.places.give_back(id));
     }

@@ -15,8 +15,9 @@ use bytes::Bytes;
 
 use crate::wire::{FullTrackName, Namespace};
 
+use super::keys::{SessionKey, TrackKey};
 use super::namespaces::Publisher;
-use super::session::{Key, RequestKind};
+use super::session::RequestKind;
 use super::track::{Origin, TrackState};
 use super::{Location, PublishDone, Relay, RelayEvent, Role, SessionId};
 
@@ -31,7 +32,7 @@ impl Relay {
     /// The ingest stops feeding a namespace, because another publisher of it begins: what that one does not take over stays
     /// until [`Relay::release`].
     pub fn hold_local(&mut self, namespace: &Namespace) {
-        let own: Vec<Key> =
+        let own: Vec<TrackKey> =
             self.tracks.iter().filter(|(_, track)| track.name.namespace == *namespace).map(|(key, _)| key).collect();
         for track in own {
             if let Some(track) = self.tracks.get_mut(track) {
@@ -48,7 +49,7 @@ impl Relay {
             self.namespaces.under(namespace).filter(|below| self.namespaces.is_held(below)).cloned().collect();
         let tracks =
             self.tracks.iter().filter(|(_, track)| track.is_held() && track.name.namespace.starts_with(namespace));
-        let tracks: Vec<Key> = tracks.map(|(key, _)| key).collect();
+        let tracks: Vec<TrackKey> = tracks.map(|(key, _)| key).collect();
         for track in tracks {
             if self.drop_held(track) {
                 self.source_lost(now, track, PublishDone::TrackEnded);
@@ -94,7 +95,7 @@ impl Relay {
     }
 
     /// Tells the engine when a publish session's first request to publish was accepted.
-    pub(super) fn note_publishing(&mut self, key: Key) {
+    pub(super) fn note_publishing(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(input) = session.scope.as_ref().and_then(|scope| scope.publishes_for()) else { return };
         if !std::mem::replace(&mut session.publishing, true) {
@@ -104,7 +105,7 @@ impl Relay {
     }
 
     /// Tells the engine when a session ended the last of what it published.
-    pub(super) fn note_unpublished(&mut self, key: Key) {
+    pub(super) fn note_unpublished(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
         let publishes = |kind: &RequestKind| match kind {
             RequestKind::Announced { .. } => true,
@@ -121,7 +122,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn end_publishing(&mut self, key: Key, lost: bool) {
+    pub(super) fn end_publishing(&mut self, key: SessionKey, lost: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if std::mem::take(&mut session.publishing)
             && let Some(input) = session.scope.as_ref().and_then(|scope| scope.publishes_for())
@@ -133,7 +134,7 @@ impl Relay {
 
     /// A session that keeps what it publishes is lost: leaves a mark wherever it is the only publisher here. Comes before the
     /// session is taken out of its namespaces and tracks, so nobody notices.
-    pub(super) fn hold_published(&mut self, key: Key) {
+    pub(super) fn hold_published(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(key).filter(|session| session.keeps) else { return };
         let kinds = session.requests.iter().map(|(_, request)| &request.kind);
         let root = session.scope.as_ref().and_then(|scope| scope.namespace.clone()).unwrap_or_default();
@@ -167,7 +168,7 @@ impl Relay {
     }
 
     /// A track has a publisher again, or none will come: the mark of the lost one goes. `true`: there was one.
-    pub(super) fn drop_held(&mut self, track: Key) -> bool {
+    pub(super) fn drop_held(&mut self, track: TrackKey) -> bool {
         let Some(state) = self.tracks.get_mut(track) else { return false };
         let before = state.origins.len();
         state.origins.retain(|origin| !matches!(origin, Origin::Held { .. }));
@@ -188,7 +189,7 @@ impl Relay {
         let left = self.tracks.iter().filter(|(_, track)| {
             track.is_held() && track.is_unused() && track.origins.len() == 1 && track.name.namespace == *namespace
         });
-        let left: Vec<Key> =
+        let left: Vec<TrackKey> =
             left.filter(|(_, track)| !track.origins.iter().any(Origin::is_offer)).map(|(key, _)| key).collect();
         for track in left {
             if self.drop_held(track) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::wire::{FullTrackName, ObjectStatus};
 
 use super::cache::{CacheBounds, NewObject, Pushed, SubgroupEnd, SubgroupInfo};
-use super::session::Key;
+use super::keys::{Key, TrackKey};
 use super::track::{Origin, TrackState};
 use super::{PublishDone, Relay, RelayEvent, TrackConfig, TrackId};
 
@@ -27,7 +27,7 @@ impl Relay {
             track.origins.push(Origin::Local);
         }
         track.state = TrackState::Live;
-        let id = TrackId((key as u64) << SERIAL_BITS | track.serial);
+        let id = TrackId((key.slot() as u64) << SERIAL_BITS | track.serial);
         self.drop_held(key);
         self.set_bare(key, true);
         self.arm_sweep(now);
@@ -37,8 +37,8 @@ impl Relay {
     }
 
     /// The key of a track that the ingest has open; a publisher session may have taken it over.
-    fn local(&self, id: TrackId) -> Option<Key> {
-        let key = usize::try_from(id.0 >> SERIAL_BITS).ok()?;
+    fn local(&self, id: TrackId) -> Option<TrackKey> {
+        let key = TrackKey::of_slot(usize::try_from(id.0 >> SERIAL_BITS).ok()?);
         let serial = id.0 & ((1 << SERIAL_BITS) - 1);
         let track = self.tracks.get_serial(key, serial)?;
         (track.is_live() && track.is_local()).then_some(key)
@@ -67,7 +67,7 @@ impl Relay {
     pub(super) fn bare_object(
         &mut self,
         now: Instant,
-        key: Key,
+        key: TrackKey,
         group: u64,
         object: u64,
         payload: Bytes,
@@ -114,7 +114,7 @@ impl Relay {
     }
 
     /// Nothing new comes for a track. `cut` is what becomes of its open subgroups.
-    pub(super) fn end_track(&mut self, now: Instant, key: Key, status: PublishDone, cut: SubgroupEnd) {
+    pub(super) fn end_track(&mut self, now: Instant, key: TrackKey, status: PublishDone, cut: SubgroupEnd) {
         self.tracks.unname(key);
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.state = TrackState::Over(status);
@@ -138,7 +138,7 @@ impl Relay {
     }
 
     /// Keeps a track, and all tracks together, within the bounds of the cache.
-    pub(super) fn bound_cache(&mut self, now: Instant, key: Key) {
+    pub(super) fn bound_cache(&mut self, now: Instant, key: TrackKey) {
         let bounds = CacheBounds { len_max: self.config.cache_track_len_max, age_max: self.config.cache_age_max };
         if let Some(track) = self.tracks.get_mut(key) {
             let evicted = track.cache.evict(now, bounds);
@@ -148,7 +148,7 @@ impl Relay {
     }
 
     /// Everybody who follows the track may have something to send.
-    pub(super) fn notify(&mut self, key: Key) {
+    pub(super) fn notify(&mut self, key: TrackKey) {
         let Some(track) = self.tracks.get(key) else { return };
         for &(session, subscription) in &track.subscribers {
             let Some(state) = self.sessions.get_mut(session) else { continue };

@@ -23,6 +23,7 @@ mod fetch;
 mod fetch_out;
 mod grants;
 mod held;
+mod keys;
 mod limits;
 mod local;
 mod namespaces;
@@ -73,11 +74,12 @@ use bytes::Bytes;
 use crate::token::VerifyingKeys;
 use auth::Scope;
 use grants::Places;
+use keys::{RequestKey, SessionKey, ShardFetchKey, TrackKey};
 use namespaces::{Namespaces, Publisher};
 use pull::Pulls;
 use pump::Candidate;
 use receive::Chunk;
-use session::{Key, Session};
+use session::Session;
 use shard_fetch::ShardFetch;
 use slab::Slab;
 use tenants::Tenants;
@@ -89,8 +91,8 @@ use track::Tracks;
 pub struct Relay {
     config: RelayConfig,
     unix_now_ms: u64,
-    sessions: Slab<Session>,
-    by_id: HashMap<SessionId, Key>,
+    sessions: Slab<SessionKey, Session>,
+    by_id: HashMap<SessionId, SessionKey>,
     tracks: Tracks,
     namespaces: Namespaces,
     pulls: Pulls,
@@ -99,16 +101,16 @@ pub struct Relay {
     places: Places,
     verifying_keys: VerifyingKeys,
     /// FETCHes of other shards.
-    shard_fetches: Slab<ShardFetch>,
+    shard_fetches: Slab<ShardFetchKey, ShardFetch>,
     /// Tracks of other shards by (shard, link id): key and serial.
-    links: HashMap<(usize, u64), (Key, u64)>,
+    links: HashMap<(usize, u64), (TrackKey, u64)>,
     /// Tracks that publishers offered on other shards, and on which.
     offers: BTreeMap<FullTrackName, Vec<usize>>,
     /// Requests that watch namespaces or tracks: session and request.
-    namespace_watchers: Vec<(Key, Key)>,
-    track_watchers: Vec<(Key, Key)>,
+    namespace_watchers: Vec<(SessionKey, RequestKey)>,
+    track_watchers: Vec<(SessionKey, RequestKey)>,
     events: VecDeque<RelayEvent>,
-    dirty: VecDeque<Key>,
+    dirty: VecDeque<SessionKey>,
     timers: Timers,
     counters: Counters,
     /// Scratch space of the scheduler.

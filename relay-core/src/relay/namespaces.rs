@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::wire::{FullTrackName, Namespace};
 
-use super::session::Key;
+use super::keys::SessionKey;
 
 /// Who publishes a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) enum Publisher {
     /// The engine's ingest.
     Local,
     /// A session, by its PUBLISH_NAMESPACE.
-    Session(Key),
+    Session(SessionKey),
     /// Another shard.
     Shard(usize),
     /// A session that was lost and may come back ([`super::held`]).
@@ -91,10 +91,15 @@ impl Namespaces {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::Key;
     use super::*;
 
     fn namespace(fields: &[&str]) -> Namespace {
         Namespace::new(fields).unwrap()
+    }
+
+    fn session(slot: usize) -> Publisher {
+        Publisher::Session(SessionKey::of_slot(slot))
     }
 
     fn track(fields: &[&str]) -> FullTrackName {
@@ -104,14 +109,14 @@ mod tests {
     #[test]
     fn a_prefix_matches_whole_fields_only() {
         let mut namespaces = Namespaces::default();
-        assert!(namespaces.add(namespace(&["foo"]), Publisher::Session(1)));
-        assert!(!namespaces.add(namespace(&["foo"]), Publisher::Session(2)));
+        assert!(namespaces.add(namespace(&["foo"]), session(1)));
+        assert!(!namespaces.add(namespace(&["foo"]), session(2)));
         namespaces.add(namespace(&["foo", "bar"]), Publisher::Shard(3));
         let found = namespaces.publishers_of(&track(&["foo", "bar"]));
-        assert_eq!(found, [Publisher::Shard(3), Publisher::Session(1), Publisher::Session(2)]);
+        assert_eq!(found, [Publisher::Shard(3), session(1), session(2)]);
         assert!(namespaces.publishers_of(&track(&["foobar"])).is_empty());
-        assert!(!namespaces.remove(&namespace(&["foo"]), Publisher::Session(1)));
-        assert!(namespaces.remove(&namespace(&["foo"]), Publisher::Session(2)));
+        assert!(!namespaces.remove(&namespace(&["foo"]), session(1)));
+        assert!(namespaces.remove(&namespace(&["foo"]), session(2)));
     }
 
     #[test]

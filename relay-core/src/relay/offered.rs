@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::wire::{FullTrackName, Namespace};
 
 use super::auth::{INPUT_FIELDS, resource_of};
-use super::session::Key;
+use super::keys::TrackKey;
 use super::track::{Origin, TrackState};
 use super::{Relay, RelayEvent};
 
@@ -52,7 +52,7 @@ impl Relay {
     }
 
     /// A session here offered a track for the first time.
-    pub(super) fn tell_offer(&mut self, track: Key) {
+    pub(super) fn tell_offer(&mut self, track: TrackKey) {
         if let Some(state) = self.tracks.get_mut(track)
             && !std::mem::replace(&mut state.told, true)
         {
@@ -61,7 +61,7 @@ impl Relay {
     }
 
     /// Takes the offer back when no session here holds it up any more, and none that did may come back.
-    pub(super) fn untell_offer(&mut self, track: Key) {
+    pub(super) fn untell_offer(&mut self, track: TrackKey) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         let offered = state.origins.iter().any(Origin::is_offer);
         if !offered && std::mem::replace(&mut state.told, false) {
@@ -113,7 +113,7 @@ impl Relay {
     }
 
     /// Whether viewers may be offered the track: a publisher offered it, here or on the shard that it comes from.
-    pub(super) fn is_offered(&self, track: Key) -> bool {
+    pub(super) fn is_offered(&self, track: TrackKey) -> bool {
         let Some(state) = self.tracks.get(track).filter(|track| track.state == TrackState::Live) else { return false };
         state.origins.iter().any(|origin| match origin {
             Origin::Local => true,

@@ -11,8 +11,9 @@ use crate::wire::{
 
 use super::auth::Refusal;
 use super::cache::SubgroupEnd;
+use super::keys::{RequestKey, SessionKey, TrackKey};
 use super::namespaces::Publisher;
-use super::session::{Fatal, Key, RequestKind, after};
+use super::session::{Fatal, RequestKind, after};
 use super::tenants::Good;
 use super::track::{Origin, SessionOrigin, TrackState};
 use super::{PublishDone, Relay, RelayEvent};
@@ -22,8 +23,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         message: PublishNamespace,
     ) -> Result<(), Fatal> {
         self.authorize_publisher(directory, key, &message.parameters)?;
@@ -60,7 +61,7 @@ impl Relay {
     fn authorize_publisher(
         &mut self,
         directory: &dyn Directory,
-        key: Key,
+        key: SessionKey,
         parameters: &Parameters,
     ) -> Result<(), Fatal> {
         let scope = self.sessions.get(key).and_then(|session| session.scope.as_ref());
@@ -70,7 +71,7 @@ impl Relay {
         self.check_tokens(directory, key, None, &parameters.auth_tokens).map(drop)
     }
 
-    fn unpublishable(&self, key: Key, namespace: &Namespace) -> Option<Refusal> {
+    fn unpublishable(&self, key: SessionKey, namespace: &Namespace) -> Option<Refusal> {
         self.sessions.get(key)?.scope.as_ref()?.may_publish(namespace).err()
     }
 
@@ -90,7 +91,7 @@ impl Relay {
                 && !matches!(track.state, TrackState::Over(_))
                 && !track.is_unused()
         });
-        let under: Vec<Key> = under.map(|(key, _)| key).collect();
+        let under: Vec<TrackKey> = under.map(|(key, _)| key).collect();
         for track in under {
             self.attach_sources(now, track);
         }
@@ -111,7 +112,7 @@ impl Relay {
     }
 
     /// A session withdrew a namespace. Its tracks go on until their own ends.
-    pub(super) fn withdraw(&mut self, key: Key, namespace: &Namespace) {
+    pub(super) fn withdraw(&mut self, key: SessionKey, namespace: &Namespace) {
         if let Some(session) = self.sessions.get(key) {
             self.tenants.change(session.tenant, Good::Namespaces, 1, 0);
         }
@@ -126,7 +127,7 @@ impl Relay {
     }
 
     /// Asks everybody who publishes the track's namespace for the track; `true` when it has a source now.
-    pub(super) fn attach_sources(&mut self, now: Instant, track: Key) -> bool {
+    pub(super) fn attach_sources(&mut self, now: Instant, track: TrackKey) -> bool {
         let Some(state) = self.tracks.get(track) else { return false };
         let name = state.name.clone();
         let mut publishers = self.namespaces.publishers_of(&name);
@@ -145,7 +146,7 @@ impl Relay {
     }
 
     /// A session that publishes the namespace of a track.
-    pub(super) fn publisher_session(&self, name: &FullTrackName) -> Option<Key> {
+    pub(super) fn publisher_session(&self, name: &FullTrackName) -> Option<SessionKey> {
         if let Some(track) = self.tracks.by_name(name).and_then(|track| self.tracks.get(track)) {
             let origin = track.origins.iter().find_map(|origin| match origin {
                 Origin::Session(origin) => Some(origin.session),
@@ -161,7 +162,7 @@ impl Relay {
         })
     }
 
-    fn subscribe_upstream(&mut self, now: Instant, track: Key, key: Key, name: &FullTrackName) {
+    fn subscribe_upstream(&mut self, now: Instant, track: TrackKey, key: SessionKey, name: &FullTrackName) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         if state.session_origin(key).is_some() {
             return;
@@ -184,8 +185,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         message: Publish,
     ) -> Result<(), Fatal> {
         self.authorize_publisher(directory, key, &message.parameters)?;
@@ -246,8 +247,8 @@ impl Relay {
     fn origin_accepted(
         &mut self,
         now: Instant,
-        track: Key,
-        key: Key,
+        track: TrackKey,
+        key: SessionKey,
         alias: u64,
         largest: Option<Location>,
         properties: Properties,
@@ -292,9 +293,9 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
-        track: Key,
+        key: SessionKey,
+        request: RequestKey,
+        track: TrackKey,
         message: ControlMessage,
     ) -> Result<(), Fatal> {
         let ours = self.is_ours(key, request);
@@ -345,7 +346,7 @@ impl Relay {
             .then_some(Refusal { code: RequestErrorCode::ExcessiveLoad, reason })
     }
 
-    fn is_ours(&self, key: Key, request: Key) -> bool {
+    fn is_ours(&self, key: SessionKey, request: RequestKey) -> bool {
         let state = self.sessions.get(key).and_then(|session| session.requests.get(request));
         state.is_some_and(|state| state.id % 2 == 1)
     }
@@ -354,9 +355,9 @@ impl Relay {
     pub(super) fn upstream_failed(
         &mut self,
         now: Instant,
-        key: Key,
-        request: Key,
-        track: Key,
+        key: SessionKey,
+        request: RequestKey,
+        track: TrackKey,
         code: RequestErrorCode,
         reason: &str,
     ) {
@@ -373,7 +374,7 @@ impl Relay {
         }
     }
 
-    fn on_publish_done(&mut self, now: Instant, key: Key, track: Key, done: &PublishDoneMessage) {
+    fn on_publish_done(&mut self, now: Instant, key: SessionKey, track: TrackKey, done: &PublishDoneMessage) {
         let until = now.checked_add(self.config.upstream_timeout).unwrap_or(now);
         let Some(state) = self.tracks.get_mut(track) else { return };
         if let Some(origin) = state.session_origin(key) {
@@ -384,13 +385,13 @@ impl Relay {
     }
 
     /// Whether a session said PUBLISH_DONE for a track.
-    pub(super) fn is_ending(&mut self, track: Key, key: Key) -> bool {
+    pub(super) fn is_ending(&mut self, track: TrackKey, key: SessionKey) -> bool {
         let origin = self.tracks.get_mut(track).and_then(|track| track.session_origin(key));
         origin.is_some_and(|origin| origin.done.is_some())
     }
 
     /// Ends a source that said PUBLISH_DONE, when all its streams were seen to their ends or the wait is over.
-    pub(super) fn check_upstream_done(&mut self, now: Instant, track: Key, key: Key) {
+    pub(super) fn check_upstream_done(&mut self, now: Instant, track: TrackKey, key: SessionKey) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         let Some(origin) = state.session_origin(key) else { return };
         let Some((status, count, until)) = origin.done else { return };
@@ -407,7 +408,7 @@ impl Relay {
     }
 
     /// A session is no longer a source of a track.
-    pub(super) fn origin_gone(&mut self, now: Instant, track: Key, key: Key, status: PublishDone) {
+    pub(super) fn origin_gone(&mut self, now: Instant, track: TrackKey, key: SessionKey, status: PublishDone) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         let serial = state.serial;
         let before = state.origins.len();
@@ -423,7 +424,7 @@ impl Relay {
     }
 
     /// A source is gone; if it was the last, the track ends or its waiters are refused.
-    pub(super) fn source_lost(&mut self, now: Instant, track: Key, status: PublishDone) {
+    pub(super) fn source_lost(&mut self, now: Instant, track: TrackKey, status: PublishDone) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         if !state.origins.is_empty() {
             self.step_down(track, status);
@@ -442,7 +443,7 @@ impl Relay {
     }
 
     /// NEW_GROUP_REQUEST of a viewer, passed on when the track honours it (MoQT-18 §10.2.13).
-    pub(super) fn request_new_group(&mut self, track: Key, wanted: Option<u64>) {
+    pub(super) fn request_new_group(&mut self, track: TrackKey, wanted: Option<u64>) {
         let Some(wanted) = wanted else { return };
         let Some(state) = self.tracks.get_mut(track) else { return };
         let largest = state.cache.largest().map(|largest| largest.group);
@@ -452,7 +453,8 @@ impl Relay {
             return;
         }
         state.new_group_asked = Some(wanted);
-        let origins: Vec<(Key, Key)> = state.session_origins().map(|origin| (origin.session, origin.request)).collect();
+        let origins: Vec<(SessionKey, RequestKey)> =
+            state.session_origins().map(|origin| (origin.session, origin.request)).collect();
         for (key, request) in origins {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             let request_id = session.next_id;
@@ -469,7 +471,7 @@ pub(super) fn timeout_of(properties: &Properties) -> Option<Duration> {
     properties.number(property::OBJECT_DELIVERY_TIMEOUT).filter(|&ms| ms > 0).map(Duration::from_millis)
 }
 
-fn origin(session: Key, request: Key, offered: bool) -> SessionOrigin {
+fn origin(session: SessionKey, request: RequestKey, offered: bool) -> SessionOrigin {
     SessionOrigin {
         session,
         request,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::wire::{FetchObjectHead, FetchReader, GroupOrder, Location, MissingRange};
 
-use super::session::Key;
+use super::keys::{PullKey, RequestKey, SessionKey, ShardFetchKey};
 use super::slab::Slab;
 
 /// What came back, in order.
@@ -24,16 +24,16 @@ pub(crate) enum PulledItem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reader {
     /// A viewer here: session and its request.
-    Session(Key, Key),
+    Session(SessionKey, RequestKey),
     /// A viewer on another shard: the key of what is kept of its FETCH.
-    Shard(Key),
+    Shard(ShardFetchKey),
 }
 
 /// Who has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A publisher here: session and our request there.
-    Session(Key, Key),
+    Session(SessionKey, RequestKey),
     /// Another shard, and what the FETCH is called between the two.
     Shard(usize, u64),
 }
@@ -91,14 +91,14 @@ impl Pull {
 /// All pulls of a shard, and what waits in them.
 #[derive(Debug, Default)]
 pub(crate) struct Pulls {
-    slab: Slab<Pull>,
+    slab: Slab<PullKey, Pull>,
     len: usize,
     by_reader: HashMap<Owner, usize>,
     next_id: u64,
 }
 
 impl Pulls {
-    pub(crate) fn insert(&mut self, pull: Pull) -> Key {
+    pub(crate) fn insert(&mut self, pull: Pull) -> PullKey {
         self.slab.insert(pull)
     }
 
@@ -108,7 +108,7 @@ impl Pulls {
         self.next_id
     }
 
-    pub(crate) fn by_source(&self, source: Source) -> Option<Key> {
+    pub(crate) fn by_source(&self, source: Source) -> Option<PullKey> {
         self.slab.iter().find(|(_, pull)| pull.source == source).map(|(key, _)| key)
     }
 
@@ -118,23 +118,23 @@ impl Pulls {
         self.slab.iter().filter(|(_, pull)| waits(pull)).count()
     }
 
-    pub(crate) fn get(&self, key: Key) -> Option<&Pull> {
+    pub(crate) fn get(&self, key: PullKey) -> Option<&Pull> {
         self.slab.get(key)
     }
 
     /// After a change of what waits in it, [`Pulls::count`] has to follow.
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Pull> {
+    pub(crate) fn get_mut(&mut self, key: PullKey) -> Option<&mut Pull> {
         self.slab.get_mut(key)
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Pull> {
+    pub(crate) fn remove(&mut self, key: PullKey) -> Option<Pull> {
         let pull = self.slab.remove(key)?;
         self.add(pull.reader.owner(), pull.counted, 0);
         Some(pull)
     }
 
     /// Brings the sums up to date with one pull.
-    pub(crate) fn count(&mut self, key: Key) {
+    pub(crate) fn count(&mut self, key: PullKey) {
         let Some(pull) = self.slab.get_mut(key) else { return };
         let (owner, len) = (pull.reader.owner(), pull.len);
         let before = std::mem::replace(&mut pull.counted, len);
@@ -156,7 +156,7 @@ impl Pulls {
     }
 
     /// Bytes that wait for a session.
-    pub(crate) fn len_of_session(&self, session: Key) -> usize {
+    pub(crate) fn len_of_session(&self, session: SessionKey) -> usize {
         self.by_reader.get(&Owner::Session(session)).copied().unwrap_or_default()
     }
 
@@ -169,8 +169,8 @@ impl Pulls {
 /// Whose bytes are summed up together: all of a session, or one FETCH of another shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Owner {
-    Session(Key),
-    ShardFetch(Key),
+    Session(SessionKey),
+    ShardFetch(ShardFetchKey),
 }
 
 impl Reader {

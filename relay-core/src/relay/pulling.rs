@@ -10,9 +10,10 @@ use crate::wire::{
 use super::Relay;
 use super::fetch::{Acceptance, Manner, Range, Refused};
 use super::fetch_out::FetchSource;
+use super::keys::{PullKey, SessionKey};
 use super::pull::{Pull, PulledItem, Reader, Source};
 use super::receive::Chunk;
-use super::session::{Fatal, FetchIn, Key, Receive, RequestKind};
+use super::session::{Fatal, FetchIn, Receive, RequestKind};
 use super::upstream::OBJECTS_PER_READ_MAX;
 
 impl Relay {
@@ -21,30 +22,27 @@ impl Relay {
         &mut self,
         now: Instant,
         reader: Reader,
-        publisher: Key,
+        publisher: SessionKey,
         name: &FullTrackName,
         range: Range,
         manner: Manner,
     ) -> Result<(), Refused> {
         let budget = manner.fill_timeout.unwrap_or(Duration::MAX);
         let deadline = now.checked_add(self.config.upstream_timeout.min(budget));
-        let pull = self.pulls.insert(Pull::new(Source::Session(publisher, 0), reader, manner.order));
         let Some(session) = self.sessions.get_mut(publisher) else {
-            self.pulls.remove(pull);
             return Err((RequestErrorCode::Internal, "the publisher is gone"));
         };
         let range_asked = FetchRange::Standalone { track: name.clone(), start: range.start, end: range.end };
         let group_order = (manner.order != GroupOrder::Ascending).then_some(manner.order);
         let parameters = Parameters { group_order, ..Parameters::default() };
-        let ours = session.open_request(RequestKind::Pulling { pull }, |request_id| {
+        let ours = session.open_request(RequestKind::Fresh, |request_id| {
             ControlMessage::Fetch(Fetch { request_id, range: range_asked, parameters })
         });
+        let pull = self.pulls.insert(Pull::new(Source::Session(publisher, ours), reader, manner.order));
         if let Some(state) = session.requests.get_mut(ours) {
             session.request_by_id.insert(state.id, ours);
+            state.kind = RequestKind::Pulling { pull };
             state.deadline = deadline;
-        }
-        if let Some(state) = self.pulls.get_mut(pull) {
-            state.source = Source::Session(publisher, ours);
         }
         self.mark_dirty(publisher);
         self.arm_session(now, publisher);
@@ -52,13 +50,14 @@ impl Relay {
         Ok(())
     }
 
-    pub(super) fn on_pull_answer(&mut self, key: Key, pull: Key, message: ControlMessage) -> Result<(), Fatal> {
+    pub(super) fn on_pull_answer(&mut self, pull: PullKey, message: ControlMessage) -> Result<(), Fatal> {
         let Some(state) = self.pulls.get(pull) else { return Ok(()) };
         let reader = state.reader;
         match message {
             ControlMessage::FetchOk(ok) => {
-                if let Source::Session(_, ours) = state.source
-                    && let Some(request) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(ours))
+                if let Source::Session(publisher, ours) = state.source
+                    && let Some(session) = self.sessions.get_mut(publisher)
+                    && let Some(request) = session.requests.get_mut(ours)
                 {
                     request.deadline = None;
                 }
@@ -75,7 +74,7 @@ impl Relay {
     }
 
     /// The publisher cannot answer: the viewer is told.
-    pub(super) fn fail_pull(&mut self, pull: Key, code: RequestErrorCode, reason: &str) {
+    pub(super) fn fail_pull(&mut self, pull: PullKey, code: RequestErrorCode, reason: &str) {
         let Some(state) = self.pulls.get(pull) else { return };
         let (viewer, request) = match state.reader {
             Reader::Session(viewer, request) => (viewer, request),
@@ -100,7 +99,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn drop_pull(&mut self, pull: Key) {
+    pub(super) fn drop_pull(&mut self, pull: PullKey) {
         let Some(state) = self.pulls.remove(pull) else { return };
         let (publisher, ours) = match state.source {
             Source::Session(publisher, ours) => (publisher, ours),
@@ -123,7 +122,7 @@ impl Relay {
     }
 
     /// Bytes of a fetch stream that a publisher opened for us.
-    pub(super) fn receive_fetch(&mut self, key: Key, chunk: Chunk<'_>, mut fetch: FetchIn) -> Result<(), Fatal> {
+    pub(super) fn receive_fetch(&mut self, key: SessionKey, chunk: Chunk<'_>, mut fetch: FetchIn) -> Result<(), Fatal> {
         fetch.reader.push(chunk.data);
         let (mut items, mut flooded) = (0, false);
         while let Some(item) = fetch.reader.next_item()? {
@@ -164,7 +163,7 @@ impl Relay {
         Ok(())
     }
 
-    fn pull_of(&self, key: Key, request_id: u64) -> Option<Key> {
+    fn pull_of(&self, key: SessionKey, request_id: u64) -> Option<PullKey> {
         let session = self.sessions.get(key)?;
         let request = session.requests.get(*session.request_by_id.get(&request_id)?)?;
         match request.kind {
@@ -173,7 +172,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn push_pull(&mut self, pull: Option<Key>, item: PulledItem) {
+    pub(super) fn push_pull(&mut self, pull: Option<PullKey>, item: PulledItem) {
         let Some(pull) = pull else { return };
         let (session_max, all_max) = (self.config.pulled_session_len_max, self.config.pulled_len_max);
         let Some(reader) = self.pulls.get(pull).map(|state| state.reader) else { return };
@@ -192,11 +191,16 @@ impl Relay {
     }
 
     /// Nobody wants what comes on this stream.
-    pub(super) fn abandon(&mut self, key: Key, chunk: Chunk<'_>) -> Result<(), Fatal> {
+    pub(super) fn abandon(&mut self, key: SessionKey, chunk: Chunk<'_>) -> Result<(), Fatal> {
         self.abandon_with(key, chunk, StreamResetCode::Cancelled)
     }
 
-    pub(super) fn abandon_with(&mut self, key: Key, chunk: Chunk<'_>, code: StreamResetCode) -> Result<(), Fatal> {
+    pub(super) fn abandon_with(
+        &mut self,
+        key: SessionKey,
+        chunk: Chunk<'_>,
+        code: StreamResetCode,
+    ) -> Result<(), Fatal> {
         if let Some(session) = self.sessions.get_mut(key)
             && !chunk.fin
         {

@@ -11,9 +11,10 @@ use crate::wire::{ControlMessage, GroupOrder, PublishDone as PublishDoneMessage,
 
 use super::cache::GroupCache;
 use super::fetch_out::FetchSource;
+use super::keys::{FetchKey, RequestKey, SessionKey, SubscriptionKey};
 use super::out_stream::{SendContext, Step};
-use super::pull::{Pull, Pulls};
-use super::session::{Key, Phase, RequestKind, Session};
+use super::pull::{Pull, Pulls, Reader};
+use super::session::{Phase, RequestKind, Session};
 use super::subscription::Subscription;
 use super::track::{Track, Tracks};
 use super::{Counters, PublishDone, Pumped, Relay, SessionId, Transmit, TransmitError};
@@ -24,8 +25,8 @@ const URGENCY_REQUEST: u8 = 1;
 /// Who a candidate belongs to; requests of one session are told apart by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
-    Subscription(Key),
-    Fetch(Key),
+    Subscription(SubscriptionKey),
+    Fetch(FetchKey),
 }
 
 /// Something that may be sent; ordered as it is scheduled.
@@ -111,12 +112,12 @@ impl Relay {
 
     /// Sends PUBLISH_DONE for subscriptions whose track is over, and ends fetches that were served. `true` when there is
     /// something new to send.
-    fn finish_requests(&mut self, now: Instant, key: Key) -> bool {
+    fn finish_requests(&mut self, now: Instant, key: SessionKey) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
         if session.subscriptions.len() == 0 && session.fetches.len() == 0 {
             return false;
         }
-        let mut ended: Vec<(Key, PublishDone)> = Vec::new();
+        let mut ended: Vec<(SubscriptionKey, PublishDone)> = Vec::new();
         for (subscription, state) in session.subscriptions.iter() {
             let Some(track) = self.tracks.get(state.track) else { continue };
             let past = || state.is_past_end(&track.cache).then_some(PublishDone::SubscriptionEnded);
@@ -127,9 +128,11 @@ impl Relay {
             }
         }
         let fetched = session.fetches.iter().filter(|(_, fetch)| fetch.done);
-        let fetched: Vec<_> = fetched.map(|(fetch, state)| (fetch, state.request, state.failed)).collect();
-        for &(fetch, request, failed) in &fetched {
-            if let Some(session) = self.sessions.get_mut(key) {
+        let fetched: Vec<_> = fetched.map(|(fetch, state)| (fetch, state.reader, state.failed)).collect();
+        for &(fetch, reader, failed) in &fetched {
+            if let Reader::Session(_, request) = reader
+                && let Some(session) = self.sessions.get_mut(key)
+            {
                 // The data stream's reset may overtake its header; the request's own says which fetch failed.
                 match failed {
                     Some(code) => session.cancel_request(request, code.to_u64()),
@@ -145,7 +148,13 @@ impl Relay {
     }
 
     /// Ends a subscription after what was answered to it.
-    pub(super) fn publish_done(&mut self, now: Instant, key: Key, subscription: Key, code: PublishDone) {
+    pub(super) fn publish_done(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        subscription: SubscriptionKey,
+        code: PublishDone,
+    ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(state) = session.subscriptions.get(subscription) else { return };
         let (request, stream_count) = (state.request, Some(state.opened));
@@ -181,7 +190,7 @@ fn pump_requests(session: &mut Session, io: &mut dyn Transmit) -> bool {
 }
 
 /// `true`: the request needs no further pump for now.
-fn pump_request(session: &mut Session, request: Key, io: &mut dyn Transmit) -> bool {
+fn pump_request(session: &mut Session, request: RequestKey, io: &mut dyn Transmit) -> bool {
     let draft = session.draft();
     let Some(state) = session.requests.get_mut(request) else { return true };
     if state.cancel.is_some() && state.stream.is_none() {
@@ -315,7 +324,7 @@ impl Session {
     }
 }
 
-fn send_object(session: &mut Session, key: Key, candidate: &Candidate, pump: &mut Pump<'_>) -> Step {
+fn send_object(session: &mut Session, key: SubscriptionKey, candidate: &Candidate, pump: &mut Pump<'_>) -> Step {
     let Pump { tracks, counters, now, timeout, io, .. } = pump;
     let draft = session.draft();
     let virtual_time = session.virtual_time;
@@ -375,7 +384,7 @@ fn effective_timeout(track: &Track, subscription: &Subscription, ours: Duration)
     [ours, track.timeout, subscription.timeout].into_iter().flatten().min()
 }
 
-fn send_fetched(session: &mut Session, key: Key, urgency: u8, pump: &mut Pump<'_>) -> Step {
+fn send_fetched(session: &mut Session, key: FetchKey, urgency: u8, pump: &mut Pump<'_>) -> Step {
     let Pump { tracks, pulls, counters, io, .. } = pump;
     let virtual_time = session.virtual_time;
     let Some(fetch) = session.fetches.get_mut(key) else { return Step::Idle };

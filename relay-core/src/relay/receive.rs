@@ -10,7 +10,8 @@ use crate::wire::{
 };
 
 use super::auth::Scope;
-use super::session::{Fatal, FetchIn, Held, Key, Phase, Receive, Request, RequestKind, Session, SubgroupIn};
+use super::keys::{RequestKey, SessionKey};
+use super::session::{Fatal, FetchIn, Held, Phase, Receive, Request, RequestKind, Session, SubgroupIn};
 use super::{Dir, Relay, RelayEvent, Role, StreamId, Transport};
 use crate::send::SendBuffer;
 
@@ -38,7 +39,7 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
+        key: SessionKey,
         chunk: Chunk<'_>,
     ) -> Result<(), Fatal> {
         let streams_max = self.config.streams_max;
@@ -81,7 +82,7 @@ impl Relay {
     }
 
     /// Puts a stream's state back, unless the stream is over.
-    pub(super) fn keep(&mut self, key: Key, chunk: Chunk<'_>, receive: Receive) {
+    pub(super) fn keep(&mut self, key: SessionKey, chunk: Chunk<'_>, receive: Receive) {
         if let Some(session) = self.sessions.get_mut(key)
             && !chunk.fin
             && !session.is_closing()
@@ -94,7 +95,7 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
+        key: SessionKey,
         chunk: Chunk<'_>,
         mut buffer: Vec<u8>,
     ) -> Result<(), Fatal> {
@@ -140,7 +141,7 @@ impl Relay {
     }
 
     /// Keeps a stream's bytes until SETUP is through.
-    fn hold(&mut self, key: Key, chunk: Chunk<'_>) -> Result<(), Fatal> {
+    fn hold(&mut self, key: SessionKey, chunk: Chunk<'_>) -> Result<(), Fatal> {
         let (len_max, streams_max) = (self.config.receive_buffer_len_max, self.config.streams_max);
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         session.held_len = session.held_len.saturating_add(chunk.data.len());
@@ -168,7 +169,7 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
+        key: SessionKey,
         chunk: Chunk<'_>,
         mut reader: ControlReader,
     ) -> Result<(), Fatal> {
@@ -204,7 +205,13 @@ impl Relay {
         self.release_held(now, directory, key)
     }
 
-    fn receive_setup(&mut self, now: Instant, directory: &dyn Directory, key: Key, setup: Setup) -> Result<(), Fatal> {
+    fn receive_setup(
+        &mut self,
+        now: Instant,
+        directory: &dyn Directory,
+        key: SessionKey,
+        setup: Setup,
+    ) -> Result<(), Fatal> {
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         if session.phase != Phase::Setup {
             return Err(Fatal::violation("a second SETUP"));
@@ -241,7 +248,7 @@ impl Relay {
     }
 
     /// Replays the streams that arrived before SETUP, in the order they came.
-    fn release_held(&mut self, now: Instant, directory: &dyn Directory, key: Key) -> Result<(), Fatal> {
+    fn release_held(&mut self, now: Instant, directory: &dyn Directory, key: SessionKey) -> Result<(), Fatal> {
         loop {
             let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
             if !session.is_ready() {
@@ -255,7 +262,7 @@ impl Relay {
     }
 
     /// The state for a new request stream of the peer.
-    fn accept_request(&mut self, key: Key, stream: StreamId) -> Result<Receive, Fatal> {
+    fn accept_request(&mut self, key: SessionKey, stream: StreamId) -> Result<Receive, Fatal> {
         let requests_max = self.config.requests_max;
         let Some(session) = self.sessions.get_mut(key) else { return Ok(Receive::Ignored) };
         let draft = session.draft();
@@ -291,10 +298,10 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
+        key: SessionKey,
         chunk: Chunk<'_>,
         mut reader: ControlReader,
-        request: Key,
+        request: RequestKey,
     ) -> Result<(), Fatal> {
         reader.push(chunk.data);
         let mut messages = 0;
@@ -323,7 +330,7 @@ impl Relay {
     }
 
     /// A peer that asks and never reads must not make us keep its answers.
-    fn check_send_len(&mut self, key: Key) -> Result<(), Fatal> {
+    fn check_send_len(&mut self, key: SessionKey) -> Result<(), Fatal> {
         let len_max = self.config.send_buffer_len_max;
         let Some(session) = self.sessions.get(key) else { return Ok(()) };
         if session.send_len() > len_max {
@@ -332,7 +339,7 @@ impl Relay {
         Ok(())
     }
 
-    pub(super) fn refuse(&mut self, key: Key, request: Key, code: RequestErrorCode, reason: &str) {
+    pub(super) fn refuse(&mut self, key: SessionKey, request: RequestKey, code: RequestErrorCode, reason: &str) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let reason = reason.to_owned();
         let retry_after_ms = (code == RequestErrorCode::ExcessiveLoad).then_some(RETRY_AFTER_MS);

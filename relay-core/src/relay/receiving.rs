@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::session::{Key, Receive};
+use super::keys::{SessionKey, TenantKey};
+use super::session::Receive;
 use super::tenants::Good;
 use super::{Relay, StreamId};
 
@@ -60,7 +61,7 @@ impl Receive {
 
 impl Relay {
     /// Brings the sum over all sessions up to date with one of them.
-    pub(super) fn count_receiving(&mut self, key: Key) {
+    pub(super) fn count_receiving(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let before = std::mem::replace(&mut session.receive.counted, session.receive.len);
         if before != session.receive.len {
@@ -69,14 +70,14 @@ impl Relay {
     }
 
     /// What is counted for a session moves with it to another tenant.
-    pub(super) fn recount_receiving(&mut self, key: Key, from: Key, to: Key) {
+    pub(super) fn recount_receiving(&mut self, key: SessionKey, from: TenantKey, to: TenantKey) {
         let Some(counted) = self.sessions.get(key).map(|session| session.receive.counted) else { return };
         self.tenants.change(from, Good::Unfinished, counted, 0);
         self.tenants.change(to, Good::Unfinished, 0, counted);
     }
 
     /// Whether a stream that needs `len` bytes for its next object goes beyond what its session or its tenant may have.
-    pub(super) fn is_overfull(&self, key: Key, len: usize) -> bool {
+    pub(super) fn is_overfull(&self, key: SessionKey, len: usize) -> bool {
         let Some(session) = self.sessions.get(key) else { return false };
         let wanted = session.receive.len.saturating_add(len);
         let more = wanted.saturating_sub(session.receive.counted);

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use crate::wire::{FullTrackName, Location, RequestErrorCode};
 
 use super::cache::{NewObject, SubgroupEnd, SubgroupInfo};
+use super::keys::TrackKey;
 use super::packed::{Mark, PackedObject, unpack_datagram};
-use super::session::Key;
 use super::shards::MARK;
 use super::track::{Origin, TrackState};
 use super::{PublishDone, Relay, RelayEvent};
@@ -105,7 +105,7 @@ impl Relay {
         now.checked_add(self.config.upstream_timeout).unwrap_or(now)
     }
 
-    pub(super) fn ask_shard(&mut self, now: Instant, key: Key, shard: usize, name: &FullTrackName) {
+    pub(super) fn ask_shard(&mut self, now: Instant, key: TrackKey, shard: usize, name: &FullTrackName) {
         let due = self.refill_due(now);
         let Some(track) = self.tracks.get_mut(key) else { return };
         if track.shard_origin(shard).is_some() {
@@ -181,7 +181,7 @@ impl Relay {
         }
     }
 
-    fn remove_shard_origin(&mut self, key: Key, shard: usize) {
+    fn remove_shard_origin(&mut self, key: TrackKey, shard: usize) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let link_id = track.shard_origin(shard).and_then(|origin| origin.link_id);
         track.origins.retain(|origin| !matches!(origin, Origin::Shard(origin) if origin.shard == shard));
@@ -268,7 +268,7 @@ impl Relay {
     }
 
     /// The track's first replay is here up to the place that was the largest when home answered.
-    fn go_live(&mut self, now: Instant, key: Key, largest: Option<Location>) {
+    fn go_live(&mut self, now: Instant, key: TrackKey, largest: Option<Location>) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         if let Some(largest) = largest {
             track.cache.raise_largest(largest);
@@ -278,7 +278,7 @@ impl Relay {
         self.offer_to_watchers(key);
     }
 
-    fn apply_remote(&mut self, now: Instant, key: Key, link_id: u64, location: Location, object: StagedObject) {
+    fn apply_remote(&mut self, now: Instant, key: TrackKey, link_id: u64, location: Location, object: StagedObject) {
         let bare = link_id & 1 == 0;
         let Location { group, object: id } = location;
         if bare && id == MARK {
@@ -300,7 +300,7 @@ impl Relay {
         }
     }
 
-    fn packed_object(&mut self, now: Instant, key: Key, group: u64, id: u64, packed: PackedObject) {
+    fn packed_object(&mut self, now: Instant, key: TrackKey, group: u64, id: u64, packed: PackedObject) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let info = SubgroupInfo {
             id: packed.subgroup,
@@ -332,7 +332,7 @@ impl Relay {
     }
 
     /// Ends the sources on other shards whose time of grace is over, and repeats the questions that got no answer in time.
-    pub(super) fn check_remote(&mut self, now: Instant, key: Key) {
+    pub(super) fn check_remote(&mut self, now: Instant, key: TrackKey) {
         let due = self.refill_due(now);
         let Some(track) = self.tracks.get_mut(key) else { return };
         let (name, mut over) = (track.name.clone(), None);
@@ -354,7 +354,7 @@ impl Relay {
     }
 
     pub(super) fn on_remote_lost(&mut self, now: Instant, shard: usize) {
-        let keys: Vec<Key> = self.tracks.iter().map(|(key, _)| key).collect();
+        let keys: Vec<TrackKey> = self.tracks.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.refill(now, key, shard));
     }
 
@@ -365,7 +365,7 @@ impl Relay {
     }
 
     /// Objects of a track did not come through.
-    fn refill(&mut self, now: Instant, key: Key, shard: usize) {
+    fn refill(&mut self, now: Instant, key: TrackKey, shard: usize) {
         let due = self.refill_due(now);
         let Some(track) = self.tracks.get_mut(key) else { return };
         let name = track.name.clone();
@@ -380,7 +380,7 @@ impl Relay {
     }
 
     /// No subscriber was left for the linger time: lets go of a track on another shard.
-    pub(super) fn drop_shards(&mut self, key: Key) {
+    pub(super) fn drop_shards(&mut self, key: TrackKey) {
         let Some(track) = self.tracks.get(key) else { return };
         let shards: Vec<usize> = track.origins.iter().filter_map(shard_of).collect();
         for shard in shards {

@@ -5,7 +5,8 @@ use std::time::Instant;
 use crate::directory::Directory;
 use crate::wire::{ControlMessage, Parameters, RequestErrorCode, RequestOk, RequestUpdate, SessionError};
 
-use super::session::{Fatal, Key, RequestKind};
+use super::keys::{RequestKey, SessionKey};
+use super::session::{Fatal, RequestKind};
 use super::track::Waiter;
 use super::{PublishDone, Relay};
 
@@ -14,8 +15,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         message: ControlMessage,
     ) -> Result<(), Fatal> {
         let Some(state) = self.sessions.get(key).and_then(|session| session.requests.get(request)) else {
@@ -31,7 +32,7 @@ impl Relay {
             }
             (RequestKind::Pulling { pull }, message) => {
                 let pull = *pull;
-                self.on_pull_answer(key, pull, message)
+                self.on_pull_answer(pull, message)
             }
             (RequestKind::Told, ControlMessage::RequestOk(_) | ControlMessage::RequestError(_)) => Ok(()),
             (RequestKind::Subscribed { subscription }, ControlMessage::RequestOk(ok)) if ours => {
@@ -59,8 +60,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         message: ControlMessage,
     ) -> Result<(), Fatal> {
         // MoQT-18 §3.3: "Bidirectional streams MUST NOT begin with any other message type."
@@ -98,7 +99,7 @@ impl Relay {
         Ok(())
     }
 
-    fn take_request_id(&mut self, key: Key, id: u64) -> Result<(), Fatal> {
+    fn take_request_id(&mut self, key: SessionKey, id: u64) -> Result<(), Fatal> {
         let ahead_max = self.config.request_ids_ahead_max;
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         if session.seen.insert(id, ahead_max) {
@@ -108,14 +109,14 @@ impl Relay {
     }
 
     /// A request was accepted: the session may stay.
-    pub(super) fn mark_used(&mut self, key: Key) {
+    pub(super) fn mark_used(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.used = true;
         }
     }
 
     /// Milliseconds until the token of a request ends it.
-    pub(super) fn expires_ms(&self, key: Key, request: Key) -> Option<u64> {
+    pub(super) fn expires_ms(&self, key: SessionKey, request: RequestKey) -> Option<u64> {
         let ends_ms = self.sessions.get(key)?.requests.get(request)?.grant.as_ref()?.ends_ms();
         // 0 would say "never" (MoQT-18 §10.2.10).
         Some(ends_ms.saturating_sub(self.unix_now_ms).max(1))
@@ -125,8 +126,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         update: RequestUpdate,
     ) -> Result<(), Fatal> {
         self.take_request_id(key, update.request_id)?;
@@ -176,7 +177,7 @@ impl Relay {
     }
 
     /// Answers with REQUEST_OK.
-    pub(super) fn reply(&mut self, key: Key, request: Key, parameters: Parameters) {
+    pub(super) fn reply(&mut self, key: SessionKey, request: RequestKey, parameters: Parameters) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.answer(request, &ControlMessage::RequestOk(RequestOk { parameters, ..RequestOk::default() }));
         }
@@ -184,7 +185,7 @@ impl Relay {
     }
 
     /// The peer ended its half of a request stream.
-    pub(super) fn on_request_fin(&mut self, now: Instant, key: Key, request: Key) {
+    pub(super) fn on_request_fin(&mut self, now: Instant, key: SessionKey, request: RequestKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(state) = session.requests.get_mut(request) else { return };
         state.receiving = false;
@@ -213,7 +214,7 @@ impl Relay {
 
     /// Ends a request whose stream was cancelled, or that this side gives up. `finish`: our half ends with FIN rather
     /// than a reset.
-    pub(super) fn end_request(&mut self, now: Instant, key: Key, request: Key, finish: bool) {
+    pub(super) fn end_request(&mut self, now: Instant, key: SessionKey, request: RequestKey, finish: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(state) = session.requests.get_mut(request) else { return };
         let kind = std::mem::replace(&mut state.kind, RequestKind::Closed);
@@ -228,7 +229,7 @@ impl Relay {
     }
 
     /// Takes back what a request had set up.
-    pub(super) fn undo_request(&mut self, now: Instant, key: Key, request: Key, kind: RequestKind) {
+    pub(super) fn undo_request(&mut self, now: Instant, key: SessionKey, request: RequestKey, kind: RequestKind) {
         match kind {
             RequestKind::Subscribed { subscription } => self.drop_subscription(now, key, subscription),
             RequestKind::SubscribeWaiting { track, .. }

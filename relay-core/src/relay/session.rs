@@ -15,6 +15,7 @@ use super::auth::Scope;
 use super::datagrams::Waiting;
 use super::fetch_out::FetchOut;
 use super::grants::{Grant, TokenId};
+use super::keys::{FetchKey, PullKey, RequestKey, SubscriptionKey, TenantKey, TrackKey};
 use super::receiving::Receiving;
 use super::seen::SeenIds;
 use super::slab::Slab;
@@ -22,9 +23,6 @@ use super::subscription::Subscription;
 use super::unresolved::Unresolved;
 use super::{Dir, SessionConfig, SessionId, StreamId};
 use crate::send::SendBuffer;
-
-/// Key of a session, request, subscription, fetch or track in its slab.
-pub(crate) type Key = usize;
 
 /// Streams of a session that may stay half open, for the peer to end its half of a request that is over; further ones are
 /// stopped. Half the request streams that the transport lets a peer have open, so that these never use them up.
@@ -84,7 +82,7 @@ pub(crate) enum Receive {
     /// The peer's control stream.
     Control(ControlReader),
     /// A request stream, opened by either side; the key of its request.
-    Request(ControlReader, Key),
+    Request(ControlReader, RequestKey),
     /// Objects of a track that the peer publishes.
     Subgroup(SubgroupIn),
     /// Objects that we fetched.
@@ -98,7 +96,7 @@ pub(crate) enum Receive {
 pub(crate) struct SubgroupIn {
     pub(crate) reader: SubgroupReader,
     /// The track it belongs to, once the alias is known: key and serial.
-    pub(crate) track: Option<(Key, u64)>,
+    pub(crate) track: Option<(TrackKey, u64)>,
     pub(crate) group: u64,
     /// Known after the header, or after the first object when the header says so.
     pub(crate) subgroup: Option<u64>,
@@ -113,7 +111,7 @@ pub(crate) struct SubgroupIn {
 pub(crate) struct FetchIn {
     pub(crate) reader: FetchReader,
     /// The pull it fills, once the header is known.
-    pub(crate) pull: Option<Key>,
+    pub(crate) pull: Option<PullKey>,
 }
 
 /// A request, from the peer or from us, and its stream.
@@ -153,15 +151,15 @@ pub(crate) enum RequestKind {
     /// No message yet.
     Fresh,
     /// SUBSCRIBE, waiting for its track.
-    SubscribeWaiting { message: Box<Subscribe>, track: Key, forgive_until: Option<Instant> },
+    SubscribeWaiting { message: Box<Subscribe>, track: TrackKey, forgive_until: Option<Instant> },
     /// An established subscription of the peer (by SUBSCRIBE, or by our PUBLISH).
-    Subscribed { subscription: Key },
+    Subscribed { subscription: SubscriptionKey },
     /// FETCH, waiting for its subscription or its track.
-    FetchWaiting { message: Box<Fetch>, track: Option<Key> },
+    FetchWaiting { message: Box<Fetch>, track: Option<TrackKey> },
     /// A FETCH that is being served.
-    Fetching { fetch: Key },
+    Fetching { fetch: FetchKey },
     /// TRACK_STATUS, waiting for its track.
-    StatusWaiting { track: Key },
+    StatusWaiting { track: TrackKey },
     /// The peer's PUBLISH_NAMESPACE.
     Announced { namespace: Namespace },
     /// The peer's SUBSCRIBE_NAMESPACE.
@@ -169,11 +167,11 @@ pub(crate) enum RequestKind {
     /// The peer's SUBSCRIBE_TRACKS.
     WatchTracks { prefix: Namespace, forward: bool },
     /// The peer's PUBLISH, or our SUBSCRIBE to it: objects of the track come from this session.
-    Upstream { track: Key },
+    Upstream { track: TrackKey },
     /// Our PUBLISH_NAMESPACE.
     Told,
     /// Our FETCH.
-    Pulling { pull: Key },
+    Pulling { pull: PullKey },
     /// Only what is in `out` is left to do.
     Closed,
 }
@@ -207,7 +205,7 @@ pub(crate) struct Session {
     pub(crate) phase: Phase,
     pub(crate) scope: Option<Scope>,
     /// Whose share of what all have in common it uses.
-    pub(crate) tenant: Key,
+    pub(crate) tenant: TenantKey,
     /// Bytes that publishers sent for its FETCHes, as they are counted for the tenant.
     pub(crate) pulled_counted: usize,
     /// Tokens that count it among their sessions.
@@ -224,12 +222,12 @@ pub(crate) struct Session {
     pub(crate) held_len: usize,
     /// Subgroup streams whose alias is unknown so far.
     pub(crate) unresolved: Unresolved,
-    pub(crate) requests: Slab<Request>,
-    pub(crate) request_by_stream: HashMap<StreamId, Key>,
-    pub(crate) request_by_id: HashMap<u64, Key>,
-    pub(crate) flush: VecDeque<Key>,
+    pub(crate) requests: Slab<RequestKey, Request>,
+    pub(crate) request_by_stream: HashMap<StreamId, RequestKey>,
+    pub(crate) request_by_id: HashMap<u64, RequestKey>,
+    pub(crate) flush: VecDeque<RequestKey>,
     /// Requests whose stream takes nothing any more: the peer stopped it before it was known what it is.
-    pub(crate) lost: Vec<Key>,
+    pub(crate) lost: Vec<RequestKey>,
     /// Streams that the peer stopped before any byte of them came: what comes on them is not answered.
     stopped_early: VecDeque<StreamId>,
     /// Peer's streams to stop, and streams of ours to reset, at the next pump.
@@ -240,10 +238,10 @@ pub(crate) struct Session {
     pub(crate) seen: SeenIds,
     /// Our next request id.
     pub(crate) next_id: u64,
-    pub(crate) subscriptions: Slab<Subscription>,
-    pub(crate) fetches: Slab<FetchOut>,
+    pub(crate) subscriptions: Slab<SubscriptionKey, Subscription>,
+    pub(crate) fetches: Slab<FetchKey, FetchOut>,
     /// Track aliases that the peer chose: key and serial of the track.
-    pub(crate) aliases: HashMap<u64, (Key, u64)>,
+    pub(crate) aliases: HashMap<u64, (TrackKey, u64)>,
     /// Share of the request that was served last, when that began: new ones start from here.
     pub(crate) virtual_time: u64,
     /// It is in the relay's dirty list.
@@ -263,7 +261,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(now: Instant, id: SessionId, config: SessionConfig, tenant: Key) -> Self {
+    pub(crate) fn new(now: Instant, id: SessionId, config: SessionConfig, tenant: TenantKey) -> Self {
         Self {
             id,
             config,
@@ -333,7 +331,11 @@ impl Session {
     }
 
     /// A request of ours, sent as soon as a stream can be opened for it. `message` gets its request id.
-    pub(crate) fn open_request(&mut self, kind: RequestKind, message: impl FnOnce(u64) -> ControlMessage) -> Key {
+    pub(crate) fn open_request(
+        &mut self,
+        kind: RequestKind,
+        message: impl FnOnce(u64) -> ControlMessage,
+    ) -> RequestKey {
         let id = self.next_id;
         self.next_id = self.next_id.saturating_add(2);
         let mut out = SendBuffer::default();
@@ -363,7 +365,7 @@ impl Session {
     }
 
     /// Puts an answer on a request's stream; one that does not fit the wire cancels the request.
-    pub(crate) fn answer(&mut self, request: Key, message: &ControlMessage) {
+    pub(crate) fn answer(&mut self, request: RequestKey, message: &ControlMessage) {
         let draft = self.config.draft;
         if let Some(state) = self.requests.get_mut(request)
             && !state.out.push(draft, message)
@@ -374,7 +376,7 @@ impl Session {
     }
 
     /// Ends our half of a request's stream after what was answered.
-    pub(crate) fn finish_request(&mut self, request: Key) {
+    pub(crate) fn finish_request(&mut self, request: RequestKey) {
         if let Some(state) = self.requests.get_mut(request) {
             state.out.finish();
             state.close();
@@ -383,7 +385,7 @@ impl Session {
     }
 
     /// Resets and stops a request's stream.
-    pub(crate) fn cancel_request(&mut self, request: Key, code: u64) {
+    pub(crate) fn cancel_request(&mut self, request: RequestKey, code: u64) {
         if let Some(state) = self.requests.get_mut(request) {
             state.cancel = Some(code);
             state.close();
@@ -391,7 +393,7 @@ impl Session {
         self.queue_flush(request);
     }
 
-    pub(crate) fn queue_flush(&mut self, request: Key) {
+    pub(crate) fn queue_flush(&mut self, request: RequestKey) {
         if let Some(state) = self.requests.get_mut(request)
             && !state.queued
         {
@@ -401,7 +403,7 @@ impl Session {
     }
 
     /// Removes a request whose stream has nothing left to send.
-    pub(crate) fn forget_request(&mut self, request: Key) {
+    pub(crate) fn forget_request(&mut self, request: RequestKey) {
         if let Some(state) = self.requests.remove(request) {
             self.request_by_id.remove(&state.id);
             if let Some(stream) = state.stream {
@@ -419,7 +421,7 @@ impl Session {
     }
 
     /// The track is no longer taken from this session: what its alias names from now on is dropped.
-    pub(crate) fn forget_aliases(&mut self, track: (Key, u64)) {
+    pub(crate) fn forget_aliases(&mut self, track: (TrackKey, u64)) {
         self.aliases.retain(|alias, known| {
             if *known == track {
                 self.unresolved.drop_alias(*alias);
@@ -434,7 +436,7 @@ impl Session {
     }
 
     /// The key of the subscription to `track`, if there is one.
-    pub(crate) fn subscription_to(&self, track: Key) -> Option<Key> {
+    pub(crate) fn subscription_to(&self, track: TrackKey) -> Option<SubscriptionKey> {
         self.subscriptions.iter().find(|(_, subscription)| subscription.track == track).map(|(key, _)| key)
     }
 
@@ -452,7 +454,7 @@ impl Session {
     }
 
     /// Whether a SUBSCRIBE for `track` waits here.
-    pub(crate) fn waits_for(&self, track: Key) -> bool {
+    pub(crate) fn waits_for(&self, track: TrackKey) -> bool {
         self.requests.iter().any(
             |(_, request)| matches!(&request.kind, RequestKind::SubscribeWaiting { track: waits, .. } if *waits == track),
         )

@@ -7,8 +7,9 @@ use crate::wire::{ControlMessage, Goaway, SessionError, Setup, StreamResetCode};
 
 use super::auth::{Scope, refused};
 use super::cache::SubgroupEnd;
+use super::keys::{RequestKey, SessionKey};
 use super::pull::PulledItem;
-use super::session::{Fatal, Key, Phase, Receive, RequestKind, Session};
+use super::session::{Fatal, Phase, Receive, RequestKind, Session};
 use super::tenants::TenantName;
 use super::{Relay, RelayEvent, SessionConfig, SessionId, StreamId};
 
@@ -36,7 +37,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn mark_dirty(&mut self, key: Key) {
+    pub(super) fn mark_dirty(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(key)
             && !session.dirty
         {
@@ -46,11 +47,11 @@ impl Relay {
     }
 
     /// Ends a session: what it had is taken back now, the close itself goes out with the next pump.
-    pub(super) fn close(&mut self, now: Instant, key: Key, fatal: Fatal) {
+    pub(super) fn close(&mut self, now: Instant, key: SessionKey, fatal: Fatal) {
         self.close_with(now, key, fatal.code.to_u64(), fatal.reason);
     }
 
-    fn close_with(&mut self, now: Instant, key: Key, code: u64, reason: String) {
+    fn close_with(&mut self, now: Instant, key: SessionKey, code: u64, reason: String) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.is_closing() {
             return;
@@ -64,7 +65,7 @@ impl Relay {
     }
 
     /// Undoes everything a session had set up.
-    fn take_back(&mut self, now: Instant, key: Key) {
+    fn take_back(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.held.clear();
         session.unresolved.clear();
@@ -72,7 +73,7 @@ impl Relay {
         self.hold_published(key);
         self.end_publishing(key, true);
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let requests: Vec<Key> = session.requests.iter().map(|(request, _)| request).collect();
+        let requests: Vec<RequestKey> = session.requests.iter().map(|(request, _)| request).collect();
         let receiving = session.receive.take();
         self.count_receiving(key);
         for (stream, receive) in receiving {
@@ -87,7 +88,7 @@ impl Relay {
     }
 
     /// A receiving stream ended without its FIN.
-    fn stop_receiving(&mut self, now: Instant, key: Key, stream: StreamId, receive: Receive, code: u64) {
+    fn stop_receiving(&mut self, now: Instant, key: SessionKey, stream: StreamId, receive: Receive, code: u64) {
         match receive {
             Receive::Subgroup(incoming) => {
                 if let Some(session) = self.sessions.get_mut(key) {
@@ -109,7 +110,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn on_stream_reset(&mut self, now: Instant, key: Key, stream: StreamId, code: u64) {
+    pub(super) fn on_stream_reset(&mut self, now: Instant, key: SessionKey, stream: StreamId, code: u64) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         while let Some(position) = session.held.iter().position(|held| held.stream == stream) {
             let held = session.held.remove(position);
@@ -136,7 +137,7 @@ impl Relay {
         self.count_receiving(key);
     }
 
-    pub(super) fn on_stream_stopped(&mut self, now: Instant, key: Key, stream: StreamId) {
+    pub(super) fn on_stream_stopped(&mut self, now: Instant, key: SessionKey, stream: StreamId) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.control_stream == Some(stream) {
             self.close(now, key, Fatal::violation("the control stream was stopped"));
@@ -182,7 +183,7 @@ impl Relay {
 
     pub(super) fn cut_publishers(&mut self, now: Instant, lost: impl Fn(&Scope) -> bool, reason: &str) {
         let affected = |session: &Session| session.scope.as_ref().is_some_and(&lost);
-        let keys: Vec<Key> =
+        let keys: Vec<SessionKey> =
             self.sessions.iter().filter(|(_, session)| affected(session)).map(|(key, _)| key).collect();
         for key in keys {
             self.close(now, key, Fatal::new(SessionError::Unauthorized, reason.to_owned()));
@@ -190,7 +191,7 @@ impl Relay {
     }
 
     fn cut(&mut self, now: Instant, affected: impl Fn(&Session) -> bool, fault: AuthFault) {
-        let keys: Vec<Key> =
+        let keys: Vec<SessionKey> =
             self.sessions.iter().filter(|(_, session)| affected(session)).map(|(key, _)| key).collect();
         for key in keys {
             self.close(now, key, refused(fault.into()));
@@ -198,7 +199,7 @@ impl Relay {
     }
 
     pub(super) fn drain_sessions(&mut self, now: Instant, timeout: Duration) {
-        let keys: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
+        let keys: Vec<SessionKey> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             if session.is_closing() || std::mem::replace(&mut session.goaway_sent, true) {

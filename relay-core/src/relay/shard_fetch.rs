@@ -22,9 +22,9 @@ use crate::wire::{
 use super::auth::Refusal;
 use super::fetch::{Manner, Range, Refused};
 use super::fetch_out::{FetchOut, FetchPlan, FetchSource};
+use super::keys::{PullKey, ShardFetchKey};
 use super::out_stream::Step;
 use super::pull::{Pull, PulledItem, Reader, Source};
-use super::session::Key;
 use super::{Counters, Relay, RelayEvent, StreamId, Transmit, TransmitError};
 
 /// FETCHes of the viewers here that may wait for one other shard: its answers share a link with the replays of tracks.
@@ -147,7 +147,7 @@ impl Relay {
             ANSWER => {
                 // Its errors are of a peer that breaks the rules, and this one is ours.
                 let Some(message) = control(&body) else { return };
-                let _ = self.on_pull_answer(0, pull, message);
+                let _ = self.on_pull_answer(pull, message);
             }
             DATA => self.on_shard_data(pull, &body),
             FIN => self.push_pull(Some(pull), PulledItem::End),
@@ -159,7 +159,7 @@ impl Relay {
         }
     }
 
-    fn on_shard_data(&mut self, pull: Key, data: &[u8]) {
+    fn on_shard_data(&mut self, pull: PullKey, data: &[u8]) {
         let Some(mut reader) = self.pulls.get_mut(pull).and_then(|pull| pull.bytes.take()) else { return };
         reader.push(data);
         loop {
@@ -212,13 +212,13 @@ impl Relay {
         }
     }
 
-    pub(super) fn begin_shard_fetch(&mut self, fetch: Key, source: FetchSource, plan: FetchPlan) {
+    pub(super) fn begin_shard_fetch(&mut self, fetch: ShardFetchKey, source: FetchSource, plan: FetchPlan) {
         if let Some(state) = self.shard_fetches.get_mut(fetch) {
-            state.out = Some(FetchOut::new(Draft::D18, 0, source, plan));
+            state.out = Some(FetchOut::new(Draft::D18, Reader::Shard(fetch), source, plan));
         }
     }
 
-    pub(super) fn answer_shard_fetch(&mut self, fetch: Key, message: &ControlMessage) {
+    pub(super) fn answer_shard_fetch(&mut self, fetch: ShardFetchKey, message: &ControlMessage) {
         let Some((shard, id)) = self.shard_fetches.get(fetch).map(|state| (state.shard, state.id)) else { return };
         let mut body = Vec::new();
         if message.encode(Draft::D18, &mut body).is_ok() {
@@ -226,7 +226,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn refuse_shard_fetch(&mut self, fetch: Key, code: RequestErrorCode, reason: &str) {
+    pub(super) fn refuse_shard_fetch(&mut self, fetch: ShardFetchKey, code: RequestErrorCode, reason: &str) {
         // A redirect has fields of its own, and is about another session.
         let code = if code == RequestErrorCode::Redirect { RequestErrorCode::DoesNotExist } else { code };
         let error = RequestError { code, retry_after_ms: None, reason: reason.to_owned(), redirect: None };
@@ -241,7 +241,7 @@ impl Relay {
         }
     }
 
-    fn end_shard_fetch(&mut self, fetch: Key) {
+    fn end_shard_fetch(&mut self, fetch: ShardFetchKey) {
         let Some(ShardFetch { out, .. }) = self.shard_fetches.remove(fetch) else { return };
         if let Some(FetchSource::Pull(pull)) = out.map(|out| out.source) {
             self.drop_pull(pull);

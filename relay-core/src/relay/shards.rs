@@ -14,9 +14,9 @@ use crate::wire::{FullTrackName, RequestErrorCode};
 
 use super::auth::Refusal;
 use super::cache::SubgroupEnd;
+use super::keys::TrackKey;
 use super::namespaces::Publisher;
 use super::packed::{Mark, PackedObject};
-use super::session::Key;
 use super::track::{Track, Waiter};
 use super::{CachedObject, PublishDone, Relay, RelayEvent};
 
@@ -53,7 +53,7 @@ impl Relay {
         self.events.push_back(RelayEvent::RefuseShard { shard, name, code, reason });
     }
 
-    pub(super) fn answer_shard(&mut self, shard: usize, key: Key) {
+    pub(super) fn answer_shard(&mut self, shard: usize, key: TrackKey) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         if !track.followers.contains(&shard) {
             track.followers.push(shard);
@@ -73,7 +73,7 @@ impl Relay {
 
     /// A track that comes from another shard alone is no source for others: two shards that took each other for one would never
     /// hear its end.
-    pub(super) fn step_down(&mut self, key: Key, status: PublishDone) {
+    pub(super) fn step_down(&mut self, key: TrackKey, status: PublishDone) {
         let Some(track) = self.tracks.get_mut(key).filter(|track| track.is_only_from_shards()) else { return };
         let shards = std::mem::take(&mut track.followers);
         if !shards.is_empty() {
@@ -84,7 +84,7 @@ impl Relay {
 
     /// Says how the track's objects cross to other shards. A change gives it another link id, so those that follow it are
     /// answered anew.
-    pub(super) fn set_bare(&mut self, key: Key, bare: bool) {
+    pub(super) fn set_bare(&mut self, key: TrackKey, bare: bool) {
         let Some(track) = self.tracks.get_mut(key).filter(|track| track.bare != bare) else { return };
         track.bare = bare;
         for shard in track.followers.clone() {
@@ -92,7 +92,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn refuse_shard(&mut self, shard: usize, key: Key, code: RequestErrorCode, reason: &str) {
+    pub(super) fn refuse_shard(&mut self, shard: usize, key: TrackKey, code: RequestErrorCode, reason: &str) {
         let Some(track) = self.tracks.get(key) else { return };
         let (name, code, reason) = (track.name.clone(), code.to_u64(), reason.to_owned());
         self.events.push_back(RelayEvent::RefuseShard { shard, name, code, reason });
@@ -108,7 +108,7 @@ impl Relay {
     }
 
     /// Hands a new object of the cache to the shards that follow the track.
-    pub(super) fn publish_to_shards(&mut self, key: Key, group: u64, subgroup: u64, object: u64) {
+    pub(super) fn publish_to_shards(&mut self, key: TrackKey, group: u64, subgroup: u64, object: u64) {
         let Some(track) = self.tracks.get(key).filter(|track| !track.followers.is_empty()) else { return };
         let Some(cached) = cached(track, group, subgroup, object) else { return };
         let (link_id, CachedObject { payload, end_of_group, .. }) = (track.link_id(), cached);
@@ -116,7 +116,7 @@ impl Relay {
     }
 
     /// Tells the shards that follow the track how a subgroup ended.
-    pub(super) fn end_subgroup_on_shards(&mut self, key: Key, group: u64, subgroup: u64, end: SubgroupEnd) {
+    pub(super) fn end_subgroup_on_shards(&mut self, key: TrackKey, group: u64, subgroup: u64, end: SubgroupEnd) {
         let Some(track) = self.tracks.get(key).filter(|track| !track.followers.is_empty()) else { return };
         let payload = mark(track.bare, subgroup, end);
         let link_id = track.link_id();

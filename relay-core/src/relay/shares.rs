@@ -6,13 +6,14 @@ use crate::wire::{FullTrackName, SessionError};
 
 use super::auth::Refusal;
 use super::cache::{Evicted, GroupCache};
-use super::session::{Fatal, Key, Session};
+use super::keys::{SessionKey, TenantKey, TrackKey};
+use super::session::{Fatal, Session};
 use super::tenants::{Good, TenantName};
 use super::{Relay, Role};
 
 impl Relay {
     /// A session whose scope is known, or was just granted, uses the share of its input or audience from now on.
-    pub(super) fn settle_tenant(&mut self, key: Key) {
+    pub(super) fn settle_tenant(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
         let Some((role, Some(namespace))) = session.scope.as_ref().map(|scope| (scope.role, &scope.namespace)) else {
             return;
@@ -31,7 +32,7 @@ impl Relay {
     }
 
     /// One key must not open sessions without end: each has requests, streams and buffers of its own.
-    pub(super) fn limit_publishers(&mut self, key: Key) -> Result<(), Fatal> {
+    pub(super) fn limit_publishers(&mut self, key: SessionKey) -> Result<(), Fatal> {
         let Some(session) = self.sessions.get(key) else { return Ok(()) };
         let (tenant, most) = (session.tenant, self.config.publishers_per_input_max);
         let others = self.sessions.iter().filter(|(other, session)| {
@@ -49,13 +50,17 @@ impl Relay {
     }
 
     /// A new track for a session (`None`: for another shard), within the share of its tenant.
-    pub(super) fn new_track(&mut self, asker: Option<Key>, name: FullTrackName) -> Result<Key, Refusal> {
+    pub(super) fn new_track(&mut self, asker: Option<SessionKey>, name: FullTrackName) -> Result<TrackKey, Refusal> {
         let tenant = self.tenant_for(asker, &name);
         self.insert_track(tenant, name, self.config.tracks_max)
     }
 
     /// The same, for a track that nobody may publish.
-    pub(super) fn new_waiting_track(&mut self, asker: Option<Key>, name: &FullTrackName) -> Result<Key, Refusal> {
+    pub(super) fn new_waiting_track(
+        &mut self,
+        asker: Option<SessionKey>,
+        name: &FullTrackName,
+    ) -> Result<TrackKey, Refusal> {
         let waiting = asker.and_then(|asker| self.sessions.get(asker)).map_or(0, |session| session.waiting());
         let tenant = self.tenant_for(asker, name);
         let most = self.config.waiting_tenant_max;
@@ -69,13 +74,13 @@ impl Relay {
     }
 
     /// A track of the ingest. Control bounds the inputs, and an input has few: there is always room.
-    pub(super) fn local_track(&mut self, name: FullTrackName) -> Key {
+    pub(super) fn local_track(&mut self, name: FullTrackName) -> TrackKey {
         let tenant = self.tenants.enter(TenantName::publishers(&name.namespace));
         self.tenants.change(tenant, Good::Tracks, 0, 1);
         self.tracks.insert(name, tenant)
     }
 
-    fn insert_track(&mut self, tenant: Key, name: FullTrackName, tracks_max: usize) -> Result<Key, Refusal> {
+    fn insert_track(&mut self, tenant: TenantKey, name: FullTrackName, tracks_max: usize) -> Result<TrackKey, Refusal> {
         if !self.tenants.fits(tenant, Good::Tracks, 1, tracks_max) {
             self.tenants.leave(tenant);
             self.counters.tracks_refused += 1;
@@ -86,7 +91,7 @@ impl Relay {
     }
 
     /// Whose share a new track uses; it is a member from now on.
-    fn tenant_for(&mut self, asker: Option<Key>, name: &FullTrackName) -> Key {
+    fn tenant_for(&mut self, asker: Option<SessionKey>, name: &FullTrackName) -> TenantKey {
         match asker.and_then(|asker| self.sessions.get(asker)) {
             Some(session) => self.tenants.enter_again(session.tenant),
             None => self.tenants.enter(TenantName::audience(&name.namespace)),
@@ -94,14 +99,14 @@ impl Relay {
     }
 
     /// Whether what publishers send for a viewer's FETCHes is within the share of its tenant.
-    pub(super) fn may_pull(&mut self, viewer: Key) -> bool {
+    pub(super) fn may_pull(&mut self, viewer: SessionKey) -> bool {
         self.count_pulled(viewer);
         let Some(session) = self.sessions.get(viewer) else { return false };
         self.tenants.fits(session.tenant, Good::Pulled, 0, self.config.pulled_len_max)
     }
 
     /// Brings the sums of what waits for a tenant's viewers up to date with one of them.
-    pub(super) fn count_pulled(&mut self, viewer: Key) {
+    pub(super) fn count_pulled(&mut self, viewer: SessionKey) {
         let len = self.pulls.len_of_session(viewer);
         let Some(session) = self.sessions.get_mut(viewer) else { return };
         let before = std::mem::replace(&mut session.pulled_counted, len);
@@ -137,12 +142,12 @@ impl Relay {
         evictable_len: fn(&GroupCache) -> usize,
         evict: fn(&mut GroupCache) -> Evicted,
     ) {
-        let mut tracks_of: HashMap<Key, BinaryHeap<(usize, Key)>> = HashMap::new();
+        let mut tracks_of: HashMap<TenantKey, BinaryHeap<(usize, TrackKey)>> = HashMap::new();
         for (key, track) in self.tracks.iter() {
             tracks_of.entry(track.tenant).or_default().push((evictable_len(&track.cache), key));
         }
-        let held = |tenant: Key| (self.tenants.held(tenant, Good::Cached), tenant);
-        let mut largest: BinaryHeap<(usize, Key)> = tracks_of.keys().map(|tenant| held(*tenant)).collect();
+        let held = |tenant: TenantKey| (self.tenants.held(tenant, Good::Cached), tenant);
+        let mut largest: BinaryHeap<(usize, TenantKey)> = tracks_of.keys().map(|tenant| held(*tenant)).collect();
         while self.tracks.cache_len > len_max
             && let Some((_, tenant)) = largest.pop()
         {
@@ -159,13 +164,13 @@ impl Relay {
         }
     }
 
-    pub(super) fn count_evicted(&mut self, key: Key, evicted: Evicted) {
+    pub(super) fn count_evicted(&mut self, key: TrackKey, evicted: Evicted) {
         self.counters.groups_evicted += evicted.groups;
         self.count_cached(key);
     }
 
     /// Brings the sums of cached bytes, of all and of the track's tenant, up to date with one track.
-    pub(super) fn count_cached(&mut self, key: Key) {
+    pub(super) fn count_cached(&mut self, key: TrackKey) {
         if let Some((tenant, before, after)) = self.tracks.count(key) {
             self.tenants.change(tenant, Good::Cached, before, after);
         }

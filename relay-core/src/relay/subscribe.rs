@@ -11,7 +11,8 @@ use crate::wire::{
 use super::Relay;
 use super::auth::Refusal;
 use super::cache::GroupCache;
-use super::session::{Fatal, Key, RequestKind, after};
+use super::keys::{RequestKey, SessionKey, SubscriptionKey, TrackKey};
+use super::session::{Fatal, RequestKind, after};
 use super::subscription::{Subscription, SubscriptionStart};
 use super::track::{TrackState, Waiter};
 
@@ -20,8 +21,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         message: Subscribe,
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
@@ -64,8 +65,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         message: TrackStatus,
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
@@ -93,7 +94,12 @@ impl Relay {
     }
 
     /// Why the request may not read the track, if so; from now on it stands for reading it.
-    pub(super) fn unreadable(&mut self, key: Key, request: Key, track: &FullTrackName) -> Option<Refusal> {
+    pub(super) fn unreadable(
+        &mut self,
+        key: SessionKey,
+        request: RequestKey,
+        track: &FullTrackName,
+    ) -> Option<Refusal> {
         let session = self.sessions.get_mut(key)?;
         let state = session.requests.get_mut(request)?;
         state.reads = Some(track.name.clone());
@@ -106,10 +112,10 @@ impl Relay {
     pub(super) fn find_or_source(
         &mut self,
         now: Instant,
-        asker: Option<Key>,
+        asker: Option<SessionKey>,
         name: &FullTrackName,
         hold: bool,
-    ) -> Result<Key, Refusal> {
+    ) -> Result<TrackKey, Refusal> {
         let known = self.tracks.by_name(name);
         if let Some(track) = known.and_then(|key| self.tracks.get(key))
             && (track.state == TrackState::Live || !track.origins.is_empty())
@@ -134,7 +140,14 @@ impl Relay {
     }
 
     /// Lets a request wait until its track is live.
-    pub(super) fn wait_for(&mut self, now: Instant, track: Key, key: Key, request: Key, hold: Option<Instant>) {
+    pub(super) fn wait_for(
+        &mut self,
+        now: Instant,
+        track: TrackKey,
+        key: SessionKey,
+        request: RequestKey,
+        hold: Option<Instant>,
+    ) {
         let patience = now.checked_add(self.config.upstream_timeout).unwrap_or(now);
         if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) {
             state.deadline = Some(hold.unwrap_or(patience));
@@ -147,7 +160,7 @@ impl Relay {
         self.arm_track(now, track);
     }
 
-    pub(super) fn answer_status(&mut self, key: Key, request: Key, track: Key) {
+    pub(super) fn answer_status(&mut self, key: SessionKey, request: RequestKey, track: TrackKey) {
         let Some((largest, properties)) =
             self.tracks.get(track).map(|track| (track.cache.largest(), track.properties.clone()))
         else {
@@ -163,7 +176,7 @@ impl Relay {
     }
 
     /// Starts the subscription of a SUBSCRIBE whose track is live.
-    pub(super) fn establish(&mut self, now: Instant, key: Key, request: Key) {
+    pub(super) fn establish(&mut self, now: Instant, key: SessionKey, request: RequestKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(state) = session.requests.get_mut(request) else { return };
         let RequestKind::SubscribeWaiting { message, track, .. } =
@@ -193,7 +206,13 @@ impl Relay {
     }
 
     /// Links a session and a track.
-    pub(super) fn add_subscription(&mut self, track: Key, key: Key, request: Key, start: SubscriptionStart) {
+    pub(super) fn add_subscription(
+        &mut self,
+        track: TrackKey,
+        key: SessionKey,
+        request: RequestKey,
+        start: SubscriptionStart,
+    ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(source) = self.tracks.get_mut(track) else { return };
         let subscription = Subscription::new(track, source.serial, request, start, &source.cache);
@@ -211,8 +230,8 @@ impl Relay {
     /// The new range is over already; nothing was changed.
     pub(super) fn apply_update(
         &mut self,
-        key: Key,
-        subscription: Key,
+        key: SessionKey,
+        subscription: SubscriptionKey,
         parameters: &Parameters,
     ) -> Result<Option<Location>, Refusal> {
         let Some(session) = self.sessions.get_mut(key) else { return Ok(None) };
@@ -246,7 +265,7 @@ impl Relay {
     }
 
     /// The peer is no longer interested: its streams are reset.
-    pub(super) fn drop_subscription(&mut self, now: Instant, key: Key, subscription: Key) {
+    pub(super) fn drop_subscription(&mut self, now: Instant, key: SessionKey, subscription: SubscriptionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(mut state) = session.subscriptions.remove(subscription) else { return };
         // MoQT-18 §5.1.1: "It MUST reset any open streams associated with the SUBSCRIBE."
@@ -260,7 +279,7 @@ impl Relay {
     }
 
     /// A request no longer waits for a track.
-    pub(super) fn drop_waiter(&mut self, now: Instant, track: Key, waiter: Waiter) {
+    pub(super) fn drop_waiter(&mut self, now: Instant, track: TrackKey, waiter: Waiter) {
         if let Some(state) = self.tracks.get_mut(track) {
             state.waiters.retain(|known| *known != waiter);
         }
@@ -268,7 +287,7 @@ impl Relay {
     }
 
     /// The track has become live: answers everybody who waits for it.
-    pub(super) fn resolve_waiters(&mut self, now: Instant, track: Key) {
+    pub(super) fn resolve_waiters(&mut self, now: Instant, track: TrackKey) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         for waiter in std::mem::take(&mut state.waiters) {
             match waiter {
@@ -279,7 +298,7 @@ impl Relay {
         self.check_idle(now, track);
     }
 
-    fn resolve_waiter(&mut self, now: Instant, track: Key, key: Key, request: Key) {
+    fn resolve_waiter(&mut self, now: Instant, track: TrackKey, key: SessionKey, request: RequestKey) {
         let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) else {
             return;
         };
@@ -293,7 +312,7 @@ impl Relay {
     }
 
     /// No source has the track (any more): refuses everybody who waits, except those who said they would.
-    pub(super) fn refuse_waiters(&mut self, now: Instant, track: Key, code: RequestErrorCode, reason: &str) {
+    pub(super) fn refuse_waiters(&mut self, now: Instant, track: TrackKey, code: RequestErrorCode, reason: &str) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         let over = matches!(state.state, TrackState::Over(_));
         // The engine asks again if it still wants it.

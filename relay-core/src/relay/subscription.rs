@@ -5,16 +5,16 @@ use std::time::Duration;
 use crate::wire::{GroupOrder, Location, StreamResetCode};
 
 use super::cache::{GroupCache, StoredObject, Subgroup, SubgroupEnd};
+use super::keys::{RequestKey, TrackKey};
 use super::out_stream::OutStream;
-use super::session::Key;
 use super::{PublishDone, StreamId, Transmit};
 
 /// A viewer's subscription.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    pub(crate) track: Key,
+    pub(crate) track: TrackKey,
     pub(crate) alias: u64,
-    pub(crate) request: Key,
+    pub(crate) request: RequestKey,
     pub(crate) priority: u8,
     pub(crate) order: GroupOrder,
     pub(crate) forward: bool,
@@ -55,7 +55,13 @@ pub(crate) struct SubscriptionStart {
 }
 
 impl Subscription {
-    pub(crate) fn new(track: Key, alias: u64, request: Key, start: SubscriptionStart, cache: &GroupCache) -> Self {
+    pub(crate) fn new(
+        track: TrackKey,
+        alias: u64,
+        request: RequestKey,
+        start: SubscriptionStart,
+        cache: &GroupCache,
+    ) -> Self {
         Self {
             track,
             alias,

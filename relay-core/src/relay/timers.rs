@@ -9,7 +9,8 @@ use crate::wire::{RequestErrorCode, SessionError};
 use super::auth::refused;
 use super::fetch::joined;
 use super::fetch_out::FetchSource;
-use super::session::{Fatal, Key, RequestKind, Session};
+use super::keys::{RequestKey, SessionKey, TrackKey};
+use super::session::{Fatal, RequestKind, Session};
 use super::tenants::Good;
 use super::track::{Origin, TrackState, Waiter};
 use super::{Relay, SessionId};
@@ -24,7 +25,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 enum Alarm {
     Session(SessionId),
     /// Key and serial of a track.
-    Track(Key, u64),
+    Track(TrackKey, u64),
     Sweep,
 }
 
@@ -78,7 +79,7 @@ impl Relay {
     }
 
     fn sweep(&mut self, now: Instant) {
-        let tracks: Vec<Key> = self.tracks.iter().map(|(key, _)| key).collect();
+        let tracks: Vec<TrackKey> = self.tracks.iter().map(|(key, _)| key).collect();
         self.timers.sweeping = false;
         if !tracks.is_empty() {
             self.arm_sweep(now);
@@ -89,7 +90,7 @@ impl Relay {
     // ---- sessions ------------------------------------------------------------------------------------------------
 
     /// Sets the session's alarm to its earliest deadline.
-    pub(super) fn arm_session(&mut self, now: Instant, key: Key) {
+    pub(super) fn arm_session(&mut self, now: Instant, key: SessionKey) {
         let Some(at) = self.session_deadline(now, key) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         self.timers.set(&mut session.timer_at, at, Alarm::Session(session.id));
@@ -100,7 +101,7 @@ impl Relay {
         self.timers.unset(session.timer_at, Alarm::Session(session.id));
     }
 
-    fn session_deadline(&self, now: Instant, key: Key) -> Option<Instant> {
+    fn session_deadline(&self, now: Instant, key: SessionKey) -> Option<Instant> {
         let session = self.sessions.get(key).filter(|session| !session.is_closing())?;
         let first_request =
             if session.used { None } else { session.opened_at.checked_add(self.config.first_request_timeout) };
@@ -128,7 +129,7 @@ impl Relay {
         self.wake(now, key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         let late = session.requests.iter().filter(|(_, request)| request.deadline.is_some_and(|at| at <= now));
-        let late: Vec<Key> = late.map(|(request, _)| request).collect();
+        let late: Vec<RequestKey> = late.map(|(request, _)| request).collect();
         for request in late {
             self.request_timed_out(now, key, request);
         }
@@ -136,7 +137,7 @@ impl Relay {
     }
 
     /// Has the session's streams looked at that wait for a time.
-    fn wake(&mut self, now: Instant, key: Key) {
+    fn wake(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.wake_at.is_none_or(|at| at > now) {
             return;
@@ -146,7 +147,7 @@ impl Relay {
         self.mark_dirty(key);
     }
 
-    fn request_timed_out(&mut self, now: Instant, key: Key, request: Key) {
+    fn request_timed_out(&mut self, now: Instant, key: SessionKey, request: RequestKey) {
         let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) else {
             return;
         };
@@ -198,7 +199,7 @@ impl Relay {
     // ---- tracks --------------------------------------------------------------------------------------------------
 
     /// Sets the track's alarm to its earliest deadline.
-    pub(super) fn arm_track(&mut self, now: Instant, key: Key) {
+    pub(super) fn arm_track(&mut self, now: Instant, key: TrackKey) {
         let linger = self.config.linger;
         let Some(track) = self.tracks.get_mut(key) else { return };
         let idle = track.idle_since.filter(|_| track.is_unused()).and_then(|since| since.checked_add(linger));
@@ -215,7 +216,7 @@ impl Relay {
     }
 
     /// Removes a track, and its alarm.
-    pub(super) fn remove_track(&mut self, key: Key) {
+    pub(super) fn remove_track(&mut self, key: TrackKey) {
         if let Some(track) = self.tracks.remove(key) {
             self.timers.unset(track.timer_at, Alarm::Track(key, track.serial));
             self.tenants.change(track.tenant, Good::Tracks, 1, 0);
@@ -224,7 +225,7 @@ impl Relay {
         }
     }
 
-    fn track_alarm(&mut self, now: Instant, key: Key, serial: u64) {
+    fn track_alarm(&mut self, now: Instant, key: TrackKey, serial: u64) {
         let linger = self.config.linger;
         let Some(track) = self.tracks.get_mut(key).filter(|track| track.serial == serial) else { return };
         track.timer_at = None;
@@ -233,7 +234,7 @@ impl Relay {
             return;
         }
         let sought = track.state == TrackState::Waiting && track.origins.is_empty() && !track.waiters.is_empty();
-        let ending: Vec<Key> = track.session_origins().map(|origin| origin.session).collect();
+        let ending: Vec<SessionKey> = track.session_origins().map(|origin| origin.session).collect();
         if sought {
             self.attach_sources(now, key);
         }
@@ -245,7 +246,7 @@ impl Relay {
     }
 
     /// Starts the linger time of a track that nobody follows, or removes it at once when nothing can come of it.
-    pub(super) fn check_idle(&mut self, now: Instant, key: Key) {
+    pub(super) fn check_idle(&mut self, now: Instant, key: TrackKey) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         if !track.is_unused() {
             return;
@@ -263,11 +264,12 @@ impl Relay {
     }
 
     /// Ends the upstream subscriptions of a track and removes it.
-    fn let_go(&mut self, key: Key) {
+    fn let_go(&mut self, key: TrackKey) {
         self.drop_shards(key);
         let Some(track) = self.tracks.get_mut(key) else { return };
         let serial = track.serial;
-        let origins: Vec<(Key, Key)> = track.session_origins().map(|origin| (origin.session, origin.request)).collect();
+        let origins: Vec<(SessionKey, RequestKey)> =
+            track.session_origins().map(|origin| (origin.session, origin.request)).collect();
         for (session_key, request) in origins {
             if let Some(session) = self.sessions.get_mut(session_key) {
                 session.cancel_request(request, crate::wire::StreamResetCode::Cancelled.to_u64());

@@ -7,8 +7,8 @@ use crate::wire::{FullTrackName, Properties};
 
 use super::PublishDone;
 use super::cache::GroupCache;
+use super::keys::{RequestKey, SessionKey, SubscriptionKey, TenantKey, TrackKey};
 use super::remote::ShardOrigin;
-use super::session::Key;
 use super::slab::Slab;
 
 /// How far a track is.
@@ -49,9 +49,9 @@ impl Origin {
 /// A publisher session as the source of a track.
 #[derive(Debug)]
 pub(crate) struct SessionOrigin {
-    pub(crate) session: Key,
+    pub(crate) session: SessionKey,
     /// Our SUBSCRIBE, or its PUBLISH.
-    pub(crate) request: Key,
+    pub(crate) request: RequestKey,
     /// Known once it accepted.
     pub(crate) alias: Option<u64>,
     /// Priority of subgroups whose header names none.
@@ -69,7 +69,7 @@ pub(crate) struct SessionOrigin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiter {
     /// A SUBSCRIBE, FETCH or TRACK_STATUS.
-    Request { session: Key, request: Key },
+    Request { session: SessionKey, request: RequestKey },
     /// Another shard.
     Shard(usize),
 }
@@ -88,7 +88,7 @@ pub(crate) struct Track {
     pub(crate) state: TrackState,
     pub(crate) origins: Vec<Origin>,
     /// Subscriptions: session and its subscription.
-    pub(crate) subscribers: Vec<(Key, Key)>,
+    pub(crate) subscribers: Vec<(SessionKey, SubscriptionKey)>,
     /// Other shards that follow it.
     pub(crate) followers: Vec<usize>,
     pub(crate) waiters: Vec<Waiter>,
@@ -105,7 +105,7 @@ pub(crate) struct Track {
     /// The timer that is set for this track.
     pub(crate) timer_at: Option<Instant>,
     /// Whose share of the tracks and of the cache it uses.
-    pub(crate) tenant: Key,
+    pub(crate) tenant: TenantKey,
     /// Cached bytes that were counted, in the sum of all caches and for the tenant.
     pub(crate) counted: usize,
 }
@@ -167,7 +167,7 @@ impl Track {
         })
     }
 
-    pub(crate) fn session_origin(&mut self, session: Key) -> Option<&mut SessionOrigin> {
+    pub(crate) fn session_origin(&mut self, session: SessionKey) -> Option<&mut SessionOrigin> {
         self.session_origins().find(|origin| origin.session == session)
     }
 
@@ -182,43 +182,43 @@ impl Track {
 /// All tracks of a shard, by key and by name.
 #[derive(Debug, Default)]
 pub(crate) struct Tracks {
-    slab: Slab<Track>,
-    by_name: HashMap<FullTrackName, Key>,
+    slab: Slab<TrackKey, Track>,
+    by_name: HashMap<FullTrackName, TrackKey>,
     next_serial: u64,
     /// Cached bytes of all tracks.
     pub(crate) cache_len: usize,
 }
 
 impl Tracks {
-    pub(crate) fn get(&self, key: Key) -> Option<&Track> {
+    pub(crate) fn get(&self, key: TrackKey) -> Option<&Track> {
         self.slab.get(key)
     }
 
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Track> {
+    pub(crate) fn get_mut(&mut self, key: TrackKey) -> Option<&mut Track> {
         self.slab.get_mut(key)
     }
 
     /// The track, when the slot still holds the same one.
-    pub(crate) fn get_serial(&self, key: Key, serial: u64) -> Option<&Track> {
+    pub(crate) fn get_serial(&self, key: TrackKey, serial: u64) -> Option<&Track> {
         self.slab.get(key).filter(|track| track.serial == serial)
     }
 
-    pub(crate) fn by_name(&self, name: &FullTrackName) -> Option<Key> {
+    pub(crate) fn by_name(&self, name: &FullTrackName) -> Option<TrackKey> {
         self.by_name.get(name).copied()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Track)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TrackKey, &Track)> {
         self.slab.iter()
     }
 
     /// Tracks of a tenant that wait for a source.
-    pub(crate) fn waiting_of(&self, tenant: Key) -> usize {
+    pub(crate) fn waiting_of(&self, tenant: TenantKey) -> usize {
         let waits = |track: &Track| track.state == TrackState::Waiting && track.tenant == tenant;
         self.iter().filter(|(_, track)| waits(track)).count()
     }
 
     /// A new track that waits for a source.
-    pub(crate) fn insert(&mut self, name: FullTrackName, tenant: Key) -> Key {
+    pub(crate) fn insert(&mut self, name: FullTrackName, tenant: TenantKey) -> TrackKey {
         // Serials start at 1, and 0 is left for "none".
         self.next_serial += 1;
         let key = self.slab.insert(Track {
@@ -248,7 +248,7 @@ impl Tracks {
     }
 
     /// New requests for the name no longer find this track.
-    pub(crate) fn unname(&mut self, key: Key) {
+    pub(crate) fn unname(&mut self, key: TrackKey) {
         if let Some(track) = self.slab.get(key)
             && self.by_name.get(&track.name) == Some(&key)
         {
@@ -256,7 +256,7 @@ impl Tracks {
         }
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Track> {
+    pub(crate) fn remove(&mut self, key: TrackKey) -> Option<Track> {
         self.unname(key);
         let track = self.slab.remove(key)?;
         self.cache_len = self.cache_len.saturating_sub(track.counted);
@@ -264,7 +264,7 @@ impl Tracks {
     }
 
     /// Brings the sum of all caches up to date with one of them: its tenant, and its bytes before and now.
-    pub(crate) fn count(&mut self, key: Key) -> Option<(Key, usize, usize)> {
+    pub(crate) fn count(&mut self, key: TrackKey) -> Option<(TenantKey, usize, usize)> {
         let track = self.slab.get_mut(key)?;
         let (before, after) = (track.counted, track.cache.len());
         track.counted = after;

@@ -6,8 +6,9 @@ use crate::wire::{StreamResetCode, SubgroupHeader, SubgroupId, SubgroupItem, Sub
 
 use super::Relay;
 use super::cache::{NewObject, Pushed, SubgroupEnd, SubgroupInfo};
+use super::keys::{SessionKey, TrackKey};
 use super::receive::Chunk;
-use super::session::{Fatal, Key, Receive, SubgroupIn};
+use super::session::{Fatal, Receive, SubgroupIn};
 
 /// Objects that one read of a stream may bring: media has hundreds of bytes an object, and a read has 64 KiB.
 pub(super) const OBJECTS_PER_READ_MAX: usize = 4_096;
@@ -16,7 +17,7 @@ impl Relay {
     pub(super) fn receive_subgroup(
         &mut self,
         now: Instant,
-        key: Key,
+        key: SessionKey,
         chunk: Chunk<'_>,
         mut incoming: SubgroupIn,
     ) -> Result<(), Fatal> {
@@ -38,7 +39,7 @@ impl Relay {
     }
 
     /// Finds the track of a subgroup stream by its alias.
-    fn resolve(&mut self, key: Key, incoming: &mut SubgroupIn) -> bool {
+    fn resolve(&mut self, key: SessionKey, incoming: &mut SubgroupIn) -> bool {
         let Some(alias) = incoming.reader.header().map(|header| header.track_alias) else { return false };
         let Some(&(track, serial)) = self.sessions.get(key).and_then(|session| session.aliases.get(&alias)) else {
             return false;
@@ -56,7 +57,7 @@ impl Relay {
     fn hold_unresolved(
         &mut self,
         now: Instant,
-        key: Key,
+        key: SessionKey,
         chunk: Chunk<'_>,
         mut incoming: SubgroupIn,
     ) -> Result<(), Fatal> {
@@ -77,7 +78,7 @@ impl Relay {
     }
 
     /// Gives up the streams whose alias was not named in time.
-    pub(super) fn abandon_late(&mut self, now: Instant, key: Key) {
+    pub(super) fn abandon_late(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         for stream in session.unresolved.take_late(now) {
             self.counters.streams_abandoned += 1;
@@ -91,7 +92,7 @@ impl Relay {
     }
 
     /// An alias has become known: goes on with the streams that waited for it.
-    pub(super) fn resume_unresolved(&mut self, now: Instant, key: Key) -> Result<(), Fatal> {
+    pub(super) fn resume_unresolved(&mut self, now: Instant, key: SessionKey) -> Result<(), Fatal> {
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         for stream in session.unresolved.streams() {
             let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
@@ -112,7 +113,7 @@ impl Relay {
     fn read_objects(
         &mut self,
         now: Instant,
-        key: Key,
+        key: SessionKey,
         chunk: Chunk<'_>,
         mut incoming: SubgroupIn,
     ) -> Result<(), Fatal> {
@@ -156,8 +157,8 @@ impl Relay {
     fn open_incoming(
         &mut self,
         now: Instant,
-        key: Key,
-        track: Key,
+        key: SessionKey,
+        track: TrackKey,
         header: &SubgroupHeader,
         incoming: &mut SubgroupIn,
         first_object: Option<u64>,
@@ -191,7 +192,7 @@ impl Relay {
     fn take_object(
         &mut self,
         now: Instant,
-        track: Key,
+        track: TrackKey,
         header: &SubgroupHeader,
         incoming: &mut SubgroupIn,
         object: SubgroupObject,
@@ -228,7 +229,7 @@ impl Relay {
     }
 
     /// A subgroup stream is over.
-    pub(super) fn close_incoming(&mut self, now: Instant, key: Key, incoming: &SubgroupIn, end: SubgroupEnd) {
+    pub(super) fn close_incoming(&mut self, now: Instant, key: SessionKey, incoming: &SubgroupIn, end: SubgroupEnd) {
         let Some((track, serial)) = incoming.track else { return };
         if self.tracks.get_serial(track, serial).is_none() {
             return;

@@ -9,7 +9,8 @@ use crate::wire::{
 };
 
 use super::Relay;
-use super::session::{Fatal, Key, RequestKind};
+use super::keys::{RequestKey, SessionKey, TrackKey};
+use super::session::{Fatal, RequestKind};
 use super::subscription::SubscriptionStart;
 
 impl Relay {
@@ -17,8 +18,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         message: SubscribeNamespace,
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
@@ -39,8 +40,8 @@ impl Relay {
         &mut self,
         now: Instant,
         directory: &dyn Directory,
-        key: Key,
-        request: Key,
+        key: SessionKey,
+        request: RequestKey,
         message: SubscribeTracks,
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
@@ -56,7 +57,8 @@ impl Relay {
         self.mark_used(key);
         self.reply(key, request, Parameters::default());
         self.seek_offers(now, &watched);
-        let tracks: Vec<Key> = self.tracks.iter().filter(|(_, track)| track.is_live()).map(|(key, _)| key).collect();
+        let tracks: Vec<TrackKey> =
+            self.tracks.iter().filter(|(_, track)| track.is_live()).map(|(key, _)| key).collect();
         for track in tracks {
             self.offer(track, key, request);
         }
@@ -64,7 +66,13 @@ impl Relay {
     }
 
     /// REQUEST_UPDATE with a new prefix.
-    pub(super) fn move_watch(&mut self, now: Instant, key: Key, request: Key, prefix: Namespace) -> Result<(), Fatal> {
+    pub(super) fn move_watch(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        request: RequestKey,
+        prefix: Namespace,
+    ) -> Result<(), Fatal> {
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         let Some(state) = session.requests.get_mut(request) else { return Ok(()) };
         let old = std::mem::replace(&mut state.kind, RequestKind::Fresh);
@@ -87,7 +95,7 @@ impl Relay {
         match namespaces {
             Some(prefix) => self.show_namespaces(key, request, &prefix),
             None => {
-                let tracks: Vec<Key> = self.tracks.iter().map(|(track, _)| track).collect();
+                let tracks: Vec<TrackKey> = self.tracks.iter().map(|(track, _)| track).collect();
                 tracks.into_iter().for_each(|track| self.offer(track, key, request));
             }
         }
@@ -95,14 +103,19 @@ impl Relay {
         Ok(())
     }
 
-    fn set_kind(&mut self, key: Key, request: Key, kind: RequestKind) {
+    fn set_kind(&mut self, key: SessionKey, request: RequestKey, kind: RequestKind) {
         if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) {
             state.kind = kind;
         }
     }
 
     /// Why a prefix may not be watched, if so.
-    fn unwatchable(&self, key: Key, prefix: &Namespace, tracks: bool) -> Option<(RequestErrorCode, &'static str)> {
+    fn unwatchable(
+        &self,
+        key: SessionKey,
+        prefix: &Namespace,
+        tracks: bool,
+    ) -> Option<(RequestErrorCode, &'static str)> {
         let session = self.sessions.get(key)?;
         if let Err(refusal) = session.scope.as_ref()?.may_watch(prefix) {
             return Some((refusal.code, refusal.reason));
@@ -123,7 +136,7 @@ impl Relay {
             .then_some((RequestErrorCode::ExcessiveLoad, "too many prefixes are watched"))
     }
 
-    fn show_namespaces(&mut self, key: Key, request: Key, prefix: &Namespace) {
+    fn show_namespaces(&mut self, key: SessionKey, request: RequestKey, prefix: &Namespace) {
         let Some(scope) = self.sessions.get(key).and_then(|session| session.scope.as_ref()) else { return };
         let found = self.namespaces.under(prefix).filter(|namespace| scope.may_see(namespace));
         let found: Vec<Namespace> = found.filter_map(|namespace| namespace.suffix(prefix)).collect();
@@ -172,7 +185,7 @@ impl Relay {
     }
 
     /// Offers a track that has become live to everybody who watches its namespace.
-    pub(super) fn offer_to_watchers(&mut self, track: Key) {
+    pub(super) fn offer_to_watchers(&mut self, track: TrackKey) {
         let mut watchers = std::mem::take(&mut self.track_watchers);
         watchers.retain(|&(key, request)| {
             let state = self.sessions.get(key).and_then(|session| session.requests.get(request));
@@ -185,7 +198,7 @@ impl Relay {
     }
 
     /// Sends PUBLISH for a track that is published here, unless the session has it already or publishes it itself.
-    fn offer(&mut self, track: Key, key: Key, watch: Key) {
+    fn offer(&mut self, track: TrackKey, key: SessionKey, watch: RequestKey) {
         let requests_max = self.config.requests_max;
         let offered = self.is_offered(track);
         let Some(source) = self.tracks.get_mut(track) else { return };

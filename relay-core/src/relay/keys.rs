@@ -1,0 +1,48 @@
+//! What the things of a relay are called inside it: a type of its own for each kind, so that the key of one cannot be taken for
+//! that of another.
+
+/// A key that a [`super::slab::Slab`] hands out.
+pub(crate) trait Key: Copy {
+    /// The key of a slot.
+    fn of_slot(slot: usize) -> Self;
+
+    /// The slot that it names.
+    fn slot(self) -> usize;
+}
+
+macro_rules! keys {
+    ($($(#[$about:meta])* $name:ident;)*) => {$(
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) struct $name(usize);
+
+        impl Key for $name {
+            fn of_slot(slot: usize) -> Self {
+                Self(slot)
+            }
+
+            fn slot(self) -> usize {
+                self.0
+            }
+        }
+    )*};
+}
+
+keys! {
+    /// A session of the relay.
+    SessionKey;
+    /// A request of one session, of its peer or of ours.
+    RequestKey;
+    /// A subscription of one session.
+    SubscriptionKey;
+    /// A FETCH that one session is served.
+    FetchKey;
+    /// A FETCH that another shard is served.
+    ShardFetchKey;
+    /// Objects on their way from a publisher or another shard to one FETCH.
+    PullKey;
+    /// A track of the relay.
+    TrackKey;
+    /// Somebody with a share of what all have in common.
+    TenantKey;
+}
