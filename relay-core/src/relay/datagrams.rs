@@ -65,7 +65,7 @@ impl Relay {
 
     fn take_datagram(&mut self, key: SessionKey, object: ObjectDatagram) {
         let alias = self.sessions.get(key).and_then(|session| session.aliases.get(&object.track_alias));
-        let track = alias.and_then(|&(track, serial)| Some((track, self.tracks.get_serial(track, serial)?)));
+        let track = alias.and_then(|&track| Some((track, self.tracks.get(track)?)));
         let Some((key, track)) = track.filter(|(_, track)| track.is_live()) else {
             // MoQT-18 §11.3.1: one of an unknown alias may be dropped.
             self.counters.datagrams_dropped += 1;

@@ -230,7 +230,7 @@ impl Relay {
             return Err((RequestErrorCode::InvalidRange, "the whole range has left the cache"));
         }
         let acceptance = Acceptance { end_of_track: false, end, properties: source.properties.clone() };
-        let fetched = FetchSource::Cache(track, source.serial);
+        let fetched = FetchSource::Cache(track);
         let plan = manner.plan(Range { start: range.start, end }, source.priority);
         self.begin_fetch(reader, fetched, plan);
         self.accept_fetch(reader, acceptance);

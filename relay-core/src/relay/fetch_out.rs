@@ -17,8 +17,8 @@ use super::{Counters, StreamId, Transmit};
 /// Where the objects come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FetchSource {
-    /// The track's cache: key and serial of the track.
-    Cache(TrackKey, u64),
+    /// The track's cache.
+    Cache(TrackKey),
     /// A FETCH of ours to a publisher.
     Pull(PullKey),
 }

@@ -7,12 +7,9 @@ use bytes::Bytes;
 use crate::wire::{FullTrackName, ObjectStatus};
 
 use super::cache::{CacheBounds, NewObject, Pushed, SubgroupEnd, SubgroupInfo};
-use super::keys::{Key, TrackKey};
+use super::keys::TrackKey;
 use super::track::{Origin, TrackState};
 use super::{PublishDone, Relay, RelayEvent, TrackConfig, TrackId};
-
-/// Bits of a [`TrackId`] that hold the track's serial; the rest is its key.
-const SERIAL_BITS: u32 = 40;
 
 impl Relay {
     pub(super) fn open_local(&mut self, now: Instant, name: FullTrackName, config: TrackConfig) -> TrackId {
@@ -27,20 +24,18 @@ impl Relay {
             track.origins.push(Origin::Local);
         }
         track.state = TrackState::Live;
-        let id = TrackId((key.slot() as u64) << SERIAL_BITS | track.serial);
         self.drop_held(key);
         self.set_bare(key, true);
         self.arm_sweep(now);
         self.resolve_waiters(now, key);
         self.offer_to_watchers(key);
-        id
+        key.id()
     }
 
     /// The key of a track that the ingest has open; a publisher session may have taken it over.
     fn local(&self, id: TrackId) -> Option<TrackKey> {
-        let key = TrackKey::of_slot(usize::try_from(id.0 >> SERIAL_BITS).ok()?);
-        let serial = id.0 & ((1 << SERIAL_BITS) - 1);
-        let track = self.tracks.get_serial(key, serial)?;
+        let key = TrackKey::of_id(id)?;
+        let track = self.tracks.get(key)?;
         (track.is_live() && track.is_local()).then_some(key)
     }
 

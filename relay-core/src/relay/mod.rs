@@ -102,8 +102,8 @@ pub struct Relay {
     verifying_keys: VerifyingKeys,
     /// FETCHes of other shards.
     shard_fetches: Slab<ShardFetchKey, ShardFetch>,
-    /// Tracks of other shards by (shard, link id): key and serial.
-    links: HashMap<(usize, u64), (TrackKey, u64)>,
+    /// Tracks of other shards by (shard, link id).
+    links: HashMap<(usize, u64), TrackKey>,
     /// Tracks that publishers offered on other shards, and on which.
     offers: BTreeMap<FullTrackName, Vec<usize>>,
     /// Requests that watch namespaces or tracks: session and request.

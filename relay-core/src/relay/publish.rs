@@ -255,10 +255,10 @@ impl Relay {
     ) -> Result<(), Fatal> {
         let Some(state) = self.tracks.get_mut(track) else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        if session.aliases.get(&alias).is_some_and(|known| *known != (track, state.serial)) {
+        if session.aliases.get(&alias).is_some_and(|known| *known != track) {
             return Err(Fatal::new(SessionError::DuplicateTrackAlias, format!("alias {alias} names two tracks")));
         }
-        session.aliases.insert(alias, (track, state.serial));
+        session.aliases.insert(alias, track);
         session.unresolved.take_alias(alias);
         let priority = properties.number(property::DEFAULT_PUBLISHER_PRIORITY).and_then(|p| u8::try_from(p).ok());
         let priority = priority.unwrap_or(SUBSCRIBER_PRIORITY_DEFAULT);
@@ -410,14 +410,13 @@ impl Relay {
     /// A session is no longer a source of a track.
     pub(super) fn origin_gone(&mut self, now: Instant, track: TrackKey, key: SessionKey, status: PublishDone) {
         let Some(state) = self.tracks.get_mut(track) else { return };
-        let serial = state.serial;
         let before = state.origins.len();
         state.origins.retain(|origin| !matches!(origin, Origin::Session(origin) if origin.session == key));
         if state.origins.len() == before {
             return;
         }
         if let Some(session) = self.sessions.get_mut(key) {
-            session.forget_aliases((track, serial));
+            session.forget_aliases(track);
         }
         self.untell_offer(track);
         self.source_lost(now, track, status);

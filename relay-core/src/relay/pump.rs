@@ -390,7 +390,7 @@ fn send_fetched(session: &mut Session, key: FetchKey, urgency: u8, pump: &mut Pu
     let Some(fetch) = session.fetches.get_mut(key) else { return Step::Idle };
     let before = fetch.written;
     let step = match fetch.source {
-        FetchSource::Cache(track, serial) => match tracks.get_serial(track, serial) {
+        FetchSource::Cache(track) => match tracks.get(track) {
             Some(track) => fetch.send_cached(&track.cache, urgency, counters, *io),
             None => {
                 fetch.reset(StreamResetCode::UnknownObjectStatus, *io);

@@ -131,7 +131,7 @@ impl Relay {
         let due = self.refill_due(now);
         let Some(key) = self.tracks.by_name(name) else { return false };
         let Some(track) = self.tracks.get_mut(key) else { return false };
-        let (serial, waiting) = (track.serial, track.state == TrackState::Waiting);
+        let waiting = track.state == TrackState::Waiting;
         let Some(origin) = track.shard_origin(shard) else { return false };
         origin.done = None;
         let refill = origin.refill.get_or_insert_with(|| Refill::new(due));
@@ -147,7 +147,7 @@ impl Relay {
         if let Some(old) = old {
             self.links.remove(&(shard, old));
         }
-        self.links.insert((shard, link_id), (key, serial));
+        self.links.insert((shard, link_id), key);
         self.arm_track(now, key);
         true
     }
@@ -201,9 +201,9 @@ impl Relay {
         payload: Bytes,
         end_of_group: bool,
     ) {
-        let Some(&(key, serial)) = self.links.get(&(shard, link_id)) else { return };
+        let Some(&key) = self.links.get(&(shard, link_id)) else { return };
         let len_max = self.config.cache_track_len_max.saturating_mul(2);
-        let Some(track) = self.tracks.get_mut(key).filter(|track| track.serial == serial) else { return };
+        let Some(track) = self.tracks.get_mut(key) else { return };
         let location = Location::new(group, object);
         if link_id & 1 == 1
             && object == MARK
@@ -227,7 +227,7 @@ impl Relay {
 
     pub(super) fn on_remote_filled(&mut self, now: Instant, shard: usize, link_id: u64) {
         let due = self.refill_due(now);
-        let Some(&(key, _)) = self.links.get(&(shard, link_id)) else { return };
+        let Some(&key) = self.links.get(&(shard, link_id)) else { return };
         let Some(track) = self.tracks.get_mut(key) else { return };
         let (first, name) = (track.state == TrackState::Waiting, track.name.clone());
         let Some(origin) = track.shard_origin(shard) else { return };
@@ -323,7 +323,7 @@ impl Relay {
     }
 
     pub(super) fn on_remote_done(&mut self, now: Instant, shard: usize, link_id: u64, status: PublishDone) {
-        let Some(&(key, _)) = self.links.get(&(shard, link_id)) else { return };
+        let Some(&key) = self.links.get(&(shard, link_id)) else { return };
         let until = now.checked_add(DONE_GRACE).unwrap_or(now);
         if let Some(origin) = self.tracks.get_mut(key).and_then(|track| track.shard_origin(shard)) {
             origin.done = Some((status, until));
@@ -359,7 +359,7 @@ impl Relay {
     }
 
     pub(super) fn on_remote_missed(&mut self, now: Instant, shard: usize, link_id: u64) {
-        if let Some(&(key, _)) = self.links.get(&(shard, link_id)) {
+        if let Some(&key) = self.links.get(&(shard, link_id)) {
             self.refill(now, key, shard);
         }
     }

@@ -95,8 +95,8 @@ pub(crate) enum Receive {
 #[derive(Debug)]
 pub(crate) struct SubgroupIn {
     pub(crate) reader: SubgroupReader,
-    /// The track it belongs to, once the alias is known: key and serial.
-    pub(crate) track: Option<(TrackKey, u64)>,
+    /// The track it belongs to, once the alias is known.
+    pub(crate) track: Option<TrackKey>,
     pub(crate) group: u64,
     /// Known after the header, or after the first object when the header says so.
     pub(crate) subgroup: Option<u64>,
@@ -240,8 +240,8 @@ pub(crate) struct Session {
     pub(crate) next_id: u64,
     pub(crate) subscriptions: Slab<SubscriptionKey, Subscription>,
     pub(crate) fetches: Slab<FetchKey, FetchOut>,
-    /// Track aliases that the peer chose: key and serial of the track.
-    pub(crate) aliases: HashMap<u64, (TrackKey, u64)>,
+    /// Tracks by the aliases that the peer chose.
+    pub(crate) aliases: HashMap<u64, TrackKey>,
     /// Share of the request that was served last, when that began: new ones start from here.
     pub(crate) virtual_time: u64,
     /// It is in the relay's dirty list.
@@ -421,7 +421,7 @@ impl Session {
     }
 
     /// The track is no longer taken from this session: what its alias names from now on is dropped.
-    pub(crate) fn forget_aliases(&mut self, track: (TrackKey, u64)) {
+    pub(crate) fn forget_aliases(&mut self, track: TrackKey) {
         self.aliases.retain(|alias, known| {
             if *known == track {
                 self.unresolved.drop_alias(*alias);

@@ -260,7 +260,7 @@ impl Relay {
         let mut step = Step::Sent;
         while step == Step::Sent {
             let cache = match out.source {
-                FetchSource::Cache(track, serial) => self.tracks.get_serial(track, serial).map(|track| &track.cache),
+                FetchSource::Cache(track) => self.tracks.get(track).map(|track| &track.cache),
                 FetchSource::Pull(_) => None,
             };
             let pull = match out.source {

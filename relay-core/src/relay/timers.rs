@@ -24,8 +24,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Alarm {
     Session(SessionId),
-    /// Key and serial of a track.
-    Track(TrackKey, u64),
+    Track(TrackKey),
     Sweep,
 }
 
@@ -64,7 +63,7 @@ impl Relay {
             self.timers.queue.pop_first();
             match alarm {
                 Alarm::Session(id) => self.session_alarm(now, id),
-                Alarm::Track(key, serial) => self.track_alarm(now, key, serial),
+                Alarm::Track(key) => self.track_alarm(now, key),
                 Alarm::Sweep => self.sweep(now),
             }
         }
@@ -212,22 +211,22 @@ impl Relay {
         let sought = track.state == TrackState::Waiting && track.origins.is_empty() && !track.waiters.is_empty();
         let retry = if sought { now.checked_add(RETRY_INTERVAL) } else { None };
         let Some(at) = [idle, ends, retry].into_iter().flatten().min() else { return };
-        self.timers.set(&mut track.timer_at, at, Alarm::Track(key, track.serial));
+        self.timers.set(&mut track.timer_at, at, Alarm::Track(key));
     }
 
     /// Removes a track, and its alarm.
     pub(super) fn remove_track(&mut self, key: TrackKey) {
         if let Some(track) = self.tracks.remove(key) {
-            self.timers.unset(track.timer_at, Alarm::Track(key, track.serial));
+            self.timers.unset(track.timer_at, Alarm::Track(key));
             self.tenants.change(track.tenant, Good::Tracks, 1, 0);
             self.tenants.change(track.tenant, Good::Cached, track.counted, 0);
             self.tenants.leave(track.tenant);
         }
     }
 
-    fn track_alarm(&mut self, now: Instant, key: TrackKey, serial: u64) {
+    fn track_alarm(&mut self, now: Instant, key: TrackKey) {
         let linger = self.config.linger;
-        let Some(track) = self.tracks.get_mut(key).filter(|track| track.serial == serial) else { return };
+        let Some(track) = self.tracks.get_mut(key) else { return };
         track.timer_at = None;
         if track.is_unused() && track.idle_since.is_some_and(|since| now.saturating_duration_since(since) >= linger) {
             self.let_go(key);
@@ -267,13 +266,12 @@ impl Relay {
     fn let_go(&mut self, key: TrackKey) {
         self.drop_shards(key);
         let Some(track) = self.tracks.get_mut(key) else { return };
-        let serial = track.serial;
         let origins: Vec<(SessionKey, RequestKey)> =
             track.session_origins().map(|origin| (origin.session, origin.request)).collect();
         for (session_key, request) in origins {
             if let Some(session) = self.sessions.get_mut(session_key) {
                 session.cancel_request(request, crate::wire::StreamResetCode::Cancelled.to_u64());
-                session.forget_aliases((key, serial));
+                session.forget_aliases(key);
             }
             self.mark_dirty(session_key);
         }

@@ -7,7 +7,7 @@ use crate::wire::{FullTrackName, Properties};
 
 use super::PublishDone;
 use super::cache::GroupCache;
-use super::keys::{RequestKey, SessionKey, SubscriptionKey, TenantKey, TrackKey};
+use super::keys::{RequestKey, SessionKey, SubscriptionKey, TenantKey, TrackKey, TrackSlot};
 use super::remote::ShardOrigin;
 use super::slab::Slab;
 
@@ -77,7 +77,7 @@ pub(crate) enum Waiter {
 #[derive(Debug)]
 pub(crate) struct Track {
     pub(crate) name: FullTrackName,
-    /// Unique in the relay's life; the track's alias in every session.
+    /// Unique in the relay's life; the track's alias in every session, and part of its key.
     pub(crate) serial: u64,
     pub(crate) priority: u8,
     pub(crate) pinned: bool,
@@ -182,7 +182,7 @@ impl Track {
 /// All tracks of a shard, by key and by name.
 #[derive(Debug, Default)]
 pub(crate) struct Tracks {
-    slab: Slab<TrackKey, Track>,
+    slab: Slab<TrackSlot, Track>,
     by_name: HashMap<FullTrackName, TrackKey>,
     next_serial: u64,
     /// Cached bytes of all tracks.
@@ -191,16 +191,11 @@ pub(crate) struct Tracks {
 
 impl Tracks {
     pub(crate) fn get(&self, key: TrackKey) -> Option<&Track> {
-        self.slab.get(key)
+        self.slab.get(key.slot).filter(|track| track.serial == key.serial)
     }
 
     pub(crate) fn get_mut(&mut self, key: TrackKey) -> Option<&mut Track> {
-        self.slab.get_mut(key)
-    }
-
-    /// The track, when the slot still holds the same one.
-    pub(crate) fn get_serial(&self, key: TrackKey, serial: u64) -> Option<&Track> {
-        self.slab.get(key).filter(|track| track.serial == serial)
+        self.slab.get_mut(key.slot).filter(|track| track.serial == key.serial)
     }
 
     pub(crate) fn by_name(&self, name: &FullTrackName) -> Option<TrackKey> {
@@ -208,7 +203,7 @@ impl Tracks {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TrackKey, &Track)> {
-        self.slab.iter()
+        self.slab.iter().map(|(slot, track)| (TrackKey { slot, serial: track.serial }, track))
     }
 
     /// Tracks of a tenant that wait for a source.
@@ -221,9 +216,10 @@ impl Tracks {
     pub(crate) fn insert(&mut self, name: FullTrackName, tenant: TenantKey) -> TrackKey {
         // Serials start at 1, and 0 is left for "none".
         self.next_serial += 1;
-        let key = self.slab.insert(Track {
+        let serial = self.next_serial;
+        let slot = self.slab.insert(Track {
             name: name.clone(),
-            serial: self.next_serial,
+            serial,
             priority: crate::wire::SUBSCRIBER_PRIORITY_DEFAULT,
             pinned: false,
             properties: Properties::default(),
@@ -243,29 +239,30 @@ impl Tracks {
             tenant,
             counted: 0,
         });
+        let key = TrackKey { slot, serial };
         self.by_name.insert(name, key);
         key
     }
 
     /// New requests for the name no longer find this track.
     pub(crate) fn unname(&mut self, key: TrackKey) {
-        if let Some(track) = self.slab.get(key)
-            && self.by_name.get(&track.name) == Some(&key)
-        {
+        let Some(track) = self.slab.get(key.slot) else { return };
+        if self.by_name.get(&track.name) == Some(&key) {
             self.by_name.remove(&track.name);
         }
     }
 
     pub(crate) fn remove(&mut self, key: TrackKey) -> Option<Track> {
+        self.get(key)?;
         self.unname(key);
-        let track = self.slab.remove(key)?;
+        let track = self.slab.remove(key.slot)?;
         self.cache_len = self.cache_len.saturating_sub(track.counted);
         Some(track)
     }
 
     /// Brings the sum of all caches up to date with one of them: its tenant, and its bytes before and now.
     pub(crate) fn count(&mut self, key: TrackKey) -> Option<(TenantKey, usize, usize)> {
-        let track = self.slab.get_mut(key)?;
+        let track = self.slab.get_mut(key.slot).filter(|track| track.serial == key.serial)?;
         let (before, after) = (track.counted, track.cache.len());
         track.counted = after;
         self.cache_len = self.cache_len.saturating_sub(before).saturating_add(after);

@@ -41,15 +41,15 @@ impl Relay {
     /// Finds the track of a subgroup stream by its alias.
     fn resolve(&mut self, key: SessionKey, incoming: &mut SubgroupIn) -> bool {
         let Some(alias) = incoming.reader.header().map(|header| header.track_alias) else { return false };
-        let Some(&(track, serial)) = self.sessions.get(key).and_then(|session| session.aliases.get(&alias)) else {
+        let Some(&track) = self.sessions.get(key).and_then(|session| session.aliases.get(&alias)) else {
             return false;
         };
-        let Some(state) = self.tracks.get_mut(track).filter(|track| track.serial == serial) else { return false };
+        let Some(state) = self.tracks.get_mut(track) else { return false };
         if let Some(origin) = state.session_origin(key) {
             origin.streams_seen += 1;
             origin.streams_open += 1;
         }
-        incoming.track = Some((track, serial));
+        incoming.track = Some(track);
         true
     }
 
@@ -118,8 +118,8 @@ impl Relay {
         mut incoming: SubgroupIn,
     ) -> Result<(), Fatal> {
         let Some(header) = incoming.reader.header().copied() else { return Ok(()) };
-        let Some((track, serial)) = incoming.track else { return Ok(()) };
-        if self.tracks.get_serial(track, serial).is_none() {
+        let Some(track) = incoming.track else { return Ok(()) };
+        if self.tracks.get(track).is_none() {
             return self.abandon(key, chunk);
         }
         let mut any = self.open_incoming(now, key, track, &header, &mut incoming, None);
@@ -230,10 +230,7 @@ impl Relay {
 
     /// A subgroup stream is over.
     pub(super) fn close_incoming(&mut self, now: Instant, key: SessionKey, incoming: &SubgroupIn, end: SubgroupEnd) {
-        let Some((track, serial)) = incoming.track else { return };
-        if self.tracks.get_serial(track, serial).is_none() {
-            return;
-        }
+        let Some(track) = incoming.track else { return };
         let Some(state) = self.tracks.get_mut(track) else { return };
         if let Some(origin) = state.session_origin(key) {
             origin.streams_open = origin.streams_open.saturating_sub(1);
