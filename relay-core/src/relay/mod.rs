@@ -64,7 +64,9 @@ pub use limits::{RelayConfig, RelayTuning};
 pub use offered::offered_track;
 pub use shard_fetch::cut_short;
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
-pub use types::{CachedObject, Counters, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport};
+pub use types::{
+    CachedObject, Counters, LinkId, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport,
+};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -102,8 +104,8 @@ pub struct Relay {
     verifying_keys: VerifyingKeys,
     /// FETCHes of other shards.
     shard_fetches: Slab<ShardFetchKey, ShardFetch>,
-    /// Tracks of other shards by (shard, link id).
-    links: HashMap<(usize, u64), TrackKey>,
+    /// Tracks of other shards by shard and link id.
+    links: HashMap<(usize, LinkId), TrackKey>,
     /// Tracks that publishers offered on other shards, and on which.
     offers: BTreeMap<FullTrackName, Vec<usize>>,
     /// Requests that watch namespaces or tracks: session and request.
@@ -398,7 +400,7 @@ impl Relay {
         now: Instant,
         shard: usize,
         name: FullTrackName,
-        link_id: u64,
+        link_id: LinkId,
         priority: u8,
         pinned: bool,
         largest: Option<Location>,
@@ -422,7 +424,7 @@ impl Relay {
         &mut self,
         now: Instant,
         shard: usize,
-        link_id: u64,
+        link_id: LinkId,
         group: u64,
         object: u64,
         payload: Bytes,
@@ -432,12 +434,12 @@ impl Relay {
     }
 
     /// The replay that belongs to [`Relay::remote_accepted`] is complete.
-    pub fn remote_filled(&mut self, now: Instant, shard: usize, link_id: u64) {
+    pub fn remote_filled(&mut self, now: Instant, shard: usize, link_id: LinkId) {
         self.on_remote_filled(now, shard, link_id);
     }
 
     /// A track of another shard is over.
-    pub fn remote_done(&mut self, now: Instant, shard: usize, link_id: u64, status: PublishDone) {
+    pub fn remote_done(&mut self, now: Instant, shard: usize, link_id: LinkId, status: PublishDone) {
         self.on_remote_done(now, shard, link_id, status);
     }
 
@@ -447,7 +449,7 @@ impl Relay {
     }
 
     /// Objects of one track passed by before its link id was known here: it refills from a new replay.
-    pub fn remote_missed(&mut self, now: Instant, shard: usize, link_id: u64) {
+    pub fn remote_missed(&mut self, now: Instant, shard: usize, link_id: LinkId) {
         self.on_remote_missed(now, shard, link_id);
     }
 }

@@ -21,7 +21,7 @@ use super::keys::TrackKey;
 use super::packed::{Mark, PackedObject, unpack_datagram};
 use super::shards::MARK;
 use super::track::{Origin, TrackState};
-use super::{PublishDone, Relay, RelayEvent};
+use super::{LinkId, PublishDone, Relay, RelayEvent};
 
 /// The end of a track goes by another link than its last objects: how long these may take.
 const DONE_GRACE: Duration = Duration::from_millis(200);
@@ -36,7 +36,7 @@ const ROUNDS_MAX: u32 = 3;
 pub(crate) struct ShardOrigin {
     pub(crate) shard: usize,
     /// Known once it accepted.
-    pub(crate) link_id: Option<u64>,
+    pub(crate) link_id: Option<LinkId>,
     /// A replay was asked for and is not complete yet.
     pub(crate) refill: Option<Refill>,
     /// It said that the track is over; its last objects may still be on their way until then.
@@ -123,7 +123,7 @@ impl Relay {
         now: Instant,
         shard: usize,
         name: &FullTrackName,
-        link_id: u64,
+        link_id: LinkId,
         priority: u8,
         pinned: bool,
         largest: Option<Location>,
@@ -142,7 +142,7 @@ impl Relay {
         if waiting {
             track.priority = priority;
             track.pinned = pinned;
-            track.bare = link_id & 1 == 0;
+            track.bare = link_id.is_bare();
         }
         if let Some(old) = old {
             self.links.remove(&(shard, old));
@@ -195,7 +195,7 @@ impl Relay {
         &mut self,
         now: Instant,
         shard: usize,
-        link_id: u64,
+        link_id: LinkId,
         group: u64,
         object: u64,
         payload: Bytes,
@@ -205,7 +205,7 @@ impl Relay {
         let len_max = self.config.cache_track_len_max.saturating_mul(2);
         let Some(track) = self.tracks.get_mut(key) else { return };
         let location = Location::new(group, object);
-        if link_id & 1 == 1
+        if !link_id.is_bare()
             && object == MARK
             && let Some(Mark::Properties(properties)) = Mark::unpack(&payload)
         {
@@ -225,7 +225,7 @@ impl Relay {
         self.notify(key);
     }
 
-    pub(super) fn on_remote_filled(&mut self, now: Instant, shard: usize, link_id: u64) {
+    pub(super) fn on_remote_filled(&mut self, now: Instant, shard: usize, link_id: LinkId) {
         let due = self.refill_due(now);
         let Some(&key) = self.links.get(&(shard, link_id)) else { return };
         let Some(track) = self.tracks.get_mut(key) else { return };
@@ -278,8 +278,8 @@ impl Relay {
         self.offer_to_watchers(key);
     }
 
-    fn apply_remote(&mut self, now: Instant, key: TrackKey, link_id: u64, location: Location, object: StagedObject) {
-        let bare = link_id & 1 == 0;
+    fn apply_remote(&mut self, now: Instant, key: TrackKey, link_id: LinkId, location: Location, object: StagedObject) {
+        let bare = link_id.is_bare();
         let Location { group, object: id } = location;
         if bare && id == MARK {
             if let Some(track) = self.tracks.get_mut(key) {
@@ -322,7 +322,7 @@ impl Relay {
         track.cache.push(now, group, packed.subgroup, NewObject { id, status, properties, payload, adjacent });
     }
 
-    pub(super) fn on_remote_done(&mut self, now: Instant, shard: usize, link_id: u64, status: PublishDone) {
+    pub(super) fn on_remote_done(&mut self, now: Instant, shard: usize, link_id: LinkId, status: PublishDone) {
         let Some(&key) = self.links.get(&(shard, link_id)) else { return };
         let until = now.checked_add(DONE_GRACE).unwrap_or(now);
         if let Some(origin) = self.tracks.get_mut(key).and_then(|track| track.shard_origin(shard)) {
@@ -358,7 +358,7 @@ impl Relay {
         keys.into_iter().for_each(|key| self.refill(now, key, shard));
     }
 
-    pub(super) fn on_remote_missed(&mut self, now: Instant, shard: usize, link_id: u64) {
+    pub(super) fn on_remote_missed(&mut self, now: Instant, shard: usize, link_id: LinkId) {
         if let Some(&key) = self.links.get(&(shard, link_id)) {
             self.refill(now, key, shard);
         }

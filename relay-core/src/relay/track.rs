@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::wire::{FullTrackName, Properties};
 
-use super::PublishDone;
 use super::cache::GroupCache;
 use super::keys::{RequestKey, SessionKey, SubscriptionKey, TenantKey, TrackKey, TrackSlot};
 use super::remote::ShardOrigin;
 use super::slab::Slab;
+use super::{LinkId, PublishDone};
 
 /// How far a track is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,9 +111,9 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    /// Signature of the track's objects in this shard's media link; the lowest bit tells how payloads are packed.
-    pub(crate) fn link_id(&self) -> u64 {
-        self.serial << 1 | u64::from(!self.bare)
+    /// Signature of the track's objects in this shard's media link.
+    pub(crate) fn link_id(&self) -> LinkId {
+        LinkId::new(self.serial, self.bare)
     }
 
     pub(crate) fn is_live(&self) -> bool {
