@@ -8,12 +8,12 @@ use bytes::Bytes;
 use crate::directory::Directory;
 use crate::error::{AuthError, AuthFault};
 use crate::token::VerifyingKeys;
-use crate::wire::{AuthToken, FullTrackName, Namespace, RequestErrorCode, SessionError};
+use crate::wire::{AuthToken, FullTrackName, Namespace, SessionError};
 
 use super::Role;
 use super::grants::Grant;
 use super::path::PathRole;
-use super::session::Fatal;
+use super::refusal::{Fatal, Refusal};
 
 /// First field of every namespace of this service.
 const ROOT: &[u8] = b"stream";
@@ -65,37 +65,6 @@ impl Viewer<'_> {
     pub(crate) fn comes_from(self, origins: &[String]) -> bool {
         self.origin.is_some_and(|origin| origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin)))
     }
-}
-
-/// Why a session may not use a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) code: RequestErrorCode,
-    pub(crate) reason: &'static str,
-}
-
-impl Refusal {
-    pub(crate) const NO_TRACK: Self = Self { code: RequestErrorCode::DoesNotExist, reason: "no such track here" };
-    pub(crate) const TOO_MANY_TRACKS: Self = Self {
-        code: RequestErrorCode::ExcessiveLoad,
-        reason: "the share of tracks of this input, audience or peer is used up; end some, or try again later",
-    };
-    pub(crate) const TOO_MANY_WAIT: Self = Self {
-        code: RequestErrorCode::ExcessiveLoad,
-        reason: "too many tracks that nobody publishes are waited for; end some, or try again later",
-    };
-    pub(crate) const TOO_MANY_NAMESPACES: Self = Self {
-        code: RequestErrorCode::ExcessiveLoad,
-        reason: "the share of namespaces of this input or peer is used up; withdraw some, or try again later",
-    };
-    pub(crate) const RANGE_OVER: Self =
-        Self { code: RequestErrorCode::InvalidRange, reason: "the whole range was published already" };
-    pub(crate) const NO_NAMESPACE: Self =
-        Self { code: RequestErrorCode::DoesNotExist, reason: "no such namespace here" };
-    pub(crate) const NO_RENDITION: Self =
-        Self { code: RequestErrorCode::Unauthorized, reason: "the token does not allow this rendition" };
-    const NO_PUBLISHING: Self =
-        Self { code: RequestErrorCode::Unauthorized, reason: "this session may not publish this namespace" };
 }
 
 impl Scope {
@@ -178,10 +147,10 @@ impl Scope {
             *check.refused += 1;
             self.failures += 1;
             if self.failures > FAILURES_MAX {
-                return Err(refused(AuthFault::TooManyFailures { most: FAILURES_MAX }.into()));
+                return Err(AuthError::from(AuthFault::TooManyFailures { most: FAILURES_MAX }).into());
             }
         }
-        Err(refused(fault))
+        Err(fault.into())
     }
 
     /// A playback session that brought a token, by its path or by SETUP; `None` for other roles.
@@ -243,16 +212,17 @@ impl Scope {
         if allowed { Ok(()) } else { Err(Refusal::NO_PUBLISHING) }
     }
 
+    /// The input that a publish session publishes.
+    pub(crate) fn publishes_for(&self) -> Option<String> {
+        let id = self.namespace.as_ref().filter(|_| self.role == Role::Publish)?.fields().last()?;
+        Some(String::from_utf8_lossy(id).into_owned())
+    }
+
     /// Whether the session is about this resource, by its path's id or by the id its media is published under.
     pub(crate) fn is_about(&self, id: &str) -> bool {
         let canonical = self.namespace.as_ref().and_then(|namespace| namespace.fields().last());
         self.resource == id || (self.role != Role::Open && canonical.is_some_and(|own| own == id.as_bytes()))
     }
-}
-
-/// The close that an unacceptable token leads to.
-pub(crate) fn refused(error: AuthError) -> Fatal {
-    Fatal::new(error.session_code(), error.reason())
 }
 
 fn namespace_of(org: &str, canonical: &str) -> Namespace {
@@ -282,7 +252,7 @@ fn allowed_in_open_mode(namespace: &Namespace) -> Option<()> {
 /// No message needs many tokens, and each one costs the check of a signature.
 fn limit_tokens(tokens: &[AuthToken]) -> Result<(), Fatal> {
     let (count, most) = (tokens.len(), TOKENS_PER_MESSAGE_MAX);
-    if count > most { Err(refused(AuthFault::TooManyTokens { count, most }.into())) } else { Ok(()) }
+    if count > most { Err(AuthError::from(AuthFault::TooManyTokens { count, most }).into()) } else { Ok(()) }
 }
 
 /// The token of SETUP, if it has one.

@@ -11,8 +11,7 @@ use bytes::{Bytes, BytesMut};
 use crate::wire::{Datagram, DatagramBody, Draft, Location, ObjectDatagram};
 
 use super::keys::{SessionKey, TrackKey};
-use super::packed;
-use super::session::after;
+use super::packed::pack_datagram;
 use super::{Counters, Relay, RelayEvent, Transmit};
 
 /// Datagrams that may wait for a session's next pump, and their bytes: the oldest go first.
@@ -74,7 +73,7 @@ impl Relay {
         self.counters.count_in(payload_len(&object));
         if !track.followers.is_empty() {
             let (link_id, group, object_id) = (track.link_id(), object.group, object.object);
-            let payload = packed::pack_datagram(&object);
+            let payload = pack_datagram(&object);
             let end_of_group = false;
             self.events.push_back(RelayEvent::ShardObject { link_id, group, object: object_id, payload, end_of_group });
         }
@@ -87,7 +86,7 @@ impl Relay {
         let location = Location::new(object.group, object.object);
         // It was published, and is not in the cache.
         track.cache.raise_largest(location);
-        track.cache.set_complete_from(after(location));
+        track.cache.set_complete_from(location.next());
         // Our alias is the same in every session.
         object.track_alias = track.serial;
         let mut wire = BytesMut::new();

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{CachedObject, FullTrackName, LinkId, Location, Namespace, PublishDone, Role, SessionId};
+use crate::wire::{FullTrackName, Location, Namespace};
+
+use super::{CachedObject, LinkId, PublishDone, Role, SessionId};
 
 /// Everything the engine has to act on; read by [`super::Relay::poll_event`] until it gives `None`.
 #[derive(Clone, Debug)]

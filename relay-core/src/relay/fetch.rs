@@ -9,11 +9,11 @@ use crate::wire::{
 };
 
 use super::Relay;
-use super::auth::Refusal;
-use super::fetch_out::{FetchOut, FetchPlan, FetchSource};
+use super::fetch_out::{FetchOut, FetchPlan, FetchSource, reaches};
 use super::keys::{FetchKey, RequestKey, SessionKey, TrackKey};
 use super::pull::Reader;
-use super::session::{Fatal, RequestKind};
+use super::refusal::{Fatal, Refusal};
+use super::request::RequestKind;
 use super::track::Track;
 
 /// A refusal of a FETCH.
@@ -315,11 +315,6 @@ fn joinable(track: &Track, range: Range, manner: Manner) -> Range {
         Some(trimmed) if manner.joins => Range { start: range.start.max(trimmed), ..range },
         _ => range,
     }
-}
-
-/// Whether a range that ends there has something at or behind `known`.
-pub(super) fn reaches(end: EndLocation, known: Location) -> bool {
-    end.group > known.group || (end.group == known.group && end.last_object.is_none_or(|last| last >= known.object))
 }
 
 /// Whether everything of the range that was published is in the track's cache.

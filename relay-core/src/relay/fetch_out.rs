@@ -8,7 +8,6 @@ use crate::wire::{
 };
 
 use super::cache::{Group, GroupCache};
-use super::fetch::reaches;
 use super::keys::{PullKey, TrackKey};
 use super::out_stream::Step;
 use super::pull::{Pull, PulledItem, Reader};
@@ -334,4 +333,9 @@ impl FetchOut {
         self.reset(StreamResetCode::Cancelled, io);
         Step::Done
     }
+}
+
+/// Whether a range that ends there has something at or behind `known`.
+pub(crate) fn reaches(end: EndLocation, known: Location) -> bool {
+    end.group > known.group || (end.group == known.group && end.last_object.is_none_or(|last| last >= known.object))
 }

@@ -14,9 +14,11 @@ use crate::error::{AuthError, AuthFault};
 use crate::token::{LEEWAY_MS, Verified, verify};
 use crate::wire::{AuthToken, RequestErrorCode, StreamResetCode};
 
-use super::auth::{Refusal, TokenCheck, Viewer, refused, root_namespace};
+use super::auth::{TokenCheck, Viewer, root_namespace};
 use super::keys::{RequestKey, SessionKey};
-use super::session::{Fatal, RequestKind, Session};
+use super::refusal::{Fatal, Refusal};
+use super::request::RequestKind;
+use super::session::Session;
 use super::{PublishDone, Relay};
 
 /// A token that was accepted, and what it allows.
@@ -367,7 +369,7 @@ impl Relay {
                 self.places.taken.remove(&id);
             }
             self.counters.tokens_refused += 1;
-            return Err(refused(AuthFault::SessionsInUse { most }.into()));
+            return Err(AuthError::from(AuthFault::SessionsInUse { most }).into());
         }
         *taken += 1;
         session.places.push(id);

@@ -13,13 +13,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::wire::Location;
 use crate::wire::{FullTrackName, Namespace};
 
 use super::keys::{SessionKey, TrackKey};
 use super::namespaces::Publisher;
-use super::session::RequestKind;
+use super::request::RequestKind;
 use super::track::{Origin, TrackState};
-use super::{Location, PublishDone, Relay, RelayEvent, Role, SessionId};
+use super::{PublishDone, Relay, RelayEvent, SessionId};
 
 impl Relay {
     /// What this session publishes outlives it from now on, until somebody else publishes it or [`Relay::release`].
@@ -196,13 +197,5 @@ impl Relay {
                 self.source_lost(now, track, PublishDone::TrackEnded);
             }
         }
-    }
-}
-
-impl super::auth::Scope {
-    /// The input that a publish session publishes.
-    fn publishes_for(&self) -> Option<String> {
-        let id = self.namespace.as_ref().filter(|_| self.role == Role::Publish)?.fields().last()?;
-        Some(String::from_utf8_lossy(id).into_owned())
     }
 }

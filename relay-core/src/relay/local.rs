@@ -8,6 +8,7 @@ use crate::wire::{FullTrackName, ObjectStatus};
 
 use super::cache::{CacheBounds, NewObject, Pushed, SubgroupEnd, SubgroupInfo};
 use super::keys::TrackKey;
+use super::refusal::Refusal;
 use super::track::{Origin, TrackState};
 use super::{PublishDone, Relay, RelayEvent, TrackConfig, TrackId};
 
@@ -127,7 +128,7 @@ impl Relay {
         if !shards.is_empty() {
             self.events.push_back(RelayEvent::ShardDone { shards, link_id, status });
         }
-        self.refuse_waiters(now, key, super::auth::Refusal::NO_TRACK.code, "the track is over");
+        self.refuse_waiters(now, key, Refusal::NO_TRACK.code, "the track is over");
         self.notify(key);
         self.check_idle(now, key);
     }

@@ -37,7 +37,9 @@ mod pulling;
 mod pump;
 mod receive;
 mod receiving;
+mod refusal;
 mod remote;
+mod request;
 mod requests;
 mod seen;
 mod session;
@@ -58,14 +60,15 @@ mod upstream;
 mod watch;
 
 pub use crate::directory::{Directory, Resource, SigningAlgorithm, SigningKey};
-pub use crate::wire::{Draft, FullTrackName, Location, Namespace, PublishDoneCode as PublishDone};
+pub use crate::wire::{Draft, FullTrackName, Location, Namespace};
 pub use event::RelayEvent;
 pub use limits::{RelayConfig, RelayTuning};
 pub use offered::offered_track;
 pub use shard_fetch::cut_short;
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use types::{
-    CachedObject, Counters, LinkId, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId, Transport,
+    CachedObject, Counters, LinkId, PublishDone, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId,
+    Transport,
 };
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

@@ -91,8 +91,8 @@ impl Namespaces {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::Key;
     use super::*;
+    use crate::relay::keys::Key;
 
     fn namespace(fields: &[&str]) -> Namespace {
         Namespace::new(fields).unwrap()

@@ -101,6 +101,9 @@ pub(crate) fn unpack_datagram(packed: &Bytes) -> Option<ObjectDatagram> {
     }
 }
 
+/// The object id of a mark: no object has it, since ids stay below 2^64 - 1 on the wire.
+pub(crate) const MARK: u64 = u64::MAX;
+
 /// Something about a track that is no object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mark {

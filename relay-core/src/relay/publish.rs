@@ -1,6 +1,6 @@
 //! Publisher sessions: PUBLISH_NAMESPACE, PUBLISH, and our SUBSCRIBE to them.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::directory::Directory;
 use crate::wire::{
@@ -9,14 +9,14 @@ use crate::wire::{
     SessionError, StreamResetCode, Subscribe, SubscriptionFilter, property,
 };
 
-use super::auth::Refusal;
 use super::cache::SubgroupEnd;
 use super::keys::{RequestKey, SessionKey, TrackKey};
 use super::namespaces::Publisher;
-use super::session::{Fatal, RequestKind, after};
+use super::refusal::{Fatal, Refusal};
+use super::request::{Request, RequestKind};
 use super::tenants::Good;
 use super::track::{Origin, SessionOrigin, TrackState};
-use super::{PublishDone, Relay, RelayEvent};
+use super::{PublishDone, Relay, RelayEvent, Role};
 
 impl Relay {
     pub(super) fn on_publish_namespace(
@@ -34,7 +34,7 @@ impl Relay {
             return Ok(());
         }
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        let announced = |state: &&super::session::Request| matches!(state.kind, RequestKind::Announced { .. });
+        let announced = |state: &&Request| matches!(state.kind, RequestKind::Announced { .. });
         let count = session.requests.iter().map(|(_, state)| state).filter(announced).count();
         if count >= self.config.namespaces_per_session_max {
             self.counters.namespaces_refused += 1;
@@ -65,7 +65,7 @@ impl Relay {
         parameters: &Parameters,
     ) -> Result<(), Fatal> {
         let scope = self.sessions.get(key).and_then(|session| session.scope.as_ref());
-        if scope.is_some_and(|scope| scope.role == super::Role::Playback) {
+        if scope.is_some_and(|scope| scope.role == Role::Playback) {
             return Ok(());
         }
         self.check_tokens(directory, key, None, &parameters.auth_tokens).map(drop)
@@ -269,8 +269,7 @@ impl Relay {
         let (waited, held) = (state.state == TrackState::Waiting, state.is_held());
         if waited || held {
             state.priority = priority;
-            state.timeout = timeout_of(&properties);
-            state.properties = properties;
+            state.set_properties(properties);
             state.state = TrackState::Live;
         }
         if let Some(largest) = largest {
@@ -278,7 +277,7 @@ impl Relay {
             let missed = waited || (held && state.cache.largest().is_none_or(|known| known < largest));
             state.cache.raise_largest(largest);
             if missed {
-                state.cache.set_complete_from(after(largest));
+                state.cache.set_complete_from(largest.next());
             }
         }
         if !state.is_local() {
@@ -463,11 +462,6 @@ impl Relay {
             self.mark_dirty(key);
         }
     }
-}
-
-/// A publisher's OBJECT_DELIVERY_TIMEOUT; 0 is none.
-pub(super) fn timeout_of(properties: &Properties) -> Option<Duration> {
-    properties.number(property::OBJECT_DELIVERY_TIMEOUT).filter(|&ms| ms > 0).map(Duration::from_millis)
 }
 
 fn origin(session: SessionKey, request: RequestKey, offered: bool) -> SessionOrigin {

@@ -13,7 +13,9 @@ use super::fetch_out::FetchSource;
 use super::keys::{PullKey, SessionKey};
 use super::pull::{Pull, PulledItem, Reader, Source};
 use super::receive::Chunk;
-use super::session::{Fatal, FetchIn, Receive, RequestKind};
+use super::receiving::{FetchIn, Receive};
+use super::refusal::Fatal;
+use super::request::RequestKind;
 use super::upstream::OBJECTS_PER_READ_MAX;
 
 impl Relay {

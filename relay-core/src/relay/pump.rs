@@ -14,7 +14,9 @@ use super::fetch_out::FetchSource;
 use super::keys::{FetchKey, RequestKey, SessionKey, SubscriptionKey};
 use super::out_stream::{SendContext, Step};
 use super::pull::{Pull, Pulls, Reader};
-use super::session::{Phase, RequestKind, Session};
+use super::receiving::Receive;
+use super::request::RequestKind;
+use super::session::{Phase, Session};
 use super::subscription::Subscription;
 use super::track::{Track, Tracks};
 use super::{Counters, PublishDone, Pumped, Relay, SessionId, Transmit, TransmitError};
@@ -206,7 +208,7 @@ fn pump_request(session: &mut Session, request: RequestKey, io: &mut dyn Transmi
             state.stream = Some(stream);
             session.request_by_stream.insert(stream, request);
             let reader = crate::wire::ControlReader::new(draft);
-            session.receive.insert(stream, super::session::Receive::Request(reader, request));
+            session.receive.insert(stream, Receive::Request(reader, request));
             stream
         }
     };

@@ -9,11 +9,15 @@ use crate::wire::{
     SubgroupReader,
 };
 
+use crate::send::SendBuffer;
+
 use super::auth::Scope;
 use super::keys::{RequestKey, SessionKey};
-use super::session::{Fatal, FetchIn, Held, Phase, Receive, Request, RequestKind, Session, SubgroupIn};
+use super::receiving::{FetchIn, Held, Receive, SubgroupIn};
+use super::refusal::Fatal;
+use super::request::{Request, RequestKind};
+use super::session::{Phase, Session};
 use super::{Dir, Relay, RelayEvent, Role, StreamId, Transport};
-use crate::send::SendBuffer;
 
 /// Longest stream type (a variable-length integer) in bytes.
 const STREAM_TYPE_LEN_MAX: usize = crate::wire::vi64::LEN_MAX;
@@ -53,7 +57,7 @@ impl Relay {
             return self.hold(key, chunk);
         }
         if !session.receive.contains(chunk.stream) {
-            if session.receive.count() >= streams_max {
+            if session.receive.stream_count() >= streams_max {
                 return Err(Fatal::violation(format!("more than {streams_max} streams open at once")));
             }
             let receive = match chunk.dir {

@@ -2,10 +2,59 @@
 
 use std::collections::HashMap;
 
-use super::keys::{SessionKey, TenantKey};
-use super::session::Receive;
-use super::tenants::Good;
-use super::{Relay, StreamId};
+use crate::wire::{ControlReader, FetchReader, SubgroupReader};
+
+use super::keys::{PullKey, RequestKey, TrackKey};
+use super::{Dir, StreamId};
+
+/// A stream that arrived before SETUP.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) stream: StreamId,
+    pub(crate) dir: Dir,
+    pub(crate) data: Vec<u8>,
+    pub(crate) fin: bool,
+}
+
+/// What arrives on one stream.
+#[derive(Debug)]
+pub(crate) enum Receive {
+    /// The stream's type is not whole yet.
+    Fresh(Vec<u8>),
+    /// The peer's control stream.
+    Control(ControlReader),
+    /// A request stream, opened by either side; the key of its request.
+    Request(ControlReader, RequestKey),
+    /// Objects of a track that the peer publishes.
+    Subgroup(SubgroupIn),
+    /// Objects that we fetched.
+    Fetch(FetchIn),
+    /// Read and dropped.
+    Ignored,
+}
+
+/// An incoming subgroup stream.
+#[derive(Debug)]
+pub(crate) struct SubgroupIn {
+    pub(crate) reader: SubgroupReader,
+    /// The track it belongs to, once the alias is known.
+    pub(crate) track: Option<TrackKey>,
+    pub(crate) group: u64,
+    /// Known after the header, or after the first object when the header says so.
+    pub(crate) subgroup: Option<u64>,
+    /// The last object that went into the cache from this stream.
+    pub(crate) last: Option<u64>,
+    /// The end came while the alias was unknown.
+    pub(crate) fin: bool,
+}
+
+/// An incoming fetch stream.
+#[derive(Debug)]
+pub(crate) struct FetchIn {
+    pub(crate) reader: FetchReader,
+    /// The pull it fills, once the header is known.
+    pub(crate) pull: Option<PullKey>,
+}
 
 /// Streams by id. Bytes kept for unfinished objects and messages are summed up as streams come and go.
 #[derive(Debug, Default)]
@@ -17,7 +66,7 @@ pub(crate) struct Receiving {
 }
 
 impl Receiving {
-    pub(crate) fn count(&self) -> usize {
+    pub(crate) fn stream_count(&self) -> usize {
         self.streams.len()
     }
 
@@ -35,6 +84,21 @@ impl Receiving {
         let receive = self.streams.remove(&stream)?;
         self.len = self.len.saturating_sub(receive.reserved());
         Some(receive)
+    }
+
+    /// Bytes of memory kept for what is not whole yet.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The part of the sum over all sessions that is this one's.
+    pub(crate) fn counted(&self) -> usize {
+        self.counted
+    }
+
+    /// Brings its part of that sum up to date; gives what it was.
+    pub(crate) fn count_again(&mut self) -> usize {
+        std::mem::replace(&mut self.counted, self.len)
     }
 
     /// Takes all streams, in the order of their ids.
@@ -56,32 +120,5 @@ impl Receive {
             Self::Fetch(fetch) => fetch.reader.reserved(),
             Self::Ignored => 0,
         }
-    }
-}
-
-impl Relay {
-    /// Brings the sum over all sessions up to date with one of them.
-    pub(super) fn count_receiving(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let before = std::mem::replace(&mut session.receive.counted, session.receive.len);
-        if before != session.receive.len {
-            self.tenants.change(session.tenant, Good::Unfinished, before, session.receive.len);
-        }
-    }
-
-    /// What is counted for a session moves with it to another tenant.
-    pub(super) fn recount_receiving(&mut self, key: SessionKey, from: TenantKey, to: TenantKey) {
-        let Some(counted) = self.sessions.get(key).map(|session| session.receive.counted) else { return };
-        self.tenants.change(from, Good::Unfinished, counted, 0);
-        self.tenants.change(to, Good::Unfinished, 0, counted);
-    }
-
-    /// Whether a stream that needs `len` bytes for its next object goes beyond what its session or its tenant may have.
-    pub(super) fn is_overfull(&self, key: SessionKey, len: usize) -> bool {
-        let Some(session) = self.sessions.get(key) else { return false };
-        let wanted = session.receive.len.saturating_add(len);
-        let more = wanted.saturating_sub(session.receive.counted);
-        wanted > self.config.unfinished_session_len_max
-            || !self.tenants.fits(session.tenant, Good::Unfinished, more, self.config.unfinished_len_max)
     }
 }

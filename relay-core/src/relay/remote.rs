@@ -18,8 +18,7 @@ use crate::wire::{FullTrackName, Location, RequestErrorCode};
 
 use super::cache::{NewObject, SubgroupEnd, SubgroupInfo};
 use super::keys::TrackKey;
-use super::packed::{Mark, PackedObject, unpack_datagram};
-use super::shards::MARK;
+use super::packed::{MARK, Mark, PackedObject, unpack_datagram};
 use super::track::{Origin, TrackState};
 use super::{LinkId, PublishDone, Relay, RelayEvent};
 
@@ -209,8 +208,7 @@ impl Relay {
             && object == MARK
             && let Some(Mark::Properties(properties)) = Mark::unpack(&payload)
         {
-            track.timeout = super::publish::timeout_of(&properties);
-            track.properties = properties;
+            track.set_properties(properties);
             return;
         }
         let object = StagedObject { payload, end_of_group };
@@ -243,7 +241,7 @@ impl Relay {
             // The replay begins where the home's cache does.
             track.cache.set_complete_from(*oldest);
         } else if first && let Some(largest) = refill.largest {
-            track.cache.set_complete_from(super::session::after(largest));
+            track.cache.set_complete_from(largest.next());
         }
         let answered = refill.answered.flatten();
         let mut objects = refill.objects.into_iter().peekable();

@@ -6,7 +6,8 @@ use crate::directory::Directory;
 use crate::wire::{ControlMessage, Parameters, RequestErrorCode, RequestOk, RequestUpdate, SessionError};
 
 use super::keys::{RequestKey, SessionKey};
-use super::session::{Fatal, RequestKind};
+use super::refusal::Fatal;
+use super::request::RequestKind;
 use super::track::Waiter;
 use super::{PublishDone, Relay};
 

@@ -1,28 +1,24 @@
 //! What the relay keeps for one session.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use crate::wire::{ControlMessage, Draft, StreamResetCode};
 
-use crate::wire::{
-    ControlMessage, ControlReader, Draft, Fetch, FetchReader, Location, Namespace, SessionError, StreamResetCode,
-    SubgroupReader, Subscribe,
-};
+use crate::send::SendBuffer;
 
 use super::auth::Scope;
 use super::datagrams::Waiting;
 use super::fetch_out::FetchOut;
-use super::grants::{Grant, TokenId};
-use super::keys::{FetchKey, PullKey, RequestKey, SubscriptionKey, TenantKey, TrackKey};
-use super::receiving::Receiving;
+use super::grants::TokenId;
+use super::keys::{FetchKey, RequestKey, SubscriptionKey, TenantKey, TrackKey};
+use super::receiving::{Held, Receive, Receiving};
+use super::request::{Request, RequestKind};
 use super::seen::SeenIds;
 use super::slab::Slab;
 use super::subscription::Subscription;
 use super::unresolved::Unresolved;
-use super::{Dir, SessionConfig, SessionId, StreamId};
-use crate::send::SendBuffer;
+use super::{SessionConfig, SessionId, StreamId};
 
 /// Streams of a session that may stay half open, for the peer to end its half of a request that is over; further ones are
 /// stopped. Half the request streams that the transport lets a peer have open, so that these never use them up.
@@ -30,29 +26,6 @@ const HALF_OPEN_MAX: usize = 64;
 
 /// Streams stopped before their first byte that are remembered: as many as a transport lets a peer have open.
 const STOPPED_EARLY_MAX: usize = 128;
-
-/// Why a session has to be closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fatal {
-    pub(crate) code: SessionError,
-    pub(crate) reason: String,
-}
-
-impl Fatal {
-    pub(crate) fn new(code: SessionError, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-
-    pub(crate) fn violation(reason: impl Into<String>) -> Self {
-        Self::new(SessionError::ProtocolViolation, reason)
-    }
-}
-
-impl From<crate::Malformed> for Fatal {
-    fn from(malformed: crate::Malformed) -> Self {
-        Self { code: malformed.code, reason: format!("{}: {}", malformed.what, malformed.reason) }
-    }
-}
 
 /// How far a session got.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,138 +36,6 @@ pub(crate) enum Phase {
     Ready,
     /// To be closed by the next pump, then only remembered until the transport is gone.
     Closing { code: u64, reason: String, told: bool },
-}
-
-/// A stream that arrived before SETUP.
-#[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) stream: StreamId,
-    pub(crate) dir: Dir,
-    pub(crate) data: Vec<u8>,
-    pub(crate) fin: bool,
-}
-
-/// What arrives on one stream.
-#[derive(Debug)]
-pub(crate) enum Receive {
-    /// The stream's type is not whole yet.
-    Fresh(Vec<u8>),
-    /// The peer's control stream.
-    Control(ControlReader),
-    /// A request stream, opened by either side; the key of its request.
-    Request(ControlReader, RequestKey),
-    /// Objects of a track that the peer publishes.
-    Subgroup(SubgroupIn),
-    /// Objects that we fetched.
-    Fetch(FetchIn),
-    /// Read and dropped.
-    Ignored,
-}
-
-/// An incoming subgroup stream.
-#[derive(Debug)]
-pub(crate) struct SubgroupIn {
-    pub(crate) reader: SubgroupReader,
-    /// The track it belongs to, once the alias is known.
-    pub(crate) track: Option<TrackKey>,
-    pub(crate) group: u64,
-    /// Known after the header, or after the first object when the header says so.
-    pub(crate) subgroup: Option<u64>,
-    /// The last object that went into the cache from this stream.
-    pub(crate) last: Option<u64>,
-    /// The end came while the alias was unknown.
-    pub(crate) fin: bool,
-}
-
-/// An incoming fetch stream.
-#[derive(Debug)]
-pub(crate) struct FetchIn {
-    pub(crate) reader: FetchReader,
-    /// The pull it fills, once the header is known.
-    pub(crate) pull: Option<PullKey>,
-}
-
-/// A request, from the peer or from us, and its stream.
-#[derive(Debug)]
-pub(crate) struct Request {
-    /// `None`: ours, and no stream is open for it yet.
-    pub(crate) stream: Option<StreamId>,
-    pub(crate) id: u64,
-    pub(crate) out: SendBuffer,
-    pub(crate) kind: RequestKind,
-    /// When to give up waiting.
-    pub(crate) deadline: Option<Instant>,
-    /// Cancel both directions with this code at the next pump.
-    pub(crate) cancel: Option<u64>,
-    /// It is in the session's flush list.
-    pub(crate) queued: bool,
-    /// The peer may still send on it.
-    pub(crate) receiving: bool,
-    /// What allowed it, in a playback session.
-    pub(crate) grant: Option<Arc<Grant>>,
-    /// Name of the track that it reads.
-    pub(crate) reads: Option<Bytes>,
-}
-
-impl Request {
-    /// Only what is in `out` is left to do.
-    fn close(&mut self) {
-        self.deadline = None;
-        self.kind = RequestKind::Closed;
-        self.grant = None;
-    }
-}
-
-/// What a request is about and how far it got.
-#[derive(Debug)]
-pub(crate) enum RequestKind {
-    /// No message yet.
-    Fresh,
-    /// SUBSCRIBE, waiting for its track.
-    SubscribeWaiting { message: Box<Subscribe>, track: TrackKey, forgive_until: Option<Instant> },
-    /// An established subscription of the peer (by SUBSCRIBE, or by our PUBLISH).
-    Subscribed { subscription: SubscriptionKey },
-    /// FETCH, waiting for its subscription or its track.
-    FetchWaiting { message: Box<Fetch>, track: Option<TrackKey> },
-    /// A FETCH that is being served.
-    Fetching { fetch: FetchKey },
-    /// TRACK_STATUS, waiting for its track.
-    StatusWaiting { track: TrackKey },
-    /// The peer's PUBLISH_NAMESPACE.
-    Announced { namespace: Namespace },
-    /// The peer's SUBSCRIBE_NAMESPACE.
-    WatchNamespaces { prefix: Namespace },
-    /// The peer's SUBSCRIBE_TRACKS.
-    WatchTracks { prefix: Namespace, forward: bool },
-    /// The peer's PUBLISH, or our SUBSCRIBE to it: objects of the track come from this session.
-    Upstream { track: TrackKey },
-    /// Our PUBLISH_NAMESPACE.
-    Told,
-    /// Our FETCH.
-    Pulling { pull: PullKey },
-    /// Only what is in `out` is left to do.
-    Closed,
-}
-
-impl RequestKind {
-    /// It was answered by an OK and goes on.
-    pub(crate) fn is_accepted(&self) -> bool {
-        match self {
-            Self::Subscribed { .. }
-            | Self::Fetching { .. }
-            | Self::Announced { .. }
-            | Self::WatchNamespaces { .. }
-            | Self::WatchTracks { .. }
-            | Self::Upstream { .. }
-            | Self::Told
-            | Self::Pulling { .. } => true,
-            Self::Fresh
-            | Self::SubscribeWaiting { .. }
-            | Self::FetchWaiting { .. }
-            | Self::StatusWaiting { .. }
-            | Self::Closed => false,
-        }
-    }
 }
 
 /// One session.
@@ -412,7 +253,7 @@ impl Session {
                     self.receive.remove(stream);
                 } else if self.receive.contains(stream) {
                     self.receive.insert(stream, Receive::Ignored);
-                    if self.receive.count() > HALF_OPEN_MAX {
+                    if self.receive.stream_count() > HALF_OPEN_MAX {
                         self.stops.push((stream, StreamResetCode::Cancelled.to_u64()));
                     }
                 }
@@ -459,9 +300,4 @@ impl Session {
             |(_, request)| matches!(&request.kind, RequestKind::SubscribeWaiting { track: waits, .. } if *waits == track),
         )
     }
-}
-
-/// The location right after `location`.
-pub(crate) fn after(location: Location) -> Location {
-    Location::new(location.group, location.object.saturating_add(1))
 }

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::AuthFault;
+use crate::error::{AuthError, AuthFault};
 use crate::wire::{ControlMessage, Goaway, SessionError, Setup, StreamResetCode};
 
-use super::auth::{Scope, refused};
+use super::auth::Scope;
 use super::cache::SubgroupEnd;
 use super::keys::{RequestKey, SessionKey};
 use super::pull::PulledItem;
-use super::session::{Fatal, Phase, Receive, RequestKind, Session};
+use super::receiving::Receive;
+use super::refusal::Fatal;
+use super::request::RequestKind;
+use super::session::{Phase, Session};
 use super::tenants::TenantName;
 use super::{Relay, RelayEvent, SessionConfig, SessionId, StreamId};
 
@@ -194,7 +197,7 @@ impl Relay {
         let keys: Vec<SessionKey> =
             self.sessions.iter().filter(|(_, session)| affected(session)).map(|(key, _)| key).collect();
         for key in keys {
-            self.close(now, key, refused(fault.into()));
+            self.close(now, key, Fatal::from(AuthError::from(fault)));
         }
     }
 

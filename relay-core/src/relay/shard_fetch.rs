@@ -19,12 +19,12 @@ use crate::wire::{
     RequestErrorCode, SUBSCRIBER_PRIORITY_DEFAULT, StreamResetCode, vi64,
 };
 
-use super::auth::Refusal;
 use super::fetch::{Manner, Range, Refused};
 use super::fetch_out::{FetchOut, FetchPlan, FetchSource};
 use super::keys::{PullKey, ShardFetchKey};
 use super::out_stream::Step;
 use super::pull::{Pull, PulledItem, Reader, Source};
+use super::refusal::Refusal;
 use super::{Counters, Relay, RelayEvent, StreamId, Transmit, TransmitError};
 
 /// FETCHes of the viewers here that may wait for one other shard: its answers share a link with the replays of tracks.

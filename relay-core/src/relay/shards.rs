@@ -12,16 +12,13 @@ use bytes::Bytes;
 
 use crate::wire::{FullTrackName, RequestErrorCode};
 
-use super::auth::Refusal;
 use super::cache::SubgroupEnd;
 use super::keys::TrackKey;
 use super::namespaces::Publisher;
-use super::packed::{Mark, PackedObject};
+use super::packed::{MARK, Mark, PackedObject};
+use super::refusal::Refusal;
 use super::track::{Track, Waiter};
 use super::{CachedObject, PublishDone, Relay, RelayEvent};
-
-/// The object id of a mark: no object has it, since ids stay below 2^64 - 1 on the wire.
-pub(super) const MARK: u64 = u64::MAX;
 
 impl Relay {
     pub(super) fn on_shard_subscribe(&mut self, now: Instant, shard: usize, name: FullTrackName) {

@@ -4,10 +4,10 @@ use std::collections::{BinaryHeap, HashMap};
 
 use crate::wire::{FullTrackName, SessionError};
 
-use super::auth::Refusal;
 use super::cache::{Evicted, GroupCache};
 use super::keys::{SessionKey, TenantKey, TrackKey};
-use super::session::{Fatal, Session};
+use super::refusal::{Fatal, Refusal};
+use super::session::Session;
 use super::tenants::{Good, TenantName};
 use super::{Relay, Role};
 
@@ -119,6 +119,33 @@ impl Relay {
     pub(super) fn leave_tenant(&mut self, session: &Session) {
         self.tenants.change(session.tenant, Good::Pulled, session.pulled_counted, 0);
         self.tenants.leave(session.tenant);
+    }
+
+    // ---- receiving streams ---------------------------------------------------------------------------------------
+
+    /// Brings the sum over all sessions up to date with one of them.
+    pub(super) fn count_receiving(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (before, after) = (session.receive.count_again(), session.receive.len());
+        if before != after {
+            self.tenants.change(session.tenant, Good::Unfinished, before, after);
+        }
+    }
+
+    /// What is counted for a session moves with it to another tenant.
+    pub(super) fn recount_receiving(&mut self, key: SessionKey, from: TenantKey, to: TenantKey) {
+        let Some(counted) = self.sessions.get(key).map(|session| session.receive.counted()) else { return };
+        self.tenants.change(from, Good::Unfinished, counted, 0);
+        self.tenants.change(to, Good::Unfinished, 0, counted);
+    }
+
+    /// Whether a stream that needs `len` bytes for its next object goes beyond what its session or its tenant may have.
+    pub(super) fn is_overfull(&self, key: SessionKey, len: usize) -> bool {
+        let Some(session) = self.sessions.get(key) else { return false };
+        let wanted = session.receive.len().saturating_add(len);
+        let more = wanted.saturating_sub(session.receive.counted());
+        wanted > self.config.unfinished_session_len_max
+            || !self.tenants.fits(session.tenant, Good::Unfinished, more, self.config.unfinished_len_max)
     }
 
     // ---- cache ---------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ use crate::wire::{
 };
 
 use super::Relay;
-use super::auth::Refusal;
 use super::cache::GroupCache;
 use super::keys::{RequestKey, SessionKey, SubscriptionKey, TrackKey};
-use super::session::{Fatal, RequestKind, after};
+use super::refusal::{Fatal, Refusal};
+use super::request::RequestKind;
 use super::subscription::{Subscription, SubscriptionStart};
 use super::track::{TrackState, Waiter};
 
@@ -364,7 +364,7 @@ pub(super) fn start_of(parameters: &Parameters, cache: &GroupCache) -> Option<Su
     let (start, end_group) = match parameters.filter {
         // MoQT-18 §5.1.2: no filter passes everything that is received from now on.
         None => (Location::default(), None),
-        Some(SubscriptionFilter::LargestObject) => (largest.map(after).unwrap_or_default(), None),
+        Some(SubscriptionFilter::LargestObject) => (largest.map(Location::next).unwrap_or_default(), None),
         Some(SubscriptionFilter::NextGroupStart) => {
             let next = largest.map(|largest| Location::new(largest.group.saturating_add(1), 0));
             (next.unwrap_or_default(), None)

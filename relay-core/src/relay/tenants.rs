@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use crate::wire::Namespace;
 
-use super::auth;
+use super::auth::resource_of;
 use super::keys::TenantKey;
 use super::slab::Slab;
 
@@ -86,12 +86,12 @@ impl TenantName {
 
     /// The publishers of the input that a namespace belongs to; those of names outside the service count as one.
     pub(crate) fn publishers(namespace: &Namespace) -> Self {
-        auth::resource_of(namespace).map_or(Self::Shards, |(org, id)| Self::Input(org.clone(), id.clone()))
+        resource_of(namespace).map_or(Self::Shards, |(org, id)| Self::Input(org.clone(), id.clone()))
     }
 
     /// The viewers of the resource that a namespace belongs to.
     pub(crate) fn audience(namespace: &Namespace) -> Self {
-        auth::resource_of(namespace).map_or(Self::Shards, |(org, id)| Self::Audience(org.clone(), id.clone()))
+        resource_of(namespace).map_or(Self::Shards, |(org, id)| Self::Audience(org.clone(), id.clone()))
     }
 
     fn parent(&self) -> Option<Self> {

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::error::AuthFault;
+use crate::error::{AuthError, AuthFault};
 use crate::wire::{RequestErrorCode, SessionError};
 
-use super::auth::refused;
 use super::fetch::joined;
 use super::fetch_out::FetchSource;
 use super::keys::{RequestKey, SessionKey, TrackKey};
-use super::session::{Fatal, RequestKind, Session};
+use super::refusal::Fatal;
+use super::request::RequestKind;
+use super::session::Session;
 use super::tenants::Good;
 use super::track::{Origin, TrackState, Waiter};
 use super::{Relay, SessionId};
@@ -287,7 +288,7 @@ fn overdue(session: &Session, now: Instant, unix_now_ms: u64, first_request_time
     }
     let expiry = session.last_grant_ends_ms();
     if expiry.is_some_and(|at_ms| unix_now_ms >= at_ms) {
-        return Some(refused(AuthFault::Expired.into()));
+        return Some(AuthError::from(AuthFault::Expired).into());
     }
     if session.goaway_deadline.is_some_and(|at| at <= now) {
         return Some(Fatal::new(SessionError::GoawayTimeout, "the session did not leave in time"));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::wire::{FullTrackName, Properties};
+use crate::wire::{FullTrackName, Properties, property};
 
 use super::cache::GroupCache;
 use super::keys::{RequestKey, SessionKey, SubscriptionKey, TenantKey, TrackKey, TrackSlot};
@@ -114,6 +114,14 @@ impl Track {
     /// Signature of the track's objects in this shard's media link.
     pub(crate) fn link_id(&self) -> LinkId {
         LinkId::new(self.serial, self.bare)
+    }
+
+    /// Takes over the Track Properties, and what follows from them.
+    pub(crate) fn set_properties(&mut self, properties: Properties) {
+        // An OBJECT_DELIVERY_TIMEOUT of 0 is none.
+        let timeout_ms = properties.number(property::OBJECT_DELIVERY_TIMEOUT).filter(|&ms| ms > 0);
+        self.timeout = timeout_ms.map(Duration::from_millis);
+        self.properties = properties;
     }
 
     pub(crate) fn is_live(&self) -> bool {

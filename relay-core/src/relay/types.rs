@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use crate::wire::Draft;
 
+pub use crate::wire::PublishDoneCode as PublishDone;
+
 /// The engine's name for one MoQT session; unique for the life of a [`super::Relay`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);

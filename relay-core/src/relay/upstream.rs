@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use crate::wire::{StreamResetCode, SubgroupHeader, SubgroupId, SubgroupItem, SubgroupObject};
 
-use super::Relay;
 use super::cache::{NewObject, Pushed, SubgroupEnd, SubgroupInfo};
 use super::keys::{SessionKey, TrackKey};
 use super::receive::Chunk;
-use super::session::{Fatal, Receive, SubgroupIn};
+use super::receiving::{Receive, SubgroupIn};
+use super::refusal::Fatal;
+use super::{Dir, Relay};
 
 /// Objects that one read of a stream may bring: media has hundreds of bytes an object, and a read has 64 KiB.
 pub(super) const OBJECTS_PER_READ_MAX: usize = 4_096;
@@ -101,7 +102,7 @@ impl Relay {
             let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
             if resolved {
                 session.unresolved.remove(stream);
-                let chunk = Chunk { stream, dir: super::Dir::Uni, data: &[], fin: incoming.fin };
+                let chunk = Chunk { stream, dir: Dir::Uni, data: &[], fin: incoming.fin };
                 self.read_objects(now, key, chunk, incoming)?;
             } else {
                 session.receive.insert(stream, Receive::Subgroup(incoming));

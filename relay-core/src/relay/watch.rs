@@ -10,7 +10,8 @@ use crate::wire::{
 
 use super::Relay;
 use super::keys::{RequestKey, SessionKey, TrackKey};
-use super::session::{Fatal, RequestKind};
+use super::refusal::Fatal;
+use super::request::RequestKind;
 use super::subscription::SubscriptionStart;
 
 impl Relay {
