@@ -1,17 +1,15 @@
 //! What a session may do: its role from its path, and the playback tokens it shows.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::directory::Directory;
 use crate::error::{AuthError, AuthFault};
-use crate::token::VerifyingKeys;
 use crate::wire::{AuthToken, FullTrackName, Namespace, SessionError};
 
 use super::Role;
-use super::grants::Grant;
+use super::grant::{Grant, TokenCheck};
 use super::path::PathRole;
 use super::refusal::{Fatal, Refusal};
 
@@ -40,31 +38,6 @@ pub(crate) struct Scope {
     failures: u32,
     /// The key that a publish session gave.
     publish_key: Option<String>,
-}
-
-/// What tokens are checked against.
-pub(crate) struct TokenCheck<'a> {
-    pub(crate) directory: &'a dyn Directory,
-    pub(crate) parsed: &'a mut VerifyingKeys,
-    pub(crate) unix_now_ms: u64,
-    pub(crate) viewer: Viewer<'a>,
-    /// Counts tokens that do not hold.
-    pub(crate) refused: &'a mut u64,
-}
-
-/// Where a session comes from, as far as a token may ask.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Viewer<'a> {
-    pub(crate) ip: IpAddr,
-    /// The `Origin` that a browser gave.
-    pub(crate) origin: Option<&'a str>,
-}
-
-impl Viewer<'_> {
-    /// Scheme and host of an origin have no case (RFC 6454 §4). A client without an origin is on no list.
-    pub(crate) fn comes_from(self, origins: &[String]) -> bool {
-        self.origin.is_some_and(|origin| origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin)))
-    }
 }
 
 impl Scope {

@@ -17,9 +17,9 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-pub(crate) use evict::{CacheBounds, Evicted};
-
 use crate::wire::{Draft, Location, ObjectStatus, StreamResetCode, encode_object_head, object_id_delta, vi64};
+
+pub(crate) use evict::{CacheBounds, Evicted};
 
 /// Groups a track keeps, however small they are.
 pub(crate) const GROUPS_MAX: usize = 512;

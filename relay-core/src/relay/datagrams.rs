@@ -3,7 +3,6 @@
 //! None of them is kept: what a transport has no room for, or a viewer has no datagrams for, is dropped and counted, as the
 //! network would drop it. A FETCH for one goes to the publisher.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -12,45 +11,7 @@ use crate::wire::{Datagram, DatagramBody, Draft, Location, ObjectDatagram};
 
 use super::keys::{SessionKey, TrackKey};
 use super::packed::pack_datagram;
-use super::{Counters, Relay, RelayEvent, Transmit};
-
-/// Datagrams that may wait for a session's next pump, and their bytes: the oldest go first.
-const WAITING_MAX: usize = 256;
-const WAITING_LEN_MAX: usize = 256 * 1024;
-
-/// Datagrams on their way to one session.
-#[derive(Debug, Default)]
-pub(crate) struct Waiting {
-    queue: VecDeque<(Bytes, usize)>,
-    len: usize,
-}
-
-impl Waiting {
-    /// Adds one; gives the number of those that had to go for it.
-    fn push(&mut self, datagram: Bytes, payload_len: usize) -> u64 {
-        self.len += datagram.len();
-        self.queue.push_back((datagram, payload_len));
-        let mut dropped = 0;
-        while self.queue.len() > WAITING_MAX || self.len > WAITING_LEN_MAX {
-            let Some((oldest, _)) = self.queue.pop_front() else { break };
-            self.len = self.len.saturating_sub(oldest.len());
-            dropped += 1;
-        }
-        dropped
-    }
-
-    /// Hands all of them over; what is not taken now never is.
-    pub(crate) fn pump(&mut self, counters: &mut Counters, io: &mut dyn Transmit) {
-        self.len = 0;
-        for (datagram, payload_len) in self.queue.drain(..) {
-            if io.send_datagram(&datagram) {
-                counters.count_out(payload_len);
-            } else {
-                counters.datagrams_dropped += 1;
-            }
-        }
-    }
-}
+use super::{Relay, RelayEvent};
 
 impl Relay {
     pub(super) fn on_datagram(&mut self, now: Instant, key: SessionKey, data: &[u8]) {

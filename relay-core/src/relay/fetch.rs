@@ -82,7 +82,7 @@ impl Relay {
         let Some(session) = self.sessions.get(key) else { return };
         let waiting = session.requests.iter().filter_map(|(request, state)| match &state.kind {
             RequestKind::FetchWaiting { message, track: None } => {
-                joined(&message.range).map(|joined| (request, joined))
+                message.range.joined().map(|joined| (request, joined))
             }
             _ => None,
         });
@@ -282,21 +282,13 @@ impl Relay {
     }
 }
 
-pub(super) fn joined(range: &FetchRange) -> Option<u64> {
-    match range {
-        FetchRange::Standalone { .. } => None,
-        FetchRange::RelativeJoining { joining_request_id, .. }
-        | FetchRange::AbsoluteJoining { joining_request_id, .. } => Some(*joining_request_id),
-    }
-}
-
 impl Manner {
     fn of(message: &Fetch) -> Self {
         Self {
             request_id: message.request_id,
             priority: message.parameters.subscriber_priority.unwrap_or(SUBSCRIBER_PRIORITY_DEFAULT),
             order: message.parameters.group_order.unwrap_or_default(),
-            joins: joined(&message.range).is_some(),
+            joins: message.range.joined().is_some(),
             fill_timeout: message.parameters.fill_timeout_ms.map(Duration::from_millis),
         }
     }

@@ -15,19 +15,26 @@
 //! There is no socket, clock or thread in here: `now` is an argument, bytes come in by calls, and what has to be sent
 //! leaves by [`Relay::pump`] and [`Relay::poll_event`].
 
+mod alarms;
 mod auth;
 mod cache;
+mod datagram_queue;
 mod datagrams;
+mod deadlines;
 mod event;
 mod fetch;
+mod fetch_for_shard;
 mod fetch_out;
-mod grants;
+mod follow;
+mod grant;
 mod held;
 mod keys;
 mod limits;
 mod local;
+mod message;
 mod namespaces;
 mod offered;
+mod operator;
 mod out_stream;
 mod packed;
 mod path;
@@ -37,10 +44,12 @@ mod pulling;
 mod pump;
 mod receive;
 mod receiving;
+mod refill;
 mod refusal;
 mod remote;
 mod request;
 mod requests;
+mod schedule;
 mod seen;
 mod session;
 mod sessions;
@@ -52,6 +61,7 @@ mod subscribe;
 mod subscription;
 mod tenants;
 mod timers;
+mod tokens;
 mod track;
 mod transmit;
 mod types;
@@ -63,8 +73,8 @@ pub use crate::directory::{Directory, Resource, SigningAlgorithm, SigningKey};
 pub use crate::wire::{Draft, FullTrackName, Location, Namespace};
 pub use event::RelayEvent;
 pub use limits::{RelayConfig, RelayTuning};
+pub use message::cut_short;
 pub use offered::offered_track;
-pub use shard_fetch::cut_short;
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use types::{
     CachedObject, Counters, LinkId, PublishDone, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId,
@@ -77,15 +87,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::token::VerifyingKeys;
+
 use auth::Scope;
-use grants::Places;
+use fetch_for_shard::ShardFetch;
+use grant::Places;
 use keys::{RequestKey, SessionKey, ShardFetchKey, TrackKey};
 use namespaces::{Namespaces, Publisher};
 use pull::Pulls;
-use pump::Candidate;
 use receive::Chunk;
+use schedule::Candidate;
 use session::Session;
-use shard_fetch::ShardFetch;
 use slab::Slab;
 use tenants::Tenants;
 use timers::Timers;

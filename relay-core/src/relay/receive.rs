@@ -4,19 +4,18 @@ use std::time::Instant;
 
 use crate::DecodeError;
 use crate::directory::Directory;
+use crate::send::SendBuffer;
 use crate::wire::{
     ControlMessage, ControlReader, FetchReader, RequestErrorCode, SessionError, Setup, StreamKind, StreamResetCode,
     SubgroupReader,
 };
-
-use crate::send::SendBuffer;
 
 use super::auth::Scope;
 use super::keys::{RequestKey, SessionKey};
 use super::receiving::{FetchIn, Held, Receive, SubgroupIn};
 use super::refusal::Fatal;
 use super::request::{Request, RequestKind};
-use super::session::{Phase, Session};
+use super::session::Phase;
 use super::{Dir, Relay, RelayEvent, Role, StreamId, Transport};
 
 /// Longest stream type (a variable-length integer) in bytes.
@@ -351,15 +350,5 @@ impl Relay {
         session.answer(request, &ControlMessage::RequestError(error));
         session.finish_request(request);
         self.mark_dirty(key);
-    }
-}
-
-impl Session {
-    /// Offers a namespace to the peer by PUBLISH_NAMESPACE.
-    pub(super) fn tell_namespace(&mut self, namespace: crate::wire::Namespace) {
-        let parameters = crate::wire::Parameters::default();
-        self.open_request(RequestKind::Told, |request_id| {
-            ControlMessage::PublishNamespace(crate::wire::PublishNamespace { request_id, namespace, parameters })
-        });
     }
 }

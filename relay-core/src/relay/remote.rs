@@ -9,7 +9,6 @@
 //!
 //! At most one refill of a track is under way, whatever is lost meanwhile: each one makes the other shard send a whole cache.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use crate::wire::{FullTrackName, Location, RequestErrorCode};
 use super::cache::{NewObject, SubgroupEnd, SubgroupInfo};
 use super::keys::TrackKey;
 use super::packed::{MARK, Mark, PackedObject, unpack_datagram};
+use super::refill::{Refill, ShardOrigin, StagedObject};
 use super::track::{Origin, TrackState};
 use super::{LinkId, PublishDone, Relay, RelayEvent};
 
@@ -29,75 +29,6 @@ const BUSY_RETRY: Duration = Duration::from_millis(250);
 /// Rounds of one refill. A link that loses something during each of them is too slow for its media, and viewers are better
 /// off with holes than with nothing.
 const ROUNDS_MAX: u32 = 3;
-
-/// Another shard as the source of a track.
-#[derive(Debug)]
-pub(crate) struct ShardOrigin {
-    pub(crate) shard: usize,
-    /// Known once it accepted.
-    pub(crate) link_id: Option<LinkId>,
-    /// A replay was asked for and is not complete yet.
-    pub(crate) refill: Option<Refill>,
-    /// It said that the track is over; its last objects may still be on their way until then.
-    pub(crate) done: Option<(PublishDone, Instant)>,
-}
-
-impl ShardOrigin {
-    /// When the question is asked again.
-    pub(crate) fn retry_at(&self) -> Option<Instant> {
-        self.refill.as_ref().map(|refill| refill.due)
-    }
-}
-
-/// An object or mark on its way from another shard.
-#[derive(Debug)]
-struct StagedObject {
-    payload: Bytes,
-    end_of_group: bool,
-}
-
-/// A replay that is on its way, and live objects that overtook it.
-#[derive(Debug)]
-pub(crate) struct Refill {
-    /// Ask again then.
-    due: Instant,
-    /// Something was lost since it was asked for: it may be older than that.
-    again: bool,
-    rounds: u32,
-    /// The largest location over there. Told to viewers here only when the objects up to it are.
-    largest: Option<Location>,
-    /// The largest location when it first answered: requests that wait for the track start from there, whatever has come since.
-    answered: Option<Option<Location>>,
-    /// By place; the number tells the marks of one place apart.
-    objects: BTreeMap<(Location, u64), StagedObject>,
-    len: usize,
-    marks: u64,
-}
-
-impl Refill {
-    fn new(due: Instant) -> Self {
-        let (largest, answered, objects) = (None, None, BTreeMap::new());
-        Self { due, again: false, rounds: 0, largest, answered, objects, len: 0, marks: 0 }
-    }
-
-    /// Keeps an object; gives the number of those that had to go for it.
-    fn stage(&mut self, location: Location, object: StagedObject, len_max: usize) -> u64 {
-        let mark = if location.object == MARK { self.marks } else { 0 };
-        self.marks += u64::from(location.object == MARK);
-        self.len += object.payload.len();
-        if let Some(known) = self.objects.insert((location, mark), object) {
-            self.len = self.len.saturating_sub(known.payload.len());
-        }
-        let mut dropped = 0;
-        while self.len > len_max
-            && let Some((_, oldest)) = self.objects.pop_first()
-        {
-            self.len = self.len.saturating_sub(oldest.payload.len());
-            dropped += 1;
-        }
-        dropped
-    }
-}
 
 impl Relay {
     fn refill_due(&self, now: Instant) -> Instant {

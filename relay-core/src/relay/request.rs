@@ -9,7 +9,7 @@ use crate::send::SendBuffer;
 use crate::wire::{Fetch, Namespace, Subscribe};
 
 use super::StreamId;
-use super::grants::Grant;
+use super::grant::Grant;
 use super::keys::{FetchKey, PullKey, SubscriptionKey, TrackKey};
 
 /// A request, from the peer or from us, and its stream.

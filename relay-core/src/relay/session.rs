@@ -1,16 +1,16 @@
 //! What the relay keeps for one session.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::wire::{ControlMessage, Draft, StreamResetCode};
-
 use crate::send::SendBuffer;
+use crate::wire::{ControlMessage, Draft, Namespace, Parameters, PublishNamespace, StreamResetCode};
 
 use super::auth::Scope;
-use super::datagrams::Waiting;
+use super::datagram_queue::DatagramQueue;
 use super::fetch_out::FetchOut;
-use super::grants::TokenId;
+use super::grant::{Grant, TokenId};
 use super::keys::{FetchKey, RequestKey, SubscriptionKey, TenantKey, TrackKey};
 use super::receiving::{Held, Receive, Receiving};
 use super::request::{Request, RequestKind};
@@ -75,7 +75,7 @@ pub(crate) struct Session {
     pub(crate) stops: Vec<(StreamId, u64)>,
     pub(crate) resets: Vec<(StreamId, u64)>,
     /// Objects that leave in datagrams.
-    pub(crate) datagrams: Waiting,
+    pub(crate) datagrams: DatagramQueue,
     pub(crate) seen: SeenIds,
     /// Our next request id.
     pub(crate) next_id: u64,
@@ -128,7 +128,7 @@ impl Session {
             stopped_early: VecDeque::new(),
             stops: Vec::new(),
             resets: Vec::new(),
-            datagrams: Waiting::default(),
+            datagrams: DatagramQueue::default(),
             seen: SeenIds::default(),
             // MoQT-18 §10.1: the server generates odd request ids, starting at 1.
             next_id: 1,
@@ -197,6 +197,14 @@ impl Session {
         let key = self.requests.insert(request);
         self.flush.push_back(key);
         key
+    }
+
+    /// Offers a namespace to the peer by PUBLISH_NAMESPACE.
+    pub(crate) fn tell_namespace(&mut self, namespace: Namespace) {
+        let parameters = Parameters::default();
+        self.open_request(RequestKind::Told, |request_id| {
+            ControlMessage::PublishNamespace(PublishNamespace { request_id, namespace, parameters })
+        });
     }
 
     /// Puts a message on the control stream. SETUP and GOAWAY of ours always fit the wire.
@@ -299,5 +307,34 @@ impl Session {
         self.requests.iter().any(
             |(_, request)| matches!(&request.kind, RequestKind::SubscribeWaiting { track: waits, .. } if *waits == track),
         )
+    }
+
+    // ---- accepted tokens ----------------------------------------------------------------------------------------
+
+    /// The accepted tokens that something here stands on.
+    pub(crate) fn grants(&self) -> impl Iterator<Item = &Arc<Grant>> {
+        let current = self.scope.as_ref().and_then(|scope| scope.grant());
+        let bound = self.requests.iter().filter_map(|(_, request)| request.grant.as_ref());
+        current.into_iter().chain(bound)
+    }
+
+    /// When the next of its grants ends, unix time in ms.
+    pub(crate) fn next_grant_ends_ms(&self) -> Option<u64> {
+        self.grants().map(|grant| grant.ends_ms()).min()
+    }
+
+    /// When the last of its grants ends, and the session with it, unix time in ms.
+    pub(crate) fn last_grant_ends_ms(&self) -> Option<u64> {
+        self.grants().map(|grant| grant.ends_ms()).max()
+    }
+
+    /// Whether something here stands on a token of this key.
+    pub(crate) fn is_signed_by(&self, kid: &str) -> bool {
+        self.grants().any(|grant| grant.is_signed_by(kid))
+    }
+
+    /// Whether the session, or a token that something here stands on, is about this resource.
+    pub(crate) fn is_about(&self, id: &str) -> bool {
+        self.scope.as_ref().is_some_and(|scope| scope.is_about(id)) || self.grants().any(|grant| grant.is_for(id))
     }
 }

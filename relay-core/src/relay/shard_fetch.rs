@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use crate::wire::{
     ControlMessage, Draft, Fetch, FetchItem, FetchRange, FetchReader, FullTrackName, Parameters, RequestError,
@@ -20,65 +20,19 @@ use crate::wire::{
 };
 
 use super::fetch::{Manner, Range, Refused};
+use super::fetch_for_shard::{Captured, ShardFetch};
 use super::fetch_out::{FetchOut, FetchPlan, FetchSource};
 use super::keys::{PullKey, ShardFetchKey};
+use super::message::{ANSWER, DATA, DROP, FETCH, FIN, JOIN, RESET, control, open, reset, seal};
 use super::out_stream::Step;
 use super::pull::{Pull, PulledItem, Reader, Source};
 use super::refusal::Refusal;
-use super::{Counters, Relay, RelayEvent, StreamId, Transmit, TransmitError};
+use super::{Counters, Relay, RelayEvent};
 
 /// FETCHes of the viewers here that may wait for one other shard: its answers share a link with the replays of tracks.
 const FETCHES_PER_SHARD_MAX: usize = 256;
 /// Bytes of a fetch stream in one message: links carry less than the largest object.
 const DATA_LEN_MAX: usize = 64 * 1024;
-
-const FETCH: u8 = 1;
-const JOIN: u8 = 2;
-const ANSWER: u8 = 3;
-const DATA: u8 = 4;
-const FIN: u8 = 5;
-const RESET: u8 = 6;
-const DROP: u8 = 7;
-
-/// What is kept here of another shard's FETCH.
-#[derive(Debug)]
-pub(crate) struct ShardFetch {
-    shard: usize,
-    /// What it is called between the two.
-    id: u64,
-    out: Option<FetchOut>,
-}
-
-/// A message about a FETCH, in place of one that a link has no room for: it ends the FETCH. `None`: the message is no part of
-/// an answer, and has to go out.
-pub fn cut_short(message: &Bytes) -> Option<Bytes> {
-    let (kind, id, _) = open(message)?;
-    matches!(kind, DATA | FIN).then(|| reset(id, StreamResetCode::ExcessiveLoad.to_u64()))
-}
-
-fn seal(kind: u8, id: u64, body: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(1 + vi64::LEN_MAX + body.len());
-    out.put_u8(kind);
-    vi64::encode(id, &mut out);
-    out.put_slice(body);
-    out.freeze()
-}
-
-fn reset(id: u64, code: u64) -> Bytes {
-    let mut body = Vec::new();
-    vi64::encode(code, &mut body);
-    seal(RESET, id, &body)
-}
-
-fn open(message: &Bytes) -> Option<(u8, u64, Bytes)> {
-    let kind = *message.first()?;
-    let (id, len) = vi64::decode(message.get(1..)?).ok()?;
-    Some((kind, id, message.slice(1 + len..)))
-}
-
-fn control(body: &[u8]) -> Option<ControlMessage> {
-    ControlMessage::decode(Draft::D18, body).ok().map(|(message, _)| message)
-}
 
 impl Relay {
     /// A message of another shard's relay.
@@ -292,37 +246,4 @@ impl Relay {
             self.end_shard_fetch(key);
         }
     }
-}
-
-/// A fetch stream whose bytes go into messages.
-#[derive(Debug, Default)]
-struct Captured {
-    bytes: BytesMut,
-}
-
-impl Transmit for Captured {
-    fn open_uni(&mut self) -> Option<StreamId> {
-        Some(StreamId(0))
-    }
-
-    fn open_bidi(&mut self) -> Option<StreamId> {
-        None
-    }
-
-    fn write(&mut self, _stream: StreamId, data: &[u8], _fin: bool) -> Result<usize, TransmitError> {
-        self.bytes.extend_from_slice(data);
-        Ok(data.len())
-    }
-
-    fn write_shared(&mut self, stream: StreamId, data: &Bytes, fin: bool) -> Result<usize, TransmitError> {
-        self.write(stream, data, fin)
-    }
-
-    fn set_urgency(&mut self, _stream: StreamId, _urgency: u8) {}
-
-    fn reset(&mut self, _stream: StreamId, _code: u64) {}
-
-    fn stop(&mut self, _stream: StreamId, _code: u64) {}
-
-    fn close(&mut self, _code: u64, _reason: &str) {}
 }

@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
 use crate::wire::{
-    ControlMessage, FullTrackName, Location, Parameters, RequestErrorCode, RequestOk, SUBSCRIBER_PRIORITY_DEFAULT,
-    StreamResetCode, Subscribe, SubscribeOk, SubscriptionFilter, TrackStatus,
+    ControlMessage, FullTrackName, Location, Parameters, RequestErrorCode, RequestOk, StreamResetCode, Subscribe,
+    SubscribeOk, TrackStatus,
 };
 
 use super::Relay;
-use super::cache::GroupCache;
 use super::keys::{RequestKey, SessionKey, SubscriptionKey, TrackKey};
 use super::refusal::{Fatal, Refusal};
 use super::request::RequestKind;
@@ -186,7 +185,7 @@ impl Relay {
         };
         state.deadline = None;
         let Some(source) = self.tracks.get(track) else { return };
-        let Some(start) = start_of(&message.parameters, &source.cache) else {
+        let Some(start) = SubscriptionStart::of(&message.parameters, &source.cache) else {
             self.refuse(key, request, Refusal::RANGE_OVER.code, Refusal::RANGE_OVER.reason);
             return;
         };
@@ -238,7 +237,7 @@ impl Relay {
         let Some(state) = session.subscriptions.get_mut(subscription) else { return Ok(None) };
         let track = state.track;
         let Some(source) = self.tracks.get(track) else { return Ok(None) };
-        let start = start_of(parameters, &source.cache).ok_or(Refusal::RANGE_OVER)?;
+        let start = SubscriptionStart::of(parameters, &source.cache).ok_or(Refusal::RANGE_OVER)?;
         if let Some(priority) = parameters.subscriber_priority {
             state.priority = priority;
         }
@@ -339,51 +338,4 @@ impl Relay {
         }
         self.check_idle(now, track);
     }
-}
-
-impl Subscription {
-    /// Moves the range of a running subscription.
-    fn narrow(&mut self, start: Location, end_group: Option<u64>) {
-        let last = end_group.unwrap_or(u64::MAX);
-        for stream in &mut self.streams {
-            // MoQT-18 §11.4.3: streams that the new range leaves out are reset.
-            if (stream.group < start.group || stream.group > last) && !stream.done {
-                stream.done = true;
-                self.resets.extend(stream.stream.map(|stream| (stream, StreamResetCode::Cancelled.to_u64())));
-            }
-        }
-        self.streams.retain(|stream| !stream.done);
-        self.start = start;
-        self.end_group = end_group;
-    }
-}
-
-/// Where a subscription with these parameters starts; `None` when its range is over already.
-pub(super) fn start_of(parameters: &Parameters, cache: &GroupCache) -> Option<SubscriptionStart> {
-    let largest = cache.largest();
-    let (start, end_group) = match parameters.filter {
-        // MoQT-18 §5.1.2: no filter passes everything that is received from now on.
-        None => (Location::default(), None),
-        Some(SubscriptionFilter::LargestObject) => (largest.map(Location::next).unwrap_or_default(), None),
-        Some(SubscriptionFilter::NextGroupStart) => {
-            let next = largest.map(|largest| Location::new(largest.group.saturating_add(1), 0));
-            (next.unwrap_or_default(), None)
-        }
-        Some(SubscriptionFilter::AbsoluteStart(start)) => (start, None),
-        Some(SubscriptionFilter::AbsoluteRange { start, end_group }) => {
-            if largest.is_some_and(|largest| largest.group > end_group) {
-                return None;
-            }
-            (start, Some(end_group))
-        }
-    };
-    let timeout = parameters.object_delivery_timeout_ms.filter(|&ms| ms > 0).map(Duration::from_millis);
-    Some(SubscriptionStart {
-        priority: parameters.subscriber_priority.unwrap_or(SUBSCRIBER_PRIORITY_DEFAULT),
-        order: parameters.group_order.unwrap_or_default(),
-        forward: parameters.forward.unwrap_or(true),
-        start,
-        end_group,
-        timeout,
-    })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{GroupOrder, Location, StreamResetCode};
+use crate::wire::{GroupOrder, Location, Parameters, SUBSCRIBER_PRIORITY_DEFAULT, StreamResetCode, SubscriptionFilter};
 
 use super::cache::{GroupCache, StoredObject, Subgroup, SubgroupEnd};
 use super::keys::{RequestKey, TrackKey};
@@ -52,6 +52,38 @@ pub(crate) struct SubscriptionStart {
     pub(crate) start: Location,
     pub(crate) end_group: Option<u64>,
     pub(crate) timeout: Option<Duration>,
+}
+
+impl SubscriptionStart {
+    /// Where a subscription with these parameters starts; `None` when its range is over already.
+    pub(crate) fn of(parameters: &Parameters, cache: &GroupCache) -> Option<Self> {
+        let largest = cache.largest();
+        let (start, end_group) = match parameters.filter {
+            // MoQT-18 §5.1.2: no filter passes everything that is received from now on.
+            None => (Location::default(), None),
+            Some(SubscriptionFilter::LargestObject) => (largest.map(Location::next).unwrap_or_default(), None),
+            Some(SubscriptionFilter::NextGroupStart) => {
+                let next = largest.map(|largest| Location::new(largest.group.saturating_add(1), 0));
+                (next.unwrap_or_default(), None)
+            }
+            Some(SubscriptionFilter::AbsoluteStart(start)) => (start, None),
+            Some(SubscriptionFilter::AbsoluteRange { start, end_group }) => {
+                if largest.is_some_and(|largest| largest.group > end_group) {
+                    return None;
+                }
+                (start, Some(end_group))
+            }
+        };
+        let timeout = parameters.object_delivery_timeout_ms.filter(|&ms| ms > 0).map(Duration::from_millis);
+        Some(Self {
+            priority: parameters.subscriber_priority.unwrap_or(SUBSCRIBER_PRIORITY_DEFAULT),
+            order: parameters.group_order.unwrap_or_default(),
+            forward: parameters.forward.unwrap_or(true),
+            start,
+            end_group,
+            timeout,
+        })
+    }
 }
 
 impl Subscription {
@@ -126,6 +158,21 @@ impl Subscription {
         if !over && !followed {
             self.streams.push(OutStream::new(group, subgroup, next, self.start));
         }
+    }
+
+    /// Moves the range of a running subscription.
+    pub(crate) fn narrow(&mut self, start: Location, end_group: Option<u64>) {
+        let last = end_group.unwrap_or(u64::MAX);
+        for stream in &mut self.streams {
+            // MoQT-18 §11.4.3: streams that the new range leaves out are reset.
+            if (stream.group < start.group || stream.group > last) && !stream.done {
+                stream.done = true;
+                self.resets.extend(stream.stream.map(|stream| (stream, StreamResetCode::Cancelled.to_u64())));
+            }
+        }
+        self.streams.retain(|stream| !stream.done);
+        self.start = start;
+        self.end_group = end_group;
     }
 
     /// Starts to forward, from the next object on.

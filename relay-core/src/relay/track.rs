@@ -7,7 +7,7 @@ use crate::wire::{FullTrackName, Properties, property};
 
 use super::cache::GroupCache;
 use super::keys::{RequestKey, SessionKey, SubscriptionKey, TenantKey, TrackKey, TrackSlot};
-use super::remote::ShardOrigin;
+use super::refill::ShardOrigin;
 use super::slab::Slab;
 use super::{LinkId, PublishDone};
 
