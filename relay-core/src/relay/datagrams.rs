@@ -11,10 +11,12 @@ use crate::wire::{Datagram, DatagramBody, Draft, Location, ObjectDatagram};
 
 use super::keys::{SessionKey, TrackKey};
 use super::packed::pack_datagram;
-use super::{Relay, RelayEvent};
+use super::{Relay, RelayEvent, SessionId};
 
 impl Relay {
-    pub(super) fn on_datagram(&mut self, now: Instant, key: SessionKey, data: &[u8]) {
+    /// A datagram of a session. An object in it goes to everybody who follows its track, in datagrams as well.
+    pub fn datagram(&mut self, now: Instant, session: SessionId, data: &[u8]) {
+        let Some(&key) = self.by_id.get(&session) else { return };
         let Some(session) = self.sessions.get(key).filter(|session| !session.is_closing()) else { return };
         match Datagram::decode(session.draft(), &Bytes::copy_from_slice(data)) {
             Ok(Datagram::Object(object)) => self.take_datagram(key, object),

@@ -1,4 +1,4 @@
-//! Tracks of the engine's own ingest, and what all tracks share: bounds, notices and ends.
+//! Tracks of the engine's own ingest.
 
 use std::time::Instant;
 
@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 use crate::wire::{FullTrackName, ObjectStatus};
 
-use super::cache::{CacheBounds, NewObject, Pushed, SubgroupEnd, SubgroupInfo};
+use super::cache::{NewObject, Pushed, SubgroupEnd, SubgroupInfo};
 use super::keys::TrackKey;
-use super::refusal::Refusal;
 use super::track::{Origin, TrackState};
-use super::{PublishDone, Relay, RelayEvent, TrackConfig, TrackId};
+use super::{PublishDone, Relay, TrackConfig, TrackId};
 
 impl Relay {
-    pub(super) fn open_local(&mut self, now: Instant, name: FullTrackName, config: TrackConfig) -> TrackId {
+    /// Opens a track of the local ingest; opening an open one again gives the same id (a reconnected encoder).
+    pub fn track_open(&mut self, now: Instant, name: FullTrackName, config: TrackConfig) -> TrackId {
         let key = match self.tracks.by_name(&name) {
             Some(key) => key,
             None => self.local_track(name),
@@ -40,15 +40,9 @@ impl Relay {
         (track.is_live() && track.is_local()).then_some(key)
     }
 
-    pub(super) fn local_object(
-        &mut self,
-        now: Instant,
-        id: TrackId,
-        group: u64,
-        object: u64,
-        payload: Bytes,
-        end_of_group: bool,
-    ) {
+    /// One object of a local track. Framed once here and shared by every viewer of the shard. Objects come in (group,
+    /// object) order; a new group implies nothing about the end of the one before ([`Relay::group_end`] does).
+    pub fn object(&mut self, now: Instant, id: TrackId, group: u64, object: u64, payload: Bytes, end_of_group: bool) {
         let Some(key) = self.local(id) else { return };
         let payload_len = payload.len();
         if self.bare_object(now, key, group, object, payload, end_of_group) == Some(Pushed::New) {
@@ -93,7 +87,8 @@ impl Relay {
         Some(pushed)
     }
 
-    pub(super) fn local_group_end(&mut self, id: TrackId, group: u64) {
+    /// A group has no further objects.
+    pub fn group_end(&mut self, _now: Instant, id: TrackId, group: u64) {
         let Some(key) = self.local(id) else { return };
         let Some(track) = self.tracks.get_mut(key) else { return };
         if track.cache.end_subgroup(group, 0, SubgroupEnd::Finished) {
@@ -102,59 +97,11 @@ impl Relay {
         }
     }
 
-    pub(super) fn local_end(&mut self, now: Instant, id: TrackId, status: PublishDone) {
+    /// A local track is over: its subscribers get PUBLISH_DONE after the last object.
+    pub fn track_end(&mut self, now: Instant, id: TrackId, status: PublishDone) {
         if let Some(key) = self.local(id) {
             // What the ingest handed over is all there is.
             self.end_track(now, key, status, SubgroupEnd::Finished);
-        }
-    }
-
-    /// Nothing new comes for a track. `cut` is what becomes of its open subgroups.
-    pub(super) fn end_track(&mut self, now: Instant, key: TrackKey, status: PublishDone, cut: SubgroupEnd) {
-        self.tracks.unname(key);
-        let Some(track) = self.tracks.get_mut(key) else { return };
-        track.state = TrackState::Over(status);
-        track.followed = false;
-        track.cache.end_all(cut);
-        let shards = std::mem::take(&mut track.followers);
-        let link_id = track.link_id();
-        for &(session, subscription) in &track.subscribers {
-            if let Some(session) = self.sessions.get_mut(session)
-                && let Some(state) = session.subscriptions.get_mut(subscription)
-            {
-                state.ending = Some(status);
-            }
-        }
-        if !shards.is_empty() {
-            self.events.push_back(RelayEvent::ShardDone { shards, link_id, status });
-        }
-        self.refuse_waiters(now, key, Refusal::NO_TRACK.code, "the track is over");
-        self.notify(key);
-        self.check_idle(now, key);
-    }
-
-    /// Keeps a track, and all tracks together, within the bounds of the cache.
-    pub(super) fn bound_cache(&mut self, now: Instant, key: TrackKey) {
-        let bounds = CacheBounds { len_max: self.config.cache_track_len_max, age_max: self.config.cache_age_max };
-        if let Some(track) = self.tracks.get_mut(key) {
-            let evicted = track.cache.evict(now, bounds);
-            self.count_evicted(key, evicted);
-        }
-        self.bound_all_caches();
-    }
-
-    /// Everybody who follows the track may have something to send.
-    pub(super) fn notify(&mut self, key: TrackKey) {
-        let Some(track) = self.tracks.get(key) else { return };
-        for &(session, subscription) in &track.subscribers {
-            let Some(state) = self.sessions.get_mut(session) else { continue };
-            if let Some(subscription) = state.subscriptions.get_mut(subscription) {
-                subscription.ready = true;
-            }
-            if !state.dirty {
-                state.dirty = true;
-                self.dirty.push_back(session);
-            }
         }
     }
 }

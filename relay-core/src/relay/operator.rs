@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::directory::Directory;
 use crate::error::{AuthError, AuthFault};
 use crate::wire::{ControlMessage, Goaway, SessionError};
 
@@ -9,24 +10,39 @@ use super::auth::Scope;
 use super::keys::SessionKey;
 use super::refusal::Fatal;
 use super::session::Session;
-use super::{Relay, SessionId};
+use super::{Relay, Role, SessionId};
 
 impl Relay {
-    pub(super) fn kick_session(&mut self, now: Instant, id: SessionId, code: u64, reason: &str) {
+    /// Publish sessions are asked for their key again: closes those whose input was deleted or disabled or whose key was
+    /// rotated away. Call it when the directory has changed, and now and then, for a rotated key may count for a while.
+    pub fn recheck_publishers(&mut self, now: Instant, unix_ms: u64, directory: &dyn Directory) {
+        let lost = |scope: &Scope| scope.lost_its_input(directory, unix_ms);
+        self.cut_publishers(now, lost, "auth_failed: the publish key is no longer valid");
+    }
+
+    /// Closes the publish sessions of an input; they may come back.
+    pub fn disconnect_publishers(&mut self, now: Instant, input: &str, reason: &str) {
+        self.cut_publishers(now, |scope| scope.role == Role::Publish && scope.is_about(input), reason);
+    }
+
+    /// Closes a session with a MoQT session code.
+    pub fn kick(&mut self, now: Instant, id: SessionId, code: u64, reason: &str) {
         if let Some(&key) = self.by_id.get(&id) {
             self.close_with(now, key, code, reason.to_owned());
         }
     }
 
-    pub(super) fn cut_by_key(&mut self, now: Instant, kid: &str) {
+    /// A signing key was revoked: sessions that were let in by it are closed with `auth_failed`.
+    pub fn revoke_key(&mut self, now: Instant, kid: &str) {
         self.cut(now, |session| session.is_signed_by(kid), AuthFault::RevokedKid);
     }
 
-    pub(super) fn cut_by_resource(&mut self, now: Instant, id: &str) {
+    /// A resource (`lv_`, `as_` or `pb_` id) was disabled or deleted: its sessions are closed with `auth_failed`.
+    pub fn resource_disabled(&mut self, now: Instant, id: &str) {
         self.cut(now, |session| session.is_about(id), AuthFault::UnknownResource);
     }
 
-    pub(super) fn cut_publishers(&mut self, now: Instant, lost: impl Fn(&Scope) -> bool, reason: &str) {
+    fn cut_publishers(&mut self, now: Instant, lost: impl Fn(&Scope) -> bool, reason: &str) {
         let affected = |session: &Session| session.scope.as_ref().is_some_and(&lost);
         let keys: Vec<SessionKey> =
             self.sessions.iter().filter(|(_, session)| affected(session)).map(|(key, _)| key).collect();
@@ -43,7 +59,8 @@ impl Relay {
         }
     }
 
-    pub(super) fn drain_sessions(&mut self, now: Instant, timeout: Duration) {
+    /// Tells every session to go away (GOAWAY) and closes the ones that are still here after `timeout`.
+    pub fn drain(&mut self, now: Instant, timeout: Duration) {
         let keys: Vec<SessionKey> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(session) = self.sessions.get_mut(key) else { continue };

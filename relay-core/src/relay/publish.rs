@@ -19,6 +19,16 @@ use super::track::{Origin, SessionOrigin, TrackState};
 use super::{PublishDone, Relay, RelayEvent, Role};
 
 impl Relay {
+    /// A namespace is published here from now on.
+    pub fn namespace_up(&mut self, now: Instant, namespace: Namespace) {
+        self.publisher_up(now, namespace, Publisher::Local);
+    }
+
+    /// A namespace is no longer published here; its tracks are ended by [`Relay::track_end`].
+    pub fn namespace_down(&mut self, _now: Instant, namespace: Namespace) {
+        self.publisher_down(&namespace, Publisher::Local);
+    }
+
     pub(super) fn on_publish_namespace(
         &mut self,
         now: Instant,

@@ -16,6 +16,28 @@ const URGENCY_CONTROL: u8 = 0;
 const URGENCY_REQUEST: u8 = 1;
 
 impl Relay {
+    /// Sends what the session has to send, as far as the transport takes it: control first, request streams, then data
+    /// by (subscriber priority, publisher priority, group order, group, subgroup).
+    pub fn pump(&mut self, now: Instant, session: SessionId, io: &mut dyn Transmit) -> Pumped {
+        let pumped = self.pump_session(now, session, io);
+        if let Some(&key) = self.by_id.get(&session) {
+            self.count_pulled(key);
+        }
+        pumped
+    }
+
+    /// The next session with something to pump; each one is given once until it is dirty again.
+    pub fn next_dirty(&mut self) -> Option<SessionId> {
+        while let Some(key) = self.dirty.pop_front() {
+            if let Some(session) = self.sessions.get_mut(key)
+                && std::mem::take(&mut session.dirty)
+            {
+                return Some(session.id);
+            }
+        }
+        None
+    }
+
     pub(super) fn pump_session(&mut self, now: Instant, id: SessionId, io: &mut dyn Transmit) -> Pumped {
         let Some(&key) = self.by_id.get(&id) else { return Pumped { more: false } };
         let Some(session) = self.sessions.get_mut(key) else { return Pumped { more: false } };

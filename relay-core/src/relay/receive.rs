@@ -16,7 +16,7 @@ use super::receiving::{FetchIn, Held, Receive, SubgroupIn};
 use super::refusal::Fatal;
 use super::request::{Request, RequestKind};
 use super::session::Phase;
-use super::{Dir, Relay, RelayEvent, Role, StreamId, Transport};
+use super::{Dir, Relay, RelayEvent, Role, SessionId, StreamId, Transport};
 
 /// Longest stream type (a variable-length integer) in bytes.
 const STREAM_TYPE_LEN_MAX: usize = crate::wire::vi64::LEN_MAX;
@@ -38,6 +38,26 @@ pub(super) struct Chunk<'a> {
 }
 
 impl Relay {
+    /// Bytes of one stream, in order. `fin`: the peer ended its half after them. The relay keeps what it needs: `data`
+    /// is always taken whole. Unknown sessions are ignored.
+    #[allow(clippy::too_many_arguments)]
+    pub fn stream_data(
+        &mut self,
+        now: Instant,
+        directory: &dyn Directory,
+        session: SessionId,
+        stream: StreamId,
+        dir: Dir,
+        data: &[u8],
+        fin: bool,
+    ) {
+        let Some(&key) = self.by_id.get(&session) else { return };
+        if let Err(fatal) = self.receive(now, directory, key, Chunk { stream, dir, data, fin }) {
+            self.close(now, key, fatal);
+        }
+        self.count_receiving(key);
+    }
+
     pub(super) fn receive(
         &mut self,
         now: Instant,

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::wire::{FullTrackName, Location, RequestErrorCode};
+use crate::wire::{FullTrackName, Location, Namespace, RequestErrorCode};
 
 use super::cache::{NewObject, SubgroupEnd, SubgroupInfo};
 use super::keys::TrackKey;
+use super::namespaces::Publisher;
 use super::packed::{MARK, Mark, PackedObject, unpack_datagram};
 use super::refill::{Refill, ShardOrigin, StagedObject};
 use super::track::{Origin, TrackState};
@@ -31,6 +32,20 @@ const BUSY_RETRY: Duration = Duration::from_millis(250);
 const ROUNDS_MAX: u32 = 3;
 
 impl Relay {
+    /// `shard` publishes a namespace.
+    pub fn remote_namespace_up(&mut self, now: Instant, namespace: Namespace, shard: usize) {
+        if !self.remote_offer_up(now, &namespace, shard) {
+            self.publisher_up(now, namespace, Publisher::Shard(shard));
+        }
+    }
+
+    /// `shard` no longer publishes a namespace.
+    pub fn remote_namespace_down(&mut self, _now: Instant, namespace: Namespace, shard: usize) {
+        if !self.remote_offer_down(&namespace, shard) {
+            self.publisher_down(&namespace, Publisher::Shard(shard));
+        }
+    }
+
     fn refill_due(&self, now: Instant) -> Instant {
         now.checked_add(self.config.upstream_timeout).unwrap_or(now)
     }
@@ -47,19 +62,21 @@ impl Relay {
         self.arm_track(now, key);
     }
 
+    /// The answer to [`RelayEvent::AskShard`]. `false`: nobody here wants the track any more, so its objects need not be
+    /// handed over.
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn on_remote_accepted(
+    pub fn remote_accepted(
         &mut self,
         now: Instant,
         shard: usize,
-        name: &FullTrackName,
+        name: FullTrackName,
         link_id: LinkId,
         priority: u8,
         pinned: bool,
         largest: Option<Location>,
     ) -> bool {
         let due = self.refill_due(now);
-        let Some(key) = self.tracks.by_name(name) else { return false };
+        let Some(key) = self.tracks.by_name(&name) else { return false };
         let Some(track) = self.tracks.get_mut(key) else { return false };
         let waiting = track.state == TrackState::Waiting;
         let Some(origin) = track.shard_origin(shard) else { return false };
@@ -82,8 +99,9 @@ impl Relay {
         true
     }
 
-    pub(super) fn on_remote_busy(&mut self, now: Instant, shard: usize, name: &FullTrackName) {
-        let Some(key) = self.tracks.by_name(name) else { return };
+    /// Another answer to [`RelayEvent::AskShard`]: the link has no room for the replay now. The question is repeated.
+    pub fn remote_busy(&mut self, now: Instant, shard: usize, name: FullTrackName) {
+        let Some(key) = self.tracks.by_name(&name) else { return };
         let Some(origin) = self.tracks.get_mut(key).and_then(|track| track.shard_origin(shard)) else { return };
         if let Some(due) = now.checked_add(BUSY_RETRY) {
             // Without a question of ours, the other shard wanted to begin anew.
@@ -92,15 +110,9 @@ impl Relay {
         self.arm_track(now, key);
     }
 
-    pub(super) fn on_remote_refused(
-        &mut self,
-        now: Instant,
-        shard: usize,
-        name: &FullTrackName,
-        code: u64,
-        reason: &str,
-    ) {
-        let Some(key) = self.tracks.by_name(name) else { return };
+    /// The last answer to [`RelayEvent::AskShard`].
+    pub fn remote_refused(&mut self, now: Instant, shard: usize, name: FullTrackName, code: u64, reason: &str) {
+        let Some(key) = self.tracks.by_name(&name) else { return };
         self.remove_shard_origin(key, shard);
         let Some(track) = self.tracks.get(key) else { return };
         if track.origins.is_empty() && track.state == TrackState::Waiting {
@@ -120,8 +132,9 @@ impl Relay {
         }
     }
 
+    /// An object of another shard's track, from the replay or from its media link; duplicates are dropped.
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn on_remote_object(
+    pub fn remote_object(
         &mut self,
         now: Instant,
         shard: usize,
@@ -154,7 +167,8 @@ impl Relay {
         self.notify(key);
     }
 
-    pub(super) fn on_remote_filled(&mut self, now: Instant, shard: usize, link_id: LinkId) {
+    /// The replay that belongs to [`Relay::remote_accepted`] is complete.
+    pub fn remote_filled(&mut self, now: Instant, shard: usize, link_id: LinkId) {
         let due = self.refill_due(now);
         let Some(&key) = self.links.get(&(shard, link_id)) else { return };
         let Some(track) = self.tracks.get_mut(key) else { return };
@@ -251,7 +265,8 @@ impl Relay {
         track.cache.push(now, group, packed.subgroup, NewObject { id, status, properties, payload, adjacent });
     }
 
-    pub(super) fn on_remote_done(&mut self, now: Instant, shard: usize, link_id: LinkId, status: PublishDone) {
+    /// A track of another shard is over.
+    pub fn remote_done(&mut self, now: Instant, shard: usize, link_id: LinkId, status: PublishDone) {
         let Some(&key) = self.links.get(&(shard, link_id)) else { return };
         let until = now.checked_add(DONE_GRACE).unwrap_or(now);
         if let Some(origin) = self.tracks.get_mut(key).and_then(|track| track.shard_origin(shard)) {
@@ -282,12 +297,14 @@ impl Relay {
         }
     }
 
-    pub(super) fn on_remote_lost(&mut self, now: Instant, shard: usize) {
+    /// This shard's reader of `shard`'s media link was overrun: every track from there refills from a new replay.
+    pub fn remote_lost(&mut self, now: Instant, shard: usize) {
         let keys: Vec<TrackKey> = self.tracks.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.refill(now, key, shard));
     }
 
-    pub(super) fn on_remote_missed(&mut self, now: Instant, shard: usize, link_id: LinkId) {
+    /// Objects of one track passed by before its link id was known here: it refills from a new replay.
+    pub fn remote_missed(&mut self, now: Instant, shard: usize, link_id: LinkId) {
         if let Some(&key) = self.links.get(&(shard, link_id)) {
             self.refill(now, key, shard);
         }

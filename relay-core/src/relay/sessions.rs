@@ -18,7 +18,25 @@ use super::{Relay, RelayEvent, SessionConfig, SessionId, StreamId};
 const IMPLEMENTATION: &str = concat!("streams/", env!("CARGO_PKG_VERSION"));
 
 impl Relay {
-    pub(super) fn open_session(&mut self, now: Instant, id: SessionId, config: SessionConfig) {
+    /// Whether the session may publish, so that its transport gives it room for objects. `false` until its SETUP was read:
+    /// a path alone proves no publish key ([`RelayEvent::SessionReady`] tells when it did, with the role).
+    pub fn session_publishes(&self, session: SessionId) -> bool {
+        let session = self.by_id.get(&session).and_then(|key| self.sessions.get(*key));
+        let scope = session.filter(|session| !session.is_closing()).and_then(|session| session.scope.as_ref());
+        scope.is_some_and(|scope| scope.role.publishes())
+    }
+
+    /// Whether the session has a request that was accepted and is not over, of its peer or of ours: its transport is kept alive
+    /// while nothing is sent.
+    pub fn session_in_use(&self, session: SessionId) -> bool {
+        let session = self.by_id.get(&session).and_then(|key| self.sessions.get(*key));
+        session.is_some_and(|session| {
+            !session.is_closing() && session.requests.iter().any(|(_, request)| request.kind.is_accepted())
+        })
+    }
+
+    /// A transport finished its handshake. The relay's SETUP is ready to be pumped at once.
+    pub fn session_open(&mut self, now: Instant, id: SessionId, config: SessionConfig) {
         if self.by_id.contains_key(&id) {
             return;
         }
@@ -102,7 +120,8 @@ impl Relay {
         }
     }
 
-    pub(super) fn remove_session(&mut self, now: Instant, id: SessionId) {
+    /// The transport is gone; everything the session had is dropped.
+    pub fn session_closed(&mut self, now: Instant, id: SessionId) {
         let Some(key) = self.by_id.remove(&id) else { return };
         self.take_back(now, key);
         if let Some(session) = self.sessions.remove(key) {
@@ -111,7 +130,9 @@ impl Relay {
         }
     }
 
-    pub(super) fn on_stream_reset(&mut self, now: Instant, key: SessionKey, stream: StreamId, code: u64) {
+    /// The peer reset its half of a stream.
+    pub fn stream_reset(&mut self, now: Instant, session: SessionId, stream: StreamId, code: u64) {
+        let Some(&key) = self.by_id.get(&session) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         while let Some(position) = session.held.iter().position(|held| held.stream == stream) {
             let held = session.held.remove(position);
@@ -138,7 +159,9 @@ impl Relay {
         self.count_receiving(key);
     }
 
-    pub(super) fn on_stream_stopped(&mut self, now: Instant, key: SessionKey, stream: StreamId) {
+    /// The peer sent STOP_SENDING for a stream.
+    pub fn stream_stopped(&mut self, now: Instant, session: SessionId, stream: StreamId, _code: u64) {
+        let Some(&key) = self.by_id.get(&session) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.control_stream == Some(stream) {
             self.close(now, key, Fatal::violation("the control stream was stopped"));

@@ -35,8 +35,8 @@ const FETCHES_PER_SHARD_MAX: usize = 256;
 const DATA_LEN_MAX: usize = 64 * 1024;
 
 impl Relay {
-    /// A message of another shard's relay.
-    pub(super) fn on_shard_message(&mut self, now: Instant, shard: usize, message: &Bytes) {
+    /// A [`RelayEvent::ShardMessage`] of another shard.
+    pub fn shard_message(&mut self, now: Instant, shard: usize, message: &Bytes) {
         let Some((kind, id, body)) = open(message) else { return };
         match kind {
             FETCH | JOIN => self.on_shard_fetch(now, shard, id, kind == JOIN, &body),

@@ -21,7 +21,8 @@ use super::track::{Track, Waiter};
 use super::{CachedObject, PublishDone, Relay, RelayEvent};
 
 impl Relay {
-    pub(super) fn on_shard_subscribe(&mut self, now: Instant, shard: usize, name: FullTrackName) {
+    /// Another shard wants a track; answered by [`RelayEvent::AnswerShard`] or [`RelayEvent::RefuseShard`].
+    pub fn shard_subscribe(&mut self, now: Instant, shard: usize, name: FullTrackName) {
         if let Some(key) = self.tracks.by_name(&name)
             && let Some(track) = self.tracks.get_mut(key)
             && track.is_home()
@@ -95,8 +96,9 @@ impl Relay {
         self.events.push_back(RelayEvent::RefuseShard { shard, name, code, reason });
     }
 
-    pub(super) fn on_shard_unsubscribe(&mut self, now: Instant, shard: usize, name: &FullTrackName) {
-        let Some(key) = self.tracks.by_name(name) else { return };
+    /// Another shard no longer wants a track.
+    pub fn shard_unsubscribe(&mut self, now: Instant, shard: usize, name: FullTrackName) {
+        let Some(key) = self.tracks.by_name(&name) else { return };
         if let Some(track) = self.tracks.get_mut(key) {
             track.followers.retain(|follower| *follower != shard);
             track.waiters.retain(|waiter| *waiter != Waiter::Shard(shard));

@@ -1,48 +1,19 @@
-//! Everything that happens because time has passed, and how long tracks live.
+//! How long tracks live: what sets their alarms, who keeps them, and how they end.
 
 use std::time::{Duration, Instant};
 
-use super::Relay;
+use super::cache::SubgroupEnd;
 use super::keys::{RequestKey, SessionKey, TrackKey};
+use super::refusal::Refusal;
 use super::tenants::Good;
 use super::timers::Alarm;
 use super::track::{Origin, TrackState};
+use super::{PublishDone, Relay, RelayEvent};
 
-/// How often old groups are dropped from tracks that get nothing new.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a track that somebody waits for is looked for again on the other shards.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Relay {
-    pub(super) fn earliest_alarm(&self) -> Option<Instant> {
-        self.timers.earliest()
-    }
-
-    pub(super) fn ring_alarms(&mut self, now: Instant) {
-        while let Some(alarm) = self.timers.take_due(now) {
-            match alarm {
-                Alarm::Session(id) => self.session_alarm(now, id),
-                Alarm::Track(key) => self.track_alarm(now, key),
-                Alarm::Sweep => self.sweep(now),
-            }
-        }
-    }
-
-    pub(super) fn arm_sweep(&mut self, now: Instant) {
-        if let Some(at) = now.checked_add(SWEEP_INTERVAL) {
-            self.timers.set_sweep(at);
-        }
-    }
-
-    fn sweep(&mut self, now: Instant) {
-        let tracks: Vec<TrackKey> = self.tracks.iter().map(|(key, _)| key).collect();
-        self.timers.swept();
-        if !tracks.is_empty() {
-            self.arm_sweep(now);
-        }
-        tracks.into_iter().for_each(|key| self.bound_cache(now, key));
-    }
-
     /// Sets the track's alarm to its earliest deadline.
     pub(super) fn arm_track(&mut self, now: Instant, key: TrackKey) {
         let linger = self.config.linger;
@@ -70,7 +41,7 @@ impl Relay {
         }
     }
 
-    fn track_alarm(&mut self, now: Instant, key: TrackKey) {
+    pub(super) fn track_alarm(&mut self, now: Instant, key: TrackKey) {
         let linger = self.config.linger;
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.timer_at = None;
@@ -122,5 +93,44 @@ impl Relay {
             self.mark_dirty(session_key);
         }
         self.remove_track(key);
+    }
+
+    /// Nothing new comes for a track. `cut` is what becomes of its open subgroups.
+    pub(super) fn end_track(&mut self, now: Instant, key: TrackKey, status: PublishDone, cut: SubgroupEnd) {
+        self.tracks.unname(key);
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        track.state = TrackState::Over(status);
+        track.followed = false;
+        track.cache.end_all(cut);
+        let shards = std::mem::take(&mut track.followers);
+        let link_id = track.link_id();
+        for &(session, subscription) in &track.subscribers {
+            if let Some(session) = self.sessions.get_mut(session)
+                && let Some(state) = session.subscriptions.get_mut(subscription)
+            {
+                state.ending = Some(status);
+            }
+        }
+        if !shards.is_empty() {
+            self.events.push_back(RelayEvent::ShardDone { shards, link_id, status });
+        }
+        self.refuse_waiters(now, key, Refusal::NO_TRACK.code, "the track is over");
+        self.notify(key);
+        self.check_idle(now, key);
+    }
+
+    /// Everybody who follows the track may have something to send.
+    pub(super) fn notify(&mut self, key: TrackKey) {
+        let Some(track) = self.tracks.get(key) else { return };
+        for &(session, subscription) in &track.subscribers {
+            let Some(state) = self.sessions.get_mut(session) else { continue };
+            if let Some(subscription) = state.subscriptions.get_mut(subscription) {
+                subscription.ready = true;
+            }
+            if !state.dirty {
+                state.dirty = true;
+                self.dirty.push_back(session);
+            }
+        }
     }
 }
