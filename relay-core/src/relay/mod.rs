@@ -16,66 +16,30 @@
 //! leaves by [`Relay::pump`] and [`Relay::poll_event`].
 
 mod auth;
-mod bounds;
 mod cache;
-mod datagram_queue;
-mod datagrams;
-mod deadlines;
 mod event;
-mod fetch;
-mod fetch_for_shard;
-mod fetch_out;
-mod follow;
-mod grant;
-mod held;
 mod keys;
 mod limits;
-mod local;
-mod message;
-mod namespaces;
-mod offered;
-mod operator;
-mod out_stream;
-mod packed;
-mod path;
 mod publish;
-mod pull;
-mod pulling;
-mod pump;
-mod receive;
-mod receiving;
-mod refill;
 mod refusal;
-mod remote;
-mod request;
-mod requests;
-mod schedule;
-mod seen;
 mod session;
-mod sessions;
-mod shard_fetch;
 mod shards;
 mod shares;
 mod slab;
 mod subscribe;
-mod subscription;
 mod tenants;
 mod timers;
-mod tokens;
 mod track;
 mod track_life;
 mod transmit;
 mod types;
-mod unresolved;
-mod upstream;
-mod watch;
 
 pub use crate::directory::{Directory, Resource, SigningAlgorithm, SigningKey};
 pub use crate::wire::{Draft, FullTrackName, Location, Namespace};
 pub use event::RelayEvent;
 pub use limits::{RelayConfig, RelayTuning};
-pub use message::cut_short;
-pub use offered::offered_track;
+pub use publish::offered::offered_track;
+pub use shards::message::cut_short;
 pub use transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use types::{
     CachedObject, Counters, LinkId, PublishDone, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId,
@@ -87,14 +51,14 @@ use std::time::{Duration, Instant};
 
 use crate::token::VerifyingKeys;
 
-use fetch_for_shard::ShardFetch;
-use grant::Places;
+use auth::grant::Places;
 use keys::{RequestKey, SessionKey, ShardFetchKey, TrackKey};
-use namespaces::Namespaces;
-use pull::Pulls;
-use schedule::Candidate;
+use publish::namespaces::Namespaces;
 use session::Session;
+use shards::served::ShardFetch;
 use slab::Slab;
+use subscribe::pull::Pulls;
+use subscribe::schedule::Candidate;
 use tenants::Tenants;
 use timers::{Alarm, Timers};
 use track::Tracks;

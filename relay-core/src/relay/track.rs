@@ -7,7 +7,7 @@ use crate::wire::{FullTrackName, Properties, property};
 
 use super::cache::GroupCache;
 use super::keys::{RequestKey, SessionKey, SubscriptionKey, TenantKey, TrackKey, TrackSlot};
-use super::refill::ShardOrigin;
+use super::shards::refill::ShardOrigin;
 use super::slab::Slab;
 use super::{LinkId, PublishDone};
 
@@ -31,7 +31,7 @@ pub(crate) enum Origin {
     Session(SessionOrigin),
     /// Another shard.
     Shard(ShardOrigin),
-    /// A publisher that was lost and may come back ([`super::held`]). `offered`: by PUBLISH, or by the ingest.
+    /// A publisher that was lost and may come back ([`crate::relay::publish::held`]). `offered`: by PUBLISH, or by the ingest.
     Held { offered: bool },
 }
 
