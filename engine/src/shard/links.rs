@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use streams_contract::names;
-use streams_relay_core::relay::{FullTrackName, PublishDone, Relay, RelayEvent, cut_short};
+use streams_relay_core::relay::{FullTrackName, LinkId, PublishDone, Relay, RelayEvent, cut_short};
 use streams_rings::{Fseq, LinkReader, LinkWriter, Polled, ReliableReader, ReliableWriter, RingsError, Workspace};
 
 use self::followers::Followers;
@@ -60,10 +60,10 @@ struct Peer {
     backlog: VecDeque<Vec<u8>>,
     backlog_len: usize,
     /// Link ids of tracks that live there and are followed here.
-    followed: HashSet<u64>,
-    by_name: HashMap<FullTrackName, u64>,
+    followed: HashSet<LinkId>,
+    by_name: HashMap<FullTrackName, LinkId>,
     /// Ends of tracks, each with the position of the media link that has to be reached first.
-    ending: VecDeque<(u64, u64, PublishDone)>,
+    ending: VecDeque<(u64, LinkId, PublishDone)>,
 }
 
 impl Links {
@@ -150,7 +150,7 @@ impl Links {
             }
             RelayEvent::ShardObject { link_id, group, object, payload, end_of_group } => {
                 let head = ObjectHead { group, object, end_of_group }.encode();
-                self.media_out.publish_parts(link_id, tsorig_us, &[&head, &payload]);
+                self.media_out.publish_parts(link_id.0, tsorig_us, &[&head, &payload]);
                 self.stats.media_published += 1;
                 for follower in self.followers.of(link_id) {
                     if let Some(wake) = self.wake.get_mut(*follower) {
@@ -344,7 +344,7 @@ impl Peer {
     ) -> bool {
         for polled in 0..POLL_MAX {
             let followed = &self.followed;
-            match self.media_in.poll(|link_id| followed.contains(&link_id), scratch) {
+            match self.media_in.poll(|sig| followed.contains(&LinkId(sig)), scratch) {
                 Polled::Empty => {
                     self.media_position.publish(self.media_in.seq());
                     self.end_tracks(now, other, relay);
@@ -363,7 +363,8 @@ impl Peer {
                     // The one copy of this shard: all its viewers share these bytes.
                     let payload = Bytes::copy_from_slice(payload);
                     stats.media_received += 1;
-                    relay.remote_object(now, other, sig, head.group, head.object, payload, head.end_of_group);
+                    let link_id = LinkId(sig);
+                    relay.remote_object(now, other, link_id, head.group, head.object, payload, head.end_of_group);
                 }
             }
         }

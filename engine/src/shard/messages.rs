@@ -3,7 +3,7 @@
 //! Both ends are the same build in one process, but the bytes lie in memory that others can map, so decoding trusts nothing.
 
 use bytes::Bytes;
-use streams_relay_core::relay::{FullTrackName, Location, Namespace};
+use streams_relay_core::relay::{FullTrackName, LinkId, Location, Namespace};
 
 /// One message of a reliable link between two shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +20,11 @@ pub enum Ask {
     /// There is no room for the replay now: the receiver may ask again.
     Busy(FullTrackName),
     /// One cached object.
-    Object { link_id: u64, head: ObjectHead, payload: Bytes },
+    Object { link_id: LinkId, head: ObjectHead, payload: Bytes },
     /// The replay is complete.
-    Filled { link_id: u64 },
+    Filled { link_id: LinkId },
     /// The track is over. Its last object lies before `media_seq` in the sender's media link.
-    Done { link_id: u64, status: u64, media_seq: u64 },
+    Done { link_id: LinkId, status: u64, media_seq: u64 },
     /// What one relay has to say to the other; opaque here.
     Relay(Bytes),
 }
@@ -35,7 +35,7 @@ pub struct Accepted {
     /// The track.
     pub name: FullTrackName,
     /// Signature of its objects in the media link.
-    pub link_id: u64,
+    pub link_id: LinkId,
     /// Publisher priority.
     pub priority: u8,
     /// The newest object is always kept.
@@ -97,7 +97,7 @@ impl Ask {
             Self::Busy(name) => put_name(wire, BUSY, name),
             Self::Accepted(Accepted { name, link_id, priority, pinned, largest, media_seq }) => {
                 put_name(wire, ACCEPTED, name);
-                put_u64(wire, *link_id);
+                put_u64(wire, link_id.0);
                 wire.extend_from_slice(&[*priority, u8::from(*pinned), u8::from(largest.is_some())]);
                 let largest = largest.unwrap_or_default();
                 put_u64(wire, largest.group);
@@ -111,17 +111,17 @@ impl Ask {
             }
             Self::Object { link_id, head, payload } => {
                 wire.push(OBJECT);
-                put_u64(wire, *link_id);
+                put_u64(wire, link_id.0);
                 wire.extend_from_slice(&head.encode());
                 wire.extend_from_slice(payload);
             }
             Self::Filled { link_id } => {
                 wire.push(FILLED);
-                put_u64(wire, *link_id);
+                put_u64(wire, link_id.0);
             }
             Self::Done { link_id, status, media_seq } => {
                 wire.push(DONE);
-                put_u64(wire, *link_id);
+                put_u64(wire, link_id.0);
                 put_u64(wire, *status);
                 put_u64(wire, *media_seq);
             }
@@ -139,7 +139,7 @@ impl Ask {
             SUBSCRIBE => Self::Subscribe(reader.name()?),
             UNSUBSCRIBE => Self::Unsubscribe(reader.name()?),
             ACCEPTED => {
-                let (name, link_id, priority) = (reader.name()?, reader.u64()?, reader.u8()?);
+                let (name, link_id, priority) = (reader.name()?, LinkId(reader.u64()?), reader.u8()?);
                 let (pinned, known) = (reader.u8()? != 0, reader.u8()? != 0);
                 let largest = Location { group: reader.u64()?, object: reader.u64()? };
                 let (largest, media_seq) = (known.then_some(largest), reader.u64()?);
@@ -151,12 +151,12 @@ impl Ask {
             }
             BUSY => Self::Busy(reader.name()?),
             OBJECT => {
-                let link_id = reader.u64()?;
+                let link_id = LinkId(reader.u64()?);
                 let (head, payload) = ObjectHead::decode(reader.0)?;
                 Self::Object { link_id, head, payload: Bytes::copy_from_slice(payload) }
             }
-            FILLED => Self::Filled { link_id: reader.u64()? },
-            DONE => Self::Done { link_id: reader.u64()?, status: reader.u64()?, media_seq: reader.u64()? },
+            FILLED => Self::Filled { link_id: LinkId(reader.u64()?) },
+            DONE => Self::Done { link_id: LinkId(reader.u64()?), status: reader.u64()?, media_seq: reader.u64()? },
             RELAY => Self::Relay(Bytes::copy_from_slice(reader.0)),
             _ => return None,
         })
@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn accepted(pinned: bool, largest: Option<Location>) -> Ask {
-        Ask::Accepted(Accepted { name: name(), link_id: 9, priority: 3, pinned, largest, media_seq: 11 })
+        Ask::Accepted(Accepted { name: name(), link_id: LinkId(9), priority: 3, pinned, largest, media_seq: 11 })
     }
 
     fn all() -> Vec<Ask> {
@@ -253,9 +253,9 @@ mod tests {
             accepted(false, Some(Location { group: 5, object: 6 })),
             Ask::Busy(name()),
             Ask::Refused { name: name(), code: 0x10, reason: "no such track".into() },
-            Ask::Object { link_id: 1, head, payload: Bytes::from_static(b"chunk") },
-            Ask::Filled { link_id: u64::MAX },
-            Ask::Done { link_id: 2, status: 2, media_seq: 77 },
+            Ask::Object { link_id: LinkId(1), head, payload: Bytes::from_static(b"chunk") },
+            Ask::Filled { link_id: LinkId(u64::MAX) },
+            Ask::Done { link_id: LinkId(2), status: 2, media_seq: 77 },
             Ask::Relay(Bytes::from_static(b"said")),
         ]
     }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{CachedObject, FullTrackName, Location, Namespace, PublishDone, Role, SessionId};
+use crate::wire::{FullTrackName, Location, Namespace};
+
+use super::{CachedObject, LinkId, PublishDone, Role, SessionId};
 
 /// Everything the engine has to act on; read by [`super::Relay::poll_event`] until it gives `None`.
 #[derive(Clone, Debug)]
@@ -31,7 +33,7 @@ pub enum RelayEvent {
         /// The track.
         name: FullTrackName,
         /// Signature of the track's objects in this shard's media link.
-        link_id: u64,
+        link_id: LinkId,
         /// Publisher priority.
         priority: u8,
         /// Newest object always kept.
@@ -55,7 +57,7 @@ pub enum RelayEvent {
     /// A new object of a track that other shards follow: published once into this shard's media link.
     ShardObject {
         /// Signature of the message.
-        link_id: u64,
+        link_id: LinkId,
         /// Group id.
         group: u64,
         /// Object id in the group.
@@ -70,7 +72,7 @@ pub enum RelayEvent {
         /// The shards that follow the track.
         shards: Vec<usize>,
         /// The track's link id.
-        link_id: u64,
+        link_id: LinkId,
         /// Why.
         status: PublishDone,
     },

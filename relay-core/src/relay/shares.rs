@@ -1,18 +1,16 @@
 //! Where the shares of tenants are kept: their tracks, waiting tracks, publishers, bytes on their way, and the cache.
 
-use std::collections::{BinaryHeap, HashMap};
-
 use crate::wire::{FullTrackName, SessionError};
 
-use super::auth::Refusal;
-use super::cache::{Evicted, GroupCache};
-use super::session::{Fatal, Key, Session};
+use super::keys::{SessionKey, TenantKey, TrackKey};
+use super::refusal::{Fatal, Refusal};
+use super::session::Session;
 use super::tenants::{Good, TenantName};
 use super::{Relay, Role};
 
 impl Relay {
     /// A session whose scope is known, or was just granted, uses the share of its input or audience from now on.
-    pub(super) fn settle_tenant(&mut self, key: Key) {
+    pub(super) fn settle_tenant(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
         let Some((role, Some(namespace))) = session.scope.as_ref().map(|scope| (scope.role, &scope.namespace)) else {
             return;
@@ -31,7 +29,7 @@ impl Relay {
     }
 
     /// One key must not open sessions without end: each has requests, streams and buffers of its own.
-    pub(super) fn limit_publishers(&mut self, key: Key) -> Result<(), Fatal> {
+    pub(super) fn limit_publishers(&mut self, key: SessionKey) -> Result<(), Fatal> {
         let Some(session) = self.sessions.get(key) else { return Ok(()) };
         let (tenant, most) = (session.tenant, self.config.publishers_per_input_max);
         let others = self.sessions.iter().filter(|(other, session)| {
@@ -49,13 +47,17 @@ impl Relay {
     }
 
     /// A new track for a session (`None`: for another shard), within the share of its tenant.
-    pub(super) fn new_track(&mut self, asker: Option<Key>, name: FullTrackName) -> Result<Key, Refusal> {
+    pub(super) fn new_track(&mut self, asker: Option<SessionKey>, name: FullTrackName) -> Result<TrackKey, Refusal> {
         let tenant = self.tenant_for(asker, &name);
         self.insert_track(tenant, name, self.config.tracks_max)
     }
 
     /// The same, for a track that nobody may publish.
-    pub(super) fn new_waiting_track(&mut self, asker: Option<Key>, name: &FullTrackName) -> Result<Key, Refusal> {
+    pub(super) fn new_waiting_track(
+        &mut self,
+        asker: Option<SessionKey>,
+        name: &FullTrackName,
+    ) -> Result<TrackKey, Refusal> {
         let waiting = asker.and_then(|asker| self.sessions.get(asker)).map_or(0, |session| session.waiting());
         let tenant = self.tenant_for(asker, name);
         let most = self.config.waiting_tenant_max;
@@ -69,13 +71,13 @@ impl Relay {
     }
 
     /// A track of the ingest. Control bounds the inputs, and an input has few: there is always room.
-    pub(super) fn local_track(&mut self, name: FullTrackName) -> Key {
+    pub(super) fn local_track(&mut self, name: FullTrackName) -> TrackKey {
         let tenant = self.tenants.enter(TenantName::publishers(&name.namespace));
         self.tenants.change(tenant, Good::Tracks, 0, 1);
         self.tracks.insert(name, tenant)
     }
 
-    fn insert_track(&mut self, tenant: Key, name: FullTrackName, tracks_max: usize) -> Result<Key, Refusal> {
+    fn insert_track(&mut self, tenant: TenantKey, name: FullTrackName, tracks_max: usize) -> Result<TrackKey, Refusal> {
         if !self.tenants.fits(tenant, Good::Tracks, 1, tracks_max) {
             self.tenants.leave(tenant);
             self.counters.tracks_refused += 1;
@@ -86,7 +88,7 @@ impl Relay {
     }
 
     /// Whose share a new track uses; it is a member from now on.
-    fn tenant_for(&mut self, asker: Option<Key>, name: &FullTrackName) -> Key {
+    fn tenant_for(&mut self, asker: Option<SessionKey>, name: &FullTrackName) -> TenantKey {
         match asker.and_then(|asker| self.sessions.get(asker)) {
             Some(session) => self.tenants.enter_again(session.tenant),
             None => self.tenants.enter(TenantName::audience(&name.namespace)),
@@ -94,14 +96,14 @@ impl Relay {
     }
 
     /// Whether what publishers send for a viewer's FETCHes is within the share of its tenant.
-    pub(super) fn may_pull(&mut self, viewer: Key) -> bool {
+    pub(super) fn may_pull(&mut self, viewer: SessionKey) -> bool {
         self.count_pulled(viewer);
         let Some(session) = self.sessions.get(viewer) else { return false };
         self.tenants.fits(session.tenant, Good::Pulled, 0, self.config.pulled_len_max)
     }
 
     /// Brings the sums of what waits for a tenant's viewers up to date with one of them.
-    pub(super) fn count_pulled(&mut self, viewer: Key) {
+    pub(super) fn count_pulled(&mut self, viewer: SessionKey) {
         let len = self.pulls.len_of_session(viewer);
         let Some(session) = self.sessions.get_mut(viewer) else { return };
         let before = std::mem::replace(&mut session.pulled_counted, len);
@@ -116,58 +118,30 @@ impl Relay {
         self.tenants.leave(session.tenant);
     }
 
-    // ---- cache ---------------------------------------------------------------------------------------------------
+    // ---- receiving streams ---------------------------------------------------------------------------------------
 
-    /// Keeps all tracks together within the bound of the cache. Goes far enough below it that not every new object has to look
-    /// at all tracks for room.
-    pub(super) fn bound_all_caches(&mut self) {
-        if self.tracks.cache_len > self.config.cache_len_max {
-            let len_max = self.config.cache_len_max / 20 * 19;
-            self.shrink_caches(len_max, GroupCache::evictable_len, GroupCache::evict_oldest);
-            // Many open groups: the oldest halves of the largest ones go.
-            self.shrink_caches(len_max, GroupCache::len, GroupCache::halve);
+    /// Brings the sum over all sessions up to date with one of them.
+    pub(super) fn count_receiving(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (before, after) = (session.receive.count_again(), session.receive.len());
+        if before != after {
+            self.tenants.change(session.tenant, Good::Unfinished, before, after);
         }
     }
 
-    /// Lets `evict` take from the caches until all together are down to `len_max`: from the tenant that has most bytes, of its
-    /// tracks the one with most bytes that may go. Whoever has little loses nothing to those who have much.
-    fn shrink_caches(
-        &mut self,
-        len_max: usize,
-        evictable_len: fn(&GroupCache) -> usize,
-        evict: fn(&mut GroupCache) -> Evicted,
-    ) {
-        let mut tracks_of: HashMap<Key, BinaryHeap<(usize, Key)>> = HashMap::new();
-        for (key, track) in self.tracks.iter() {
-            tracks_of.entry(track.tenant).or_default().push((evictable_len(&track.cache), key));
-        }
-        let held = |tenant: Key| (self.tenants.held(tenant, Good::Cached), tenant);
-        let mut largest: BinaryHeap<(usize, Key)> = tracks_of.keys().map(|tenant| held(*tenant)).collect();
-        while self.tracks.cache_len > len_max
-            && let Some((_, tenant)) = largest.pop()
-        {
-            let Some(tracks) = tracks_of.get_mut(&tenant) else { continue };
-            // A tenant without a track that may lose something is left alone from here on.
-            let Some((_, key)) = tracks.pop().filter(|(len, _)| *len > 0) else { continue };
-            let Some(track) = self.tracks.get_mut(key) else { continue };
-            let evicted = evict(&mut track.cache);
-            if evicted.len > 0 {
-                tracks.push((evictable_len(&track.cache), key));
-            }
-            self.count_evicted(key, evicted);
-            largest.push((self.tenants.held(tenant, Good::Cached), tenant));
-        }
+    /// What is counted for a session moves with it to another tenant.
+    pub(super) fn recount_receiving(&mut self, key: SessionKey, from: TenantKey, to: TenantKey) {
+        let Some(counted) = self.sessions.get(key).map(|session| session.receive.counted()) else { return };
+        self.tenants.change(from, Good::Unfinished, counted, 0);
+        self.tenants.change(to, Good::Unfinished, 0, counted);
     }
 
-    pub(super) fn count_evicted(&mut self, key: Key, evicted: Evicted) {
-        self.counters.groups_evicted += evicted.groups;
-        self.count_cached(key);
-    }
-
-    /// Brings the sums of cached bytes, of all and of the track's tenant, up to date with one track.
-    pub(super) fn count_cached(&mut self, key: Key) {
-        if let Some((tenant, before, after)) = self.tracks.count(key) {
-            self.tenants.change(tenant, Good::Cached, before, after);
-        }
+    /// Whether a stream that needs `len` bytes for its next object goes beyond what its session or its tenant may have.
+    pub(super) fn is_overfull(&self, key: SessionKey, len: usize) -> bool {
+        let Some(session) = self.sessions.get(key) else { return false };
+        let wanted = session.receive.len().saturating_add(len);
+        let more = wanted.saturating_sub(session.receive.counted());
+        wanted > self.config.unfinished_session_len_max
+            || !self.tenants.fits(session.tenant, Good::Unfinished, more, self.config.unfinished_len_max)
     }
 }

@@ -18,8 +18,8 @@ use bytes::Bytes;
 
 use crate::wire::Namespace;
 
-use super::auth;
-use super::session::Key;
+use super::auth::resource_of;
+use super::keys::TenantKey;
 use super::slab::Slab;
 
 /// Something of which a shard has only so much.
@@ -86,12 +86,12 @@ impl TenantName {
 
     /// The publishers of the input that a namespace belongs to; those of names outside the service count as one.
     pub(crate) fn publishers(namespace: &Namespace) -> Self {
-        auth::resource_of(namespace).map_or(Self::Shards, |(org, id)| Self::Input(org.clone(), id.clone()))
+        resource_of(namespace).map_or(Self::Shards, |(org, id)| Self::Input(org.clone(), id.clone()))
     }
 
     /// The viewers of the resource that a namespace belongs to.
     pub(crate) fn audience(namespace: &Namespace) -> Self {
-        auth::resource_of(namespace).map_or(Self::Shards, |(org, id)| Self::Audience(org.clone(), id.clone()))
+        resource_of(namespace).map_or(Self::Shards, |(org, id)| Self::Audience(org.clone(), id.clone()))
     }
 
     fn parent(&self) -> Option<Self> {
@@ -105,7 +105,7 @@ impl TenantName {
 #[derive(Debug)]
 struct Tenant {
     name: TenantName,
-    parent: Option<Key>,
+    parent: Option<TenantKey>,
     /// Sessions, tracks and tenants that are part of it.
     members: usize,
     held: Amounts,
@@ -114,14 +114,14 @@ struct Tenant {
 /// All tenants of a shard that hold something.
 #[derive(Debug, Default)]
 pub(crate) struct Tenants {
-    slab: Slab<Tenant>,
-    by_name: HashMap<TenantName, Key>,
+    slab: Slab<TenantKey, Tenant>,
+    by_name: HashMap<TenantName, TenantKey>,
     all: Amounts,
 }
 
 impl Tenants {
     /// The tenant of that name, with one member more.
-    pub(crate) fn enter(&mut self, name: TenantName) -> Key {
+    pub(crate) fn enter(&mut self, name: TenantName) -> TenantKey {
         if let Some(&key) = self.by_name.get(&name)
             && let Some(tenant) = self.slab.get_mut(key)
         {
@@ -135,7 +135,7 @@ impl Tenants {
     }
 
     /// The same tenant, with one member more.
-    pub(crate) fn enter_again(&mut self, key: Key) -> Key {
+    pub(crate) fn enter_again(&mut self, key: TenantKey) -> TenantKey {
         if let Some(tenant) = self.slab.get_mut(key) {
             tenant.members += 1;
         }
@@ -143,7 +143,7 @@ impl Tenants {
     }
 
     /// One member less; whoever has none is forgotten. What it held was given back before.
-    pub(crate) fn leave(&mut self, key: Key) {
+    pub(crate) fn leave(&mut self, key: TenantKey) {
         let Some(tenant) = self.slab.get_mut(key) else { return };
         tenant.members = tenant.members.saturating_sub(1);
         if tenant.members > 0 {
@@ -158,14 +158,14 @@ impl Tenants {
     }
 
     /// Whether a tenant may hold `more` of a good of which there is `max` in all.
-    pub(crate) fn fits(&self, key: Key, good: Good, more: usize, max: usize) -> bool {
+    pub(crate) fn fits(&self, key: TenantKey, good: Good, more: usize, max: usize) -> bool {
         let shares = self.line(key).map(|tenant| good.in_(tenant.held));
         let shares = shares.chain([good.in_(self.all)]).map(|held| held.saturating_add(more));
         shares.fold(0, usize::saturating_add) <= max
     }
 
     /// A tenant holds `after` now where it held `before`.
-    pub(crate) fn change(&mut self, key: Key, good: Good, before: usize, after: usize) {
+    pub(crate) fn change(&mut self, key: TenantKey, good: Good, before: usize, after: usize) {
         let change = |held: &mut usize| *held = held.saturating_sub(before).saturating_add(after);
         let mut next = Some(key);
         while let Some(tenant) = next.and_then(|key| self.slab.get_mut(key)) {
@@ -176,12 +176,12 @@ impl Tenants {
     }
 
     /// What a tenant holds of a good.
-    pub(crate) fn held(&self, key: Key, good: Good) -> usize {
+    pub(crate) fn held(&self, key: TenantKey, good: Good) -> usize {
         self.slab.get(key).map_or(0, |tenant| good.in_(tenant.held))
     }
 
     /// The tenant and those that it is part of.
-    fn line(&self, key: Key) -> impl Iterator<Item = &Tenant> {
+    fn line(&self, key: TenantKey) -> impl Iterator<Item = &Tenant> {
         std::iter::successors(self.slab.get(key), |tenant| self.slab.get(tenant.parent?))
     }
 }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     /// Takes one after the other until no more fit.
-    fn fill(tenants: &mut Tenants, key: Key, max: usize) -> usize {
+    fn fill(tenants: &mut Tenants, key: TenantKey, max: usize) -> usize {
         let before = tenants.held(key, Good::Tracks);
         while tenants.fits(key, Good::Tracks, 1, max) {
             tenants.change(key, Good::Tracks, 0, 1);

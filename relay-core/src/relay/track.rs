@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::wire::{FullTrackName, Properties};
+use crate::wire::{FullTrackName, Properties, property};
 
-use super::PublishDone;
 use super::cache::GroupCache;
-use super::remote::ShardOrigin;
-use super::session::Key;
+use super::keys::{RequestKey, SessionKey, SubscriptionKey, TenantKey, TrackKey, TrackSlot};
+use super::shards::refill::ShardOrigin;
 use super::slab::Slab;
+use super::{LinkId, PublishDone};
 
 /// How far a track is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) enum Origin {
     Session(SessionOrigin),
     /// Another shard.
     Shard(ShardOrigin),
-    /// A publisher that was lost and may come back ([`super::held`]). `offered`: by PUBLISH, or by the ingest.
+    /// A publisher that was lost and may come back ([`crate::relay::publish::held`]). `offered`: by PUBLISH, or by the ingest.
     Held { offered: bool },
 }
 
@@ -49,9 +49,9 @@ impl Origin {
 /// A publisher session as the source of a track.
 #[derive(Debug)]
 pub(crate) struct SessionOrigin {
-    pub(crate) session: Key,
+    pub(crate) session: SessionKey,
     /// Our SUBSCRIBE, or its PUBLISH.
-    pub(crate) request: Key,
+    pub(crate) request: RequestKey,
     /// Known once it accepted.
     pub(crate) alias: Option<u64>,
     /// Priority of subgroups whose header names none.
@@ -69,7 +69,7 @@ pub(crate) struct SessionOrigin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiter {
     /// A SUBSCRIBE, FETCH or TRACK_STATUS.
-    Request { session: Key, request: Key },
+    Request { session: SessionKey, request: RequestKey },
     /// Another shard.
     Shard(usize),
 }
@@ -77,7 +77,7 @@ pub(crate) enum Waiter {
 #[derive(Debug)]
 pub(crate) struct Track {
     pub(crate) name: FullTrackName,
-    /// Unique in the relay's life; the track's alias in every session.
+    /// Unique in the relay's life; the track's alias in every session, and part of its key.
     pub(crate) serial: u64,
     pub(crate) priority: u8,
     pub(crate) pinned: bool,
@@ -88,7 +88,7 @@ pub(crate) struct Track {
     pub(crate) state: TrackState,
     pub(crate) origins: Vec<Origin>,
     /// Subscriptions: session and its subscription.
-    pub(crate) subscribers: Vec<(Key, Key)>,
+    pub(crate) subscribers: Vec<(SessionKey, SubscriptionKey)>,
     /// Other shards that follow it.
     pub(crate) followers: Vec<usize>,
     pub(crate) waiters: Vec<Waiter>,
@@ -105,15 +105,23 @@ pub(crate) struct Track {
     /// The timer that is set for this track.
     pub(crate) timer_at: Option<Instant>,
     /// Whose share of the tracks and of the cache it uses.
-    pub(crate) tenant: Key,
+    pub(crate) tenant: TenantKey,
     /// Cached bytes that were counted, in the sum of all caches and for the tenant.
     pub(crate) counted: usize,
 }
 
 impl Track {
-    /// Signature of the track's objects in this shard's media link; the lowest bit tells how payloads are packed.
-    pub(crate) fn link_id(&self) -> u64 {
-        self.serial << 1 | u64::from(!self.bare)
+    /// Signature of the track's objects in this shard's media link.
+    pub(crate) fn link_id(&self) -> LinkId {
+        LinkId::new(self.serial, self.bare)
+    }
+
+    /// Takes over the Track Properties, and what follows from them.
+    pub(crate) fn set_properties(&mut self, properties: Properties) {
+        // An OBJECT_DELIVERY_TIMEOUT of 0 is none.
+        let timeout_ms = properties.number(property::OBJECT_DELIVERY_TIMEOUT).filter(|&ms| ms > 0);
+        self.timeout = timeout_ms.map(Duration::from_millis);
+        self.properties = properties;
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -167,7 +175,7 @@ impl Track {
         })
     }
 
-    pub(crate) fn session_origin(&mut self, session: Key) -> Option<&mut SessionOrigin> {
+    pub(crate) fn session_origin(&mut self, session: SessionKey) -> Option<&mut SessionOrigin> {
         self.session_origins().find(|origin| origin.session == session)
     }
 
@@ -182,48 +190,44 @@ impl Track {
 /// All tracks of a shard, by key and by name.
 #[derive(Debug, Default)]
 pub(crate) struct Tracks {
-    slab: Slab<Track>,
-    by_name: HashMap<FullTrackName, Key>,
+    slab: Slab<TrackSlot, Track>,
+    by_name: HashMap<FullTrackName, TrackKey>,
     next_serial: u64,
     /// Cached bytes of all tracks.
     pub(crate) cache_len: usize,
 }
 
 impl Tracks {
-    pub(crate) fn get(&self, key: Key) -> Option<&Track> {
-        self.slab.get(key)
+    pub(crate) fn get(&self, key: TrackKey) -> Option<&Track> {
+        self.slab.get(key.slot).filter(|track| track.serial == key.serial)
     }
 
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Track> {
-        self.slab.get_mut(key)
+    pub(crate) fn get_mut(&mut self, key: TrackKey) -> Option<&mut Track> {
+        self.slab.get_mut(key.slot).filter(|track| track.serial == key.serial)
     }
 
-    /// The track, when the slot still holds the same one.
-    pub(crate) fn get_serial(&self, key: Key, serial: u64) -> Option<&Track> {
-        self.slab.get(key).filter(|track| track.serial == serial)
-    }
-
-    pub(crate) fn by_name(&self, name: &FullTrackName) -> Option<Key> {
+    pub(crate) fn by_name(&self, name: &FullTrackName) -> Option<TrackKey> {
         self.by_name.get(name).copied()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &Track)> {
-        self.slab.iter()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TrackKey, &Track)> {
+        self.slab.iter().map(|(slot, track)| (TrackKey { slot, serial: track.serial }, track))
     }
 
     /// Tracks of a tenant that wait for a source.
-    pub(crate) fn waiting_of(&self, tenant: Key) -> usize {
+    pub(crate) fn waiting_of(&self, tenant: TenantKey) -> usize {
         let waits = |track: &Track| track.state == TrackState::Waiting && track.tenant == tenant;
         self.iter().filter(|(_, track)| waits(track)).count()
     }
 
     /// A new track that waits for a source.
-    pub(crate) fn insert(&mut self, name: FullTrackName, tenant: Key) -> Key {
+    pub(crate) fn insert(&mut self, name: FullTrackName, tenant: TenantKey) -> TrackKey {
         // Serials start at 1, and 0 is left for "none".
         self.next_serial += 1;
-        let key = self.slab.insert(Track {
+        let serial = self.next_serial;
+        let slot = self.slab.insert(Track {
             name: name.clone(),
-            serial: self.next_serial,
+            serial,
             priority: crate::wire::SUBSCRIBER_PRIORITY_DEFAULT,
             pinned: false,
             properties: Properties::default(),
@@ -243,29 +247,30 @@ impl Tracks {
             tenant,
             counted: 0,
         });
+        let key = TrackKey { slot, serial };
         self.by_name.insert(name, key);
         key
     }
 
     /// New requests for the name no longer find this track.
-    pub(crate) fn unname(&mut self, key: Key) {
-        if let Some(track) = self.slab.get(key)
-            && self.by_name.get(&track.name) == Some(&key)
-        {
+    pub(crate) fn unname(&mut self, key: TrackKey) {
+        let Some(track) = self.slab.get(key.slot) else { return };
+        if self.by_name.get(&track.name) == Some(&key) {
             self.by_name.remove(&track.name);
         }
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Track> {
+    pub(crate) fn remove(&mut self, key: TrackKey) -> Option<Track> {
+        self.get(key)?;
         self.unname(key);
-        let track = self.slab.remove(key)?;
+        let track = self.slab.remove(key.slot)?;
         self.cache_len = self.cache_len.saturating_sub(track.counted);
         Some(track)
     }
 
     /// Brings the sum of all caches up to date with one of them: its tenant, and its bytes before and now.
-    pub(crate) fn count(&mut self, key: Key) -> Option<(Key, usize, usize)> {
-        let track = self.slab.get_mut(key)?;
+    pub(crate) fn count(&mut self, key: TrackKey) -> Option<(TenantKey, usize, usize)> {
+        let track = self.slab.get_mut(key.slot).filter(|track| track.serial == key.serial)?;
         let (before, after) = (track.counted, track.cache.len());
         track.counted = after;
         self.cache_len = self.cache_len.saturating_sub(before).saturating_add(after);

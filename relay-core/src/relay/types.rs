@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use crate::wire::Draft;
 
+pub use crate::wire::PublishDoneCode as PublishDone;
+
 /// The engine's name for one MoQT session; unique for the life of a [`super::Relay`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
@@ -13,6 +15,22 @@ pub struct SessionId(pub u64);
 /// One open local track, given by [`super::Relay::track_open`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackId(pub u64);
+
+/// What a track is called on the links of the shard that has it; unique for the life of that shard's [`super::Relay`].
+///
+/// The lowest bit tells how payloads cross: 0 bare, 1 with a header of the relay's in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+impl LinkId {
+    pub(crate) fn new(serial: u64, bare: bool) -> Self {
+        Self(serial << 1 | u64::from(!bare))
+    }
+
+    pub(crate) fn is_bare(self) -> bool {
+        self.0 & 1 == 0
+    }
+}
 
 /// What carries a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -181,6 +181,18 @@ pub enum FetchRange {
     },
 }
 
+impl FetchRange {
+    /// The request id of the subscription that it joins.
+    pub(crate) fn joined(&self) -> Option<u64> {
+        match self {
+            Self::Standalone { .. } => None,
+            Self::RelativeJoining { joining_request_id, .. } | Self::AbsoluteJoining { joining_request_id, .. } => {
+                Some(*joining_request_id)
+            }
+        }
+    }
+}
+
 /// Accepts a FETCH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchOk {

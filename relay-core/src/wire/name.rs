@@ -194,6 +194,11 @@ impl Location {
         Self { group, object }
     }
 
+    /// The location right after this one.
+    pub(crate) fn next(self) -> Self {
+        Self { object: self.object.saturating_add(1), ..self }
+    }
+
     pub(crate) fn encode(self, out: &mut impl BufMut) {
         vi64::encode(self.group, out);
         vi64::encode(self.object, out);

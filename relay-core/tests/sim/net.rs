@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use streams_relay_core::client::{Client, ClientConfig, ClientEvent};
-use streams_relay_core::relay::{CachedObject, PublishDone};
+use streams_relay_core::relay::{CachedObject, LinkId, PublishDone};
 use streams_relay_core::relay::{
     Dir, Draft, FullTrackName, Location, Namespace, Relay, RelayConfig, RelayEvent, SessionConfig, SessionId, StreamId,
     Transport,
@@ -44,12 +44,12 @@ pub struct Peer {
 enum Crossing {
     Subscribe(FullTrackName),
     Unsubscribe(FullTrackName),
-    Accepted { name: FullTrackName, link_id: u64, priority: u8, pinned: bool, largest: Option<Location> },
+    Accepted { name: FullTrackName, link_id: LinkId, priority: u8, pinned: bool, largest: Option<Location> },
     Refused { name: FullTrackName, code: u64, reason: String },
     Busy(FullTrackName),
-    Object { link_id: u64, object: CachedObject },
-    Filled { link_id: u64 },
-    Done { link_id: u64, status: PublishDone },
+    Object { link_id: LinkId, object: CachedObject },
+    Filled { link_id: LinkId },
+    Done { link_id: LinkId, status: PublishDone },
     Lost,
     Message(Bytes),
     NamespaceUp(Namespace),

@@ -38,7 +38,7 @@ fn name(track: &str) -> FullTrackName {
     FullTrackName::new(Namespace::new(["test"]).unwrap(), track).unwrap()
 }
 
-fn answer(track: &str, link_id: u64, replay_len: usize) -> RelayEvent {
+fn answer(track: &str, link_id: LinkId, replay_len: usize) -> RelayEvent {
     let payload = Bytes::from(vec![7; 1 << 20]);
     let object = |object| CachedObject { group: 1, object, payload: payload.clone(), end_of_group: false };
     RelayEvent::AnswerShard {
@@ -52,7 +52,7 @@ fn answer(track: &str, link_id: u64, replay_len: usize) -> RelayEvent {
     }
 }
 
-fn object(link_id: u64, object: u64) -> RelayEvent {
+fn object(link_id: LinkId, object: u64) -> RelayEvent {
     RelayEvent::ShardObject { link_id, group: 1, object, payload: Bytes::from_static(b"x"), end_of_group: false }
 }
 
@@ -111,16 +111,16 @@ fn objects_that_pass_before_their_answer_is_read_come_with_another_replay() {
         let now = Instant::now();
         let mut relay = watching(now, "t");
         assert_eq!(carry(&mut away, &mut relay), 1);
-        home.handle(answer("t", 4, 0), 0);
+        home.handle(answer("t", LinkId(4), 0), 0);
         if late {
-            home.handle(object(4, 1), 0);
+            home.handle(object(LinkId(4), 1), 0);
             away.poll(now, &mut relay);
         }
         home.flush();
         away.poll(now, &mut relay);
         // Asked again behind the replay, and only when something may be missing; nothing is held for that.
         assert_eq!(carry(&mut away, &mut relay), usize::from(late));
-        home.handle(object(4, 2), 0);
+        home.handle(object(LinkId(4), 2), 0);
         away.poll(now, &mut relay);
         assert_eq!((away.stats.media_received, away.stats.media_overrun), (1, 0));
     }
@@ -131,11 +131,11 @@ fn a_shard_that_does_not_read_is_answered_but_sent_no_replay_without_end() {
     let (mut home, mut away, _folder) = two();
     let now = Instant::now();
     for track in 0..10 {
-        home.handle(answer(&format!("t{track}"), track * 2, 32 << 20), 0);
+        home.handle(answer(&format!("t{track}"), LinkId(track * 2), 32 << 20), 0);
     }
     let peer = home.peers[AWAY].as_ref().unwrap();
     assert!(peer.backlog_len <= BACKLOG_LEN_MAX, "{} bytes", peer.backlog_len);
-    home.handle(RelayEvent::ShardDone { shards: vec![AWAY], link_id: 0, status: PublishDone::TrackEnded }, 0);
+    home.handle(RelayEvent::ShardDone { shards: vec![AWAY], link_id: LinkId(0), status: PublishDone::TrackEnded }, 0);
     // Each one is answered in the end, with its whole replay or by word that there is no room now.
     let (mut accepted, mut busy, mut filled, mut done) = (0, 0, 0, 0);
     let peer = away.peers[HOME].as_mut().unwrap();
