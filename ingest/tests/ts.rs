@@ -256,9 +256,9 @@ fn another_program_map_and_another_picture_size_go_on_in_the_same_broadcast() {
     for event in &demuxed.events {
         if let SessionEvent::Unit(unit) = event
             && let CodecConfig::Avc(avc) = unit.config.as_ref()
-            && sizes.last() != Some(&(avc.width(), avc.height()))
+            && sizes.last() != Some(&(avc.picture().width, avc.picture().height))
         {
-            sizes.push((avc.width(), avc.height()));
+            sizes.push((avc.picture().width, avc.picture().height));
         }
     }
     assert_eq!(sizes, [(1280, 720), (640, 360)]);
