@@ -127,6 +127,8 @@ declare! {
         quic: u16 = 4433, 1..=65535;
         /// TCP: RTMP ingest.
         rtmp: u16 = 1935, 1..=65535;
+        /// TCP: RTMP ingest in TLS (RTMPS), with the certificate of HTTPS.
+        rtmps: u16 = 1936, 1..=65535;
         /// TCP: HTTPS of the shards, with WHIP. 0: the number of `quic`.
         edge: u16 = 0, 0..=65535;
         /// UDP: media of WebRTC encoders, one port a shard: this one, and those that follow.

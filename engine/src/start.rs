@@ -96,11 +96,12 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let account = Account::choose(&config.engine.user, &settings.data)?;
     let quic = SocketAddr::new(config.server.host, config.ports.quic);
     let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
+    let rtmps = SocketAddr::new(config.server.host, config.ports.rtmps);
     let edge = SocketAddr::new(config.server.host, config.edge_port());
     let srt = SocketAddr::new(config.server.host, config.ports.srt);
     let webrtc = webrtc_addresses(config, shards);
     let mut ports = vec![reserve_udp(quic, "quic")?, reserve_tcp(rtmp, "rtmp")?, reserve_tcp(edge, "edge")?];
-    ports.push(reserve_udp(srt, "srt")?);
+    ports.extend([reserve_udp(srt, "srt")?, reserve_tcp(rtmps, "rtmps")?]);
     for address in &webrtc {
         ports.push(reserve_udp(*address, "webrtc")?);
     }
@@ -121,7 +122,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     // AF_XDP leaves little to the kernel's sockets: that goes out by plain calls.
     let mut rings = if ends.len() == 0 { send_rings(config.engine.udp_io, shards)? } else { Vec::new() }.into_iter();
     let srt_sockets = shard_sockets(srt, shards)?;
-    let edges = webrtc.iter().zip(srt_sockets).map(|(webrtc, srt)| edge_sockets(rtmp, edge, *webrtc, srt));
+    let edges = webrtc.iter().zip(srt_sockets).map(|(webrtc, srt)| edge_sockets([rtmp, rtmps, edge], *webrtc, srt));
     let edges = edges.collect::<Result<Vec<_>, _>>()?;
     let srt_front = SrtFront::new(srt_limits(config), Instant::now());
     let mut saved_before = GroupStore::saved(&settings.data);
@@ -163,7 +164,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         threads.push(host::spawn(shard, host, move || maker.make())?);
     }
     confine_and_run(&threads, config.engine.seccomp)?;
-    info!(shards, %quic, %rtmp, %srt, %edge, "engine runs");
+    info!(shards, %quic, %rtmp, %rtmps, %srt, %edge, "engine runs");
     Ok(Engine { threads, stopper: Stopper { stop, mailboxes }, _ports: ports, _reuseport: reuseport })
 }
 
@@ -348,8 +349,7 @@ fn webrtc_addresses(config: &Config, shards: usize) -> Vec<SocketAddr> {
 
 /// What the edge of one shard listens on.
 fn edge_sockets(
-    rtmp: SocketAddr,
-    edge: SocketAddr,
+    [rtmp, rtmps, edge]: [SocketAddr; 3],
     webrtc: SocketAddr,
     srt: socket2::Socket,
 ) -> Result<EdgeSockets, EngineError> {
@@ -357,6 +357,7 @@ fn edge_sockets(
     let srt = BoundSocket::new(srt.into());
     Ok(EdgeSockets {
         rtmp: shard_listener(rtmp, "listen for RTMP")?,
+        rtmps: shard_listener(rtmps, "listen for RTMPS")?,
         http: shard_listener(edge, "listen for HTTPS")?,
         srt: srt.map_err(|source| EngineError::Socket { action: "watch", address: "SRT".into(), source })?,
         webrtc: bound.map_err(|source| EngineError::Socket {

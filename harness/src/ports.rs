@@ -28,6 +28,8 @@ pub struct Ports {
     pub quic: u16,
     /// TCP: RTMP.
     pub rtmp: u16,
+    /// TCP: RTMPS.
+    pub rtmps: u16,
     /// UDP: SRT.
     pub srt: u16,
     /// UDP: WebRTC media of [`SHARDS_MAX`] shards, from here on.
@@ -45,8 +47,8 @@ impl Ports {
     /// [`HarnessError::File`] when the machine has none.
     pub fn free() -> Result<Self, HarnessError> {
         let webrtc = reserve_row(SHARDS_MAX)?;
-        let [quic, rtmp, srt] = [reserve()?, reserve()?, reserve()?];
-        Ok(Self { quic, rtmp, srt, webrtc, https: reserve()?, http_dev: reserve()? })
+        let [quic, rtmp, rtmps, srt] = [reserve()?, reserve()?, reserve()?, reserve()?];
+        Ok(Self { quic, rtmp, rtmps, srt, webrtc, https: reserve()?, http_dev: reserve()? })
     }
 }
 
@@ -97,8 +99,8 @@ mod tests {
     fn a_port_is_given_once_and_never_one_that_is_in_use() {
         let mut given = Vec::new();
         for _ in 0..8 {
-            let Ports { quic, rtmp, srt, webrtc, https, http_dev } = Ports::free().unwrap();
-            given.extend([quic, rtmp, srt, https, http_dev]);
+            let Ports { quic, rtmp, rtmps, srt, webrtc, https, http_dev } = Ports::free().unwrap();
+            given.extend([quic, rtmp, rtmps, srt, https, http_dev]);
             given.extend(webrtc..webrtc + SHARDS_MAX);
         }
         let next = HELD.lock().unwrap().0.unwrap();

@@ -190,9 +190,9 @@ pub(crate) fn log_lines(data: &Path, name: &str, lines_max: usize, wanted: impl 
 
 fn configuration(options: &Options, ports: &Ports) -> String {
     let Options { host, shards, io, engine, open, toml, .. } = options;
-    let Ports { quic, rtmp, srt, webrtc, https, http_dev } = ports;
+    let Ports { quic, rtmp, rtmps, srt, webrtc, https, http_dev } = ports;
     format!(
-        "[server]\nhost = \"{host}\"\n[ports]\nquic = {quic}\nrtmp = {rtmp}\nsrt = {srt}\nwebrtc = {webrtc}\nhttps = {https}\n\
+        "[server]\nhost = \"{host}\"\n[ports]\nquic = {quic}\nrtmp = {rtmp}\nrtmps = {rtmps}\nsrt = {srt}\nwebrtc = {webrtc}\nhttps = {https}\n\
          http_dev = {http_dev}\n\
          [engine]\nshards = {shards}\nio = \"{io}\"\n{engine}\n[relay]\nopen = {open}\n{toml}\n"
     )

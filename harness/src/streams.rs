@@ -101,7 +101,7 @@ impl Streams {
     /// # Errors
     /// [`HarnessError::Command`] when the command fails.
     pub fn live_input(&self, name: &str) -> Result<Input, HarnessError> {
-        let created = self.json(&["live", "create", "--name", name, "--ingest", "rtmp"])?;
+        let created = self.json(&["live", "create", "--name", name, "--ingest", "any"])?;
         let rtmp = created.pointer("/urls/rtmp").and_then(Value::as_str);
         let rtmp = rtmp.ok_or(HarnessError::Output("urls.rtmp"))?.to_owned();
         Ok(Input { id: text(&created, "id")?, key: text(&created, "stream_key")?, rtmp })

@@ -143,6 +143,12 @@ pub enum IngestError {
         /// The limit in seconds.
         after_s: u64,
     },
+    /// The TLS around it cannot go on.
+    #[error("not acceptable as TLS: {what}")]
+    Tls {
+        /// Why.
+        what: String,
+    },
     /// Data after the end of the session.
     #[error("the session is over")]
     Closed,

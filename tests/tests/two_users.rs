@@ -115,10 +115,10 @@ fn two_users_serve_together_and_the_engine_s_has_no_secret_of_control_s() {
         return;
     }
     let place = Place::make();
-    let Ports { quic, rtmp, srt, webrtc, https, http_dev: http } = Ports::free().expect("free ports");
+    let Ports { quic, rtmp, rtmps, srt, webrtc, https, http_dev: http } = Ports::free().expect("free ports");
     let config = place.root.join("etc/streams/streams.toml");
     let text = format!(
-        "[ports]\nquic = {quic}\nrtmp = {rtmp}\nsrt = {srt}\nwebrtc = {webrtc}\nhttps = {https}\nhttp_dev = {http}\n[engine]\nshards = 2\nio = \"udp\"\n"
+        "[ports]\nquic = {quic}\nrtmp = {rtmp}\nrtmps = {rtmps}\nsrt = {srt}\nwebrtc = {webrtc}\nhttps = {https}\nhttp_dev = {http}\n[engine]\nshards = 2\nio = \"udp\"\n"
     );
     fs::write(&config, text).expect("written");
     let config = ["--config".to_owned(), config.to_str().expect("UTF-8").to_owned()];

@@ -18,7 +18,7 @@ pub enum Live {
         /// A name for people
         #[arg(long)]
         name: String,
-        /// How encoders may push: rtmp, srt, whip, or any that this build can (fmp4 is not there yet)
+        /// How encoders may push: rtmp, srt, whip, fmp4 (CMAF over MoQT), or any of these
         #[arg(long, default_value = "any", value_parser = ["rtmp", "srt", "whip", "fmp4", "any"], hide_possible_values = true)]
         ingest: String,
         /// Seconds that viewers are kept after the encoder is gone
@@ -148,8 +148,12 @@ fn created(input: &Value) -> String {
         ("id", id.clone()),
         ("namespace", namespace(input)),
         ("RTMP URL", rtmp.clone()),
+        ("RTMPS URL", field(input, "urls.rtmps")),
+        ("SRT URL", field(input, "urls.srt")),
         ("WHIP URL", field(input, "urls.whip")),
+        ("MoQT URL", field(input, "urls.moqt")),
         ("stream key", key.clone()),
+        ("SRT passphrase", field(input, "srt_passphrase")),
     ]);
     let push = if rtmp.is_empty() {
         "Push with OBS:    Settings > Stream > WHIP: server as the WHIP URL above, bearer token: the stream key\n"
@@ -193,7 +197,10 @@ fn details(input: &Value) -> String {
         ("ingest", field(input, "ingest")),
         ("namespace", namespace(input)),
         ("RTMP URL", field(input, "urls.rtmp")),
+        ("RTMPS URL", field(input, "urls.rtmps")),
+        ("SRT URL", field(input, "urls.srt")),
         ("WHIP URL", field(input, "urls.whip")),
+        ("MoQT URL", field(input, "urls.moqt")),
         ("reconnect", format!("{} s", field(input, "reconnect_window_s"))),
         ("warnings", warnings(input)),
         ("last error", field(input, "last_error")),

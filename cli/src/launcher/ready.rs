@@ -63,6 +63,7 @@ pub fn tell(launch: &Launch<'_>, endpoints: &Endpoints, attached: bool) -> Resul
         "api_plain": plain,
         "watch": endpoints.watch(),
         "rtmp": endpoints.rtmp(),
+        "rtmps": endpoints.rtmps(),
         "whip": format!("{}/whip", endpoints.edge()),
         "srt": endpoints.srt(),
         "moqt": endpoints.moqt(),
@@ -72,6 +73,7 @@ pub fn tell(launch: &Launch<'_>, endpoints: &Endpoints, attached: bool) -> Resul
     launch.output.show(&value, || {
         let shown = pairs(&[
             ("RTMP in", endpoints.rtmp()),
+            ("RTMPS in", endpoints.rtmps()),
             ("WHIP in", format!("{}/whip/<id>", endpoints.edge())),
             ("SRT in", endpoints.srt()),
             ("player page", format!("{}/<id>", endpoints.watch())),

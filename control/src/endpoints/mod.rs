@@ -14,6 +14,7 @@ pub struct Endpoints {
     host: IpAddr,
     quic: u16,
     rtmp: u16,
+    rtmps: u16,
     edge: u16,
     webrtc: (u16, usize),
     srt: u16,
@@ -41,6 +42,7 @@ impl Endpoints {
             host: config.server.host,
             quic: config.ports.quic,
             rtmp: config.ports.rtmp,
+            rtmps: config.ports.rtmps,
             edge: config.edge_port(),
             webrtc: (config.ports.webrtc, config.shards()),
             srt: config.ports.srt,
@@ -71,6 +73,11 @@ impl Endpoints {
     /// Where the shards listen for RTMP (TCP).
     pub fn rtmp_address(&self) -> SocketAddr {
         self.at(self.rtmp)
+    }
+
+    /// Where the shards listen for RTMP in TLS (TCP).
+    pub fn rtmps_address(&self) -> SocketAddr {
+        self.at(self.rtmps)
     }
 
     /// Where the shards listen for SRT (UDP).
@@ -128,6 +135,11 @@ impl Endpoints {
         format!("rtmp://{}/live", self.rtmp_address())
     }
 
+    /// The same in TLS.
+    pub fn rtmps(&self) -> String {
+        format!("rtmps://{}/live", self.rtmps_address())
+    }
+
     /// Base URL of the player page.
     pub fn watch(&self) -> String {
         match self.http_dev_address() {
@@ -148,11 +160,11 @@ impl Endpoints {
         let stream_id = key.map(|key| format!("?streamid={key}")).unwrap_or_default();
         json!({
             "rtmp": matches!(kind, "rtmp" | "any").then(|| self.rtmp()),
-            "rtmps": null,
+            "rtmps": matches!(kind, "rtmp" | "any").then(|| self.rtmps()),
             "srt": matches!(kind, "srt" | "any").then(|| format!("{}{stream_id}", self.srt())),
             "whip": matches!(kind, "whip" | "any").then(|| format!("{}/whip/{id}", self.edge())),
-            "moqt": format!("{}/publish/{id}{query}", self.moqt()),
-            "webtransport": format!("{}/publish/{id}{query}", self.webtransport()),
+            "moqt": matches!(kind, "fmp4" | "any").then(|| format!("{}/publish/{id}{query}", self.moqt())),
+            "webtransport": matches!(kind, "fmp4" | "any").then(|| format!("{}/publish/{id}{query}", self.webtransport())),
         })
     }
 

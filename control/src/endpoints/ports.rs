@@ -12,6 +12,7 @@ pub fn check(endpoints: &Endpoints, engine_runs: bool) -> Result<(), Error> {
         try_bind("UDP", endpoints.quic_address(), "ports.quic", |address| UdpSocket::bind(address).map(drop))?;
         try_bind("UDP", endpoints.srt_address(), "ports.srt", |address| UdpSocket::bind(address).map(drop))?;
         try_bind("TCP", endpoints.rtmp_address(), "ports.rtmp", |address| TcpListener::bind(address).map(drop))?;
+        try_bind("TCP", endpoints.rtmps_address(), "ports.rtmps", |address| TcpListener::bind(address).map(drop))?;
         try_bind("TCP", endpoints.edge_address(), "ports.edge", |address| TcpListener::bind(address).map(drop))?;
         for address in endpoints.webrtc_addresses() {
             try_bind("UDP", address, "ports.webrtc", |address| UdpSocket::bind(address).map(drop))?;

@@ -10,9 +10,7 @@ use crate::store::{Change, LiveInput, Page, StreamKey};
 use crate::{Error, clock};
 
 /// Kinds of ingest an input can be made for.
-pub(super) const INGEST_KINDS: [&str; 4] = ["rtmp", "srt", "whip", "any"];
-/// Kinds of the contract that nothing listens for yet: an input of one could be pushed to by nobody.
-const INGEST_KINDS_TO_COME: [&str; 1] = ["fmp4"];
+pub(super) const INGEST_KINDS: [&str; 5] = ["rtmp", "srt", "whip", "fmp4", "any"];
 /// Longest name, in characters.
 pub(super) const NAME_LEN_MAX: usize = 200;
 /// Longest `meta`, in bytes of JSON.
@@ -27,7 +25,7 @@ pub(super) const GRACE_S_MAX: u64 = 7 * 24 * 3600;
 pub struct Fields {
     /// For people.
     pub name: Option<String>,
-    /// `rtmp`, `srt`, `whip` or `any`.
+    /// `rtmp`, `srt`, `whip`, `fmp4` or `any`.
     pub ingest: Option<String>,
     /// Seconds that viewers are kept after the encoder is gone.
     pub reconnect_window_s: Option<u32>,
@@ -82,7 +80,6 @@ fn checked_name(name: &str) -> Result<String, Refusal> {
 
 fn checked_ingest(kind: String) -> Result<String, Refusal> {
     match kind.as_str() {
-        to_come if INGEST_KINDS_TO_COME.contains(&to_come) => Err(Refusal::IngestToCome(kind)),
         offered if INGEST_KINDS.contains(&offered) => Ok(kind),
         _ => Err(Refusal::Ingest(kind)),
     }

@@ -22,11 +22,6 @@ pub enum Refusal {
     /// A name of an input.
     #[error("name must have 1 to {NAME_LEN_MAX} printable characters")]
     Name,
-    /// A kind of ingest that nothing listens for yet.
-    #[error(
-        "ingest `{0}` is not there yet: this build takes RTMP (`rtmp`), WebRTC (`whip`), or whatever it can (`any`)"
-    )]
-    IngestToCome(String),
     /// No kind of ingest.
     #[error("ingest is `{0}`; it must be one of {kinds}", kinds = INGEST_KINDS.join(", "))]
     Ingest(String),

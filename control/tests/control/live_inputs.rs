@@ -66,7 +66,7 @@ async fn a_change_touches_the_named_fields_alone() {
     let changed = server.send(patch(json!({ "ingest": "any" }))).await.data();
     assert_eq!((&changed["ingest"], &changed["name"]), (&json!("any"), &json!("new name")));
     assert_eq!(server.get(&path).await.data()["ingest"], "any");
-    assert_eq!(server.send(patch(json!({ "ingest": "srt" }))).await.problem(), "not_implemented");
+    assert_eq!(server.send(patch(json!({ "ingest": "srt" }))).await.data()["ingest"], "srt");
     let wrongs = [
         json!({ "id": "x" }),
         json!({ "name": "" }),
@@ -171,16 +171,24 @@ async fn rotation_gives_a_new_key_and_limits_the_old_ones() {
 }
 
 #[tokio::test]
-async fn an_input_of_a_kind_that_nothing_listens_for_is_not_made() {
+async fn an_input_shows_the_urls_of_its_kind_alone() {
     let server = Server::start().await;
-    for kind in ["whip", "fmp4"] {
-        let answer = server.post("/v1/live-inputs", json!({ "name": "show", "ingest": kind })).await;
-        assert_eq!((answer.status, answer.problem().as_str()), (501, "not_implemented"));
-        assert!(answer.text.contains(kind) && answer.text.contains("rtmp"), "{}", answer.text);
-    }
-    assert_eq!(server.get("/v1/live-inputs").await.data(), json!([]));
-    for kind in ["rtmp", "any"] {
+    for (kind, shown) in [
+        ("rtmp", &["rtmp", "rtmps"][..]),
+        ("srt", &["srt"]),
+        ("whip", &["whip"]),
+        ("fmp4", &["moqt", "webtransport"]),
+        ("any", &["rtmp", "rtmps", "srt", "whip", "moqt", "webtransport"]),
+    ] {
         let made = server.post("/v1/live-inputs", json!({ "name": "show", "ingest": kind })).await.data();
-        assert!(made["urls"]["rtmp"].as_str().unwrap().starts_with("rtmp://"), "{made}");
+        let urls = made["urls"].as_object().unwrap();
+        let mut there: Vec<&str> =
+            urls.iter().filter(|(_, url)| url.is_string()).map(|(name, _)| name.as_str()).collect();
+        let mut shown = shown.to_vec();
+        (there.sort_unstable(), shown.sort_unstable());
+        assert_eq!(there, shown, "{kind}");
     }
+    let answer = server.post("/v1/live-inputs", json!({ "name": "show", "ingest": "hls" })).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text.contains("rtmp, srt, whip, fmp4, any"), "{}", answer.text);
 }

@@ -1,5 +1,5 @@
 //! Encoders at a shard: who may be there ([`admission`], [`door`]), what is the same for all of them ([`encoder`]), and what each
-//! protocol does ([`rtmp`], [`srt`], [`whip`] over [`http`]).
+//! protocol does ([`rtmp`], also in TLS, [`srt`], [`whip`] over [`http`]).
 
 pub(crate) mod admission;
 pub(crate) mod door;
@@ -8,6 +8,8 @@ pub(crate) mod http;
 pub mod line;
 pub(crate) mod rtmp;
 pub(crate) mod srt;
+mod tls;
+mod tls_session;
 pub mod whip;
 
 use std::cell::RefCell;
@@ -15,9 +17,10 @@ use std::net::TcpListener;
 use std::rc::Rc;
 
 use self::door::Door;
-use self::http::{EdgeTls, HttpEdge, HttpSettings};
+use self::http::{HttpEdge, HttpSettings};
 use self::rtmp::{RtmpEdge, RtmpSettings};
 use self::srt::{Datagram, SrtEdge, Tossed};
+use self::tls::{EdgeTls, HTTP_ALPN};
 use self::whip::{Letter, WhipEdge, WhipSettings};
 use streams_ingest::SrtFront;
 
@@ -44,6 +47,7 @@ impl EdgeSettings {
 /// What the listeners of one shard listen on, bound while the process may still ask for ports.
 pub(crate) struct EdgeSockets {
     pub(crate) rtmp: TcpListener,
+    pub(crate) rtmps: TcpListener,
     pub(crate) http: TcpListener,
     pub(crate) webrtc: BoundSocket,
     pub(crate) srt: BoundSocket,
@@ -80,7 +84,9 @@ impl Edge {
             srt.map_err(|source| EngineError::Socket { action: "watch a socket", address: "SRT".into(), source })?;
         spawner.spawn(srt.run());
         let rtmp = RtmpEdge { shard: shard.clone(), spawner: spawner.clone(), settings: Rc::new(settings.rtmp), door };
-        spawner.spawn(rtmp::listen(rtmp.clone(), watched(sockets.rtmp, "RTMP")?));
+        spawner.spawn(rtmp::listen(rtmp.clone(), watched(sockets.rtmp, "RTMP")?, None));
+        let tls = Rc::new(EdgeTls::load(shard.borrow().tls_files().clone(), &[])?);
+        spawner.spawn(rtmp::listen(rtmp.clone(), watched(sockets.rtmps, "RTMPS")?, Some(tls)));
         let whip = WhipEdge::new(shard, settings.whip, HostedSocket::new(sockets.webrtc));
         spawner.spawn(whip::endpoint::run(whip.clone()));
         let http = HttpEdge {
@@ -88,7 +94,7 @@ impl Edge {
             spawner: spawner.clone(),
             door: Door::new(settings.http.places, http::TURNED_AWAY),
             settings: Rc::new(settings.http),
-            tls: Rc::new(EdgeTls::load(shard.borrow().tls_files().clone())?),
+            tls: Rc::new(EdgeTls::load(shard.borrow().tls_files().clone(), HTTP_ALPN)?),
             whip: whip.clone(),
         };
         spawner.spawn(http::listen(http, watched(sockets.http, "HTTPS")?));

@@ -1,4 +1,4 @@
-//! RTMP ingest: one listener a shard, one task a connection. What an encoder does apart from its socket is [`super::encoder`].
+//! RTMP ingest, plain and in TLS: a listener of each a shard, one task a connection. What an encoder does apart from its socket is [`super::encoder`].
 //!
 //! What was read is handed on in slices, and after each one the other tasks and the shard's turn get theirs, whatever the bytes
 //! turn out to be.
@@ -16,6 +16,8 @@ use super::admission::PlaceLimits;
 use super::door::{Door, Place};
 use super::encoder::{Encoder, Step};
 use super::line::Line;
+use super::tls::EdgeTls;
+use super::tls_session::TlsSession;
 use crate::broadcast::Kick;
 use crate::host::{HostedListener, HostedStream, Spawner, sleep_until};
 use crate::shard::{EncoderHandOver, Shard};
@@ -58,15 +60,15 @@ pub(crate) struct RtmpEdge {
     pub(crate) door: Rc<Door>,
 }
 
-/// Accepts encoders until the shard ends.
-pub(crate) async fn listen(edge: RtmpEdge, listener: HostedListener) {
+/// Accepts encoders until the shard ends; with `tls`, they speak RTMPS.
+pub(crate) async fn listen(edge: RtmpEdge, listener: HostedListener, tls: Option<Rc<EdgeTls>>) {
     static FAILED: Seldom = Seldom::new();
     loop {
         // A socket takes one descriptor to accept and one more to host: either may be the one that is not there.
         let accepted = listener.accept().await.and_then(|(socket, peer)| Ok((HostedStream::new(socket)?, peer)));
         match accepted {
             Ok((socket, peer)) => {
-                if let Some(connection) = let_in(&edge, socket, peer) {
+                if let Some(connection) = let_in(&edge, socket, peer, tls.as_deref()) {
                     edge.spawner.spawn(connection.run(Vec::new(), Vec::new()));
                 }
             }
@@ -82,9 +84,16 @@ pub(crate) async fn listen(edge: RtmpEdge, listener: HostedListener) {
 }
 
 /// A connection that this shard accepted; closed at once without a place, for encoders try again by themselves.
-fn let_in(edge: &RtmpEdge, socket: HostedStream, peer: SocketAddr) -> Option<Connection> {
+fn let_in(edge: &RtmpEdge, socket: HostedStream, peer: SocketAddr, tls: Option<&EdgeTls>) -> Option<Connection> {
     let place = edge.door.enter(peer.ip(), socket.io(), &mut edge.shard.borrow_mut().ingest_stats().refused)?;
-    let session = Box::new(RtmpSession::new(edge.settings.limits.clone()));
+    let plain = Box::new(RtmpSession::new(edge.settings.limits.clone()));
+    let session = match tls {
+        None => plain,
+        Some(tls) => {
+            let config = tls.config(edge.shard.borrow().certificate_reloads());
+            Box::new(TlsSession::new(config, plain).ok()?) as Box<dyn Session>
+        }
+    };
     Some(Connection::new(edge, socket, place, session, peer))
 }
 

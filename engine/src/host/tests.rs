@@ -45,7 +45,8 @@ pub(crate) fn settings(places: PlaceLimits) -> (HostSettings, SocketAddr) {
     let datagrams = || BoundSocket::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
     let http_listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let edge = EdgeSettings { rtmp, http, whip, srt };
-    let sockets = EdgeSockets { rtmp: listener, http: http_listener, webrtc: datagrams(), srt: datagrams() };
+    let rtmps = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sockets = EdgeSockets { rtmp: listener, rtmps, http: http_listener, webrtc: datagrams(), srt: datagrams() };
     (HostSettings { edge, sockets, packets: Vec::new(), mailbox, stop }, address)
 }
 

@@ -78,11 +78,24 @@ impl Shard {
             }
             RelayEvent::PublishBegan { session, input } => self.publisher_began(session, input),
             RelayEvent::PublishEnded { session, input, lost } => self.publisher_ended(session, input, lost),
-            RelayEvent::PublishReady { session, input } => {
-                info!(shard, session = session.0, input, "publish session ready")
-            }
+            RelayEvent::PublishReady { session, input } => self.publisher_ready(session, &input),
             other => warn!(shard, ?other, "an event that concerns other shards was left over"),
         }
+    }
+
+    /// A session that showed an input's key; it must be one that takes MoQT.
+    fn publisher_ready(&mut self, session: SessionId, input: &str) {
+        let shard = self.parts.shard;
+        let kind = self.parts.control.tables().input(input).map(|entry| entry.ingest.clone());
+        let Some(kind) = kind.filter(|kind| !kind.takes(&Protocol::Moqt)) else {
+            return info!(shard, session = session.0, input, "publish session ready");
+        };
+        let reason = format!("this live input takes {kind} and not moqt");
+        let peer = self.sessions.get(&session).map(SocketAddr::to_string).unwrap_or_default();
+        self.parts.inputs.refused(input, self.unix_ms, &reason);
+        self.relay.kick(self.now, session, SessionError::Unauthorized.to_u64(), &reason);
+        self.ingest.refused += 1;
+        self.event(&Event::IngestRefused { input: Some(input.to_owned()), shard, reason, peer });
     }
 
     fn publisher_began(&mut self, session: SessionId, input: String) {

@@ -82,11 +82,6 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..problem }
     }
 
-    /// 501: a part of the contract that this build has not.
-    pub fn not_implemented(detail: String) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", "Not there yet", detail)
-    }
-
     /// 507 (RFC 4918 §11.5): no space to keep the change.
     pub fn insufficient_storage(detail: String) -> Self {
         Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", "The disk is full", detail)
@@ -126,7 +121,6 @@ impl From<Refusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Unknown { .. } | Refusal::UnknownSession(_) => Self::not_found(detail),
-            Refusal::IngestToCome(_) => Self::not_implemented(detail),
             Refusal::KeysInForce(_) => Self::limit_reached(detail),
             _ => Self::invalid(detail),
         }

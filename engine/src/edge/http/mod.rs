@@ -11,7 +11,6 @@ mod connection;
 mod io;
 mod reply;
 pub(super) mod router;
-mod tls;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -22,9 +21,9 @@ use streams_logs::Seldom;
 use tracing::warn;
 
 pub(crate) use self::reply::Reply;
-pub(crate) use self::tls::EdgeTls;
 use super::admission::PlaceLimits;
 use super::door::{Door, Place};
+use super::tls::EdgeTls;
 use super::whip::WhipEdge;
 use crate::host::{HostedListener, HostedStream, Spawner, sleep_until};
 use crate::shard::Shard;
