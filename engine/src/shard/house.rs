@@ -86,7 +86,7 @@ impl Shard {
     /// A session that showed an input's key; it must be one that takes MoQT.
     fn publisher_ready(&mut self, session: SessionId, input: &str) {
         let shard = self.parts.shard;
-        let kind = self.parts.control.tables().input(input).map(|entry| entry.ingest.clone());
+        let kind = self.parts.control.tables().input(input).map(|owner| owner.entry.ingest.clone());
         let Some(kind) = kind.filter(|kind| !kind.takes(&Protocol::Moqt)) else {
             return info!(shard, session = session.0, input, "publish session ready");
         };
