@@ -160,6 +160,9 @@ counters! {
         IngestUnits = 34, "ingest_units", Total, "access units", "Access units taken.";
         IngestUnitsDropped = 35, "ingest_units_dropped", Total, "access units",
             "Access units dropped by the normaliser.";
+        IngestSrtRateLimited = 74, "ingest_srt_rate_limited", Total, "datagrams",
+            "Handshakes of SRT beyond those that are looked at in a second.";
+        IngestSrtJunk = 75, "ingest_srt_junk", Total, "datagrams", "Datagrams to the SRT port that are no SRT.";
         HandOvers = 37, "hand_overs", Total, "connections", "Encoder connections handed to their home shard.";
     }
     Turns, "The shard's time", "Turns, and where a shard's time goes; what is in none of them is spinning." {

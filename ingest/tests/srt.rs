@@ -133,7 +133,7 @@ fn story(config: CallerConfig, limits: SrtLimits, mut line: Line, stream: &[u8],
             }
             settle(open, now, &mut line, &mut told, answering);
         }
-        if told.closed || told.error.is_some() || (told.caller.is_some() && line.under_way.is_empty()) {
+        if told.closed || (told.caller.is_some() && line.under_way.is_empty()) {
             break;
         }
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use streams_tests::{Encoder, Film, Input, Namespace, Options, Stack, eventually, film, played_well};
+use streams_tests::{Encoder, Film, Input, Namespace, Options, Stack, Testbed, eventually, film, played_well};
 
 /// A live input with what an SRT encoder needs.
 struct SrtInput {
@@ -236,6 +236,7 @@ fn a_flood_of_handshakes_costs_nobody_their_broadcast_and_no_memory() {
                 for packet in [&mut induction, &mut conclusion] {
                     packet[40..44].copy_from_slice(&id);
                     let _ = caller.send_to(packet, ("127.0.0.1", stack.ports.srt));
+                    let _ = caller.send_to(&[0x80; 9], ("127.0.0.1", stack.ports.srt));
                 }
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -245,4 +246,25 @@ fn a_flood_of_handshakes_costs_nobody_their_broadcast_and_no_memory() {
     let grown_kib = resident_kib().saturating_sub(before_kib);
     assert!(grown_kib < 64 * 1024, "{grown_kib} KiB more");
     assert_eq!(link(&stack, &srt.input)["dropped"], 0);
+    assert!(stack.metric("streams_engine_ingest_srt_rate_limited_total") > 1_000.0, "{}", stack.http_get("/metrics"));
+}
+
+#[test]
+fn five_percent_of_loss_at_60_ms_cost_no_picture() {
+    let line = ["--loss", "5%", "--delay", "30ms"];
+    let Some(testbed) = Testbed::up("five_percent_of_loss_at_60_ms_cost_no_picture", 1, &line) else { return };
+    let options =
+        Options { namespace: testbed.pop.clone(), host: Testbed::POP_IPV4, io: "udp".to_owned(), ..Options::default() };
+    let stack = Stack::start(&options);
+    let srt = SrtInput::make(&stack, "srt");
+    // ffmpeg counts in microseconds.
+    let url = format!("{}&latency=240000", srt.encrypted(16));
+    let _encoder = Encoder::push_srt(&testbed.net, &url, Film::Gop2s, &[]);
+    // The viewer is beside the engine: only the encoder's line is bad.
+    plays(&stack, &srt.input, 10.0, true, Some(2));
+    let link = link(&stack, &srt.input);
+    let number = |key: &str| link[key].as_u64().unwrap_or_else(|| panic!("{key} of {link}"));
+    assert!(number("lost") > 20 && number("retransmitted") >= number("lost"), "{link}");
+    assert_eq!((number("dropped"), number("latency_us")), (0, 240_000), "{link}");
+    assert!((55_000..90_000).contains(&number("rtt_us")), "{link}");
 }

@@ -103,6 +103,10 @@ pub struct IngestStats {
     pub open: u64,
     /// Encoders handed to their home shard.
     pub hand_overs: u64,
+    /// Handshakes of SRT beyond a second's share.
+    pub srt_rate_limited: u64,
+    /// Datagrams to the SRT port that are no SRT.
+    pub srt_junk: u64,
 }
 
 /// The [`Sink`] of a shard whose other parts stay usable.
