@@ -92,9 +92,8 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     // Told before anything is waited for. Each shard asks again, as the user that this process becomes.
     host::allow_rings(shards).map_err(|problem| EngineError::Executor { shard: 0, problem })?;
     let account = Account::choose(&config.engine.user, &settings.data)?;
-    let quic = SocketAddr::new(config.server.host, config.ports.quic);
-    let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
-    let srt = SocketAddr::new(config.server.host, config.ports.srt);
+    let at = |port| SocketAddr::new(config.server.host, port);
+    let (quic, rtmp, srt) = (at(config.ports.quic), at(config.ports.rtmp), at(config.ports.srt));
     let ports = [reserve_udp(quic, "quic")?, reserve_tcp(rtmp)?, reserve_udp(srt, "srt")?];
     let keys = EngineKeys::load_or_create(&settings.data)?;
     let run_dir = run_dir(&settings.data)?;
@@ -129,10 +128,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             edge: EdgeSettings { rtmp: rtmp_settings(config), srt: srt_front.clone() },
             sockets: EdgeSockets { rtmp: listener, srt: srt_sockets.next().map(Into::into) },
             packets,
-            mailbox: mailboxes
-                .get(shard)
-                .cloned()
-                .ok_or_else(|| EngineError::Setting("a shard has no mailbox".into()))?,
+            mailbox: mailbox_of(&mailboxes, shard)?,
             stop: stop.clone(),
         };
         let maker = PartsMaker {
@@ -342,6 +338,11 @@ fn rtmp_settings(config: &Config) -> RtmpSettings {
         },
         limits: RtmpLimits { in_progress_len_max: config.ingest.message_bytes_max, ..RtmpLimits::default() },
     }
+}
+
+fn mailbox_of(mailboxes: &[Arc<Mailbox>], shard: usize) -> Result<Arc<Mailbox>, EngineError> {
+    let found = mailboxes.get(shard).cloned();
+    found.ok_or_else(|| EngineError::Setting("a shard has no mailbox".into()))
 }
 
 fn srt_limits(config: &Config) -> SrtLimits {
