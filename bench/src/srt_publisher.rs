@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sapflow_srt::{Caller, CallerConfig, CallerEvent};
+use sapflow_srt::{Caller, CallerConfig, CallerEvent, SendConfig};
 use streams_ingest::{TsDemuxer, TsEvent};
 
 use crate::error::BenchError;
@@ -19,6 +19,9 @@ use crate::stack::SrtInput;
 const MESSAGE_LEN: usize = 7 * 188;
 /// How often a publisher has its turn: a few packets of 6 Mbit/s.
 const STEP: Duration = Duration::from_millis(4);
+/// What a caller may send, bytes a second, and how far its packets are apart then.
+const BANDWIDTH: u64 = 100_000_000;
+const SPACING: Duration = Duration::from_micros(20);
 /// How long the server may take to accept.
 const ACCEPT_MAX: Duration = Duration::from_secs(10);
 
@@ -63,7 +66,8 @@ impl SrtPublisher {
     /// [`BenchError::Srt`] when it refuses or does not answer.
     pub fn start(input: &SrtInput, stream: Arc<Stream>, speed: Speed) -> Result<Self, BenchError> {
         let server = input.address;
-        let config = CallerConfig { stream_id: input.input.key.clone(), ..CallerConfig::default() };
+        let send = SendConfig { bandwidth: BANDWIDTH, ..SendConfig::default() };
+        let config = CallerConfig { stream_id: input.input.key.clone(), send, ..CallerConfig::default() };
         let shared = Arc::<Shared>::default();
         let told = Arc::clone(&shared);
         let publish = move || publish(server, config, &stream, speed, &told);
@@ -163,9 +167,12 @@ fn publish(
             let units = std::iter::from_fn(|| demuxer.poll_event()).filter(|event| matches!(event, TsEvent::Unit(_)));
             shared.units.fetch_add(units.count() as u64, Ordering::Release);
         }
-        while let Some((_, datagram)) = caller.poll_transmit(Instant::now()) {
+        // It spaces its packets; those of one turn leave together.
+        let mut at = Instant::now();
+        while let Some((_, datagram)) = caller.poll_transmit(at) {
             // What finds no room is lost, as on the way.
             let _ = socket.send_to(&datagram, server);
+            at += SPACING;
         }
         while let Ok((len, from)) = socket.recv_from(&mut buffer) {
             caller.handle_datagram(Instant::now(), from, buffer.get(..len).unwrap_or_default());
