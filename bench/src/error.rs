@@ -66,6 +66,9 @@ pub enum BenchError {
     /// A relay's URL that is not one.
     #[error("{0} is no relay's URL; expected moqt://HOST:PORT[/PATH]")]
     RelayUrl(String),
+    /// An SRT publisher could not go on.
+    #[error("the SRT publisher: {0}")]
+    Srt(String),
     /// The RTMP connection broke.
     #[error("the RTMP connection broke: {0}")]
     RtmpSocket(#[source] io::Error),

@@ -206,7 +206,8 @@ pub fn file(named: Option<&Path>) -> Result<PathBuf, BenchError> {
     }
 }
 
-fn ffmpeg(input: &[&std::ffi::OsStr], output: &[&str]) -> Result<Vec<u8>, BenchError> {
+/// What ffmpeg writes to its output.
+pub fn ffmpeg(input: &[&std::ffi::OsStr], output: &[&str]) -> Result<Vec<u8>, BenchError> {
     let failed = |reason| BenchError::Command { command: "ffmpeg".to_owned(), reason };
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin"]).args(input).args(output).stdin(Stdio::null());

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   K publishers (here) -- RTMP --> shards: RTMP -> time line -> CMAF -> relay's cache       nobody watches
+//!                       -- SRT ---> SRT -> MPEG-TS -> the same
 //! ```
 //!
 //! The engine's counters say what it took in the window, and in the end they have to name every access unit that was sent.
@@ -19,6 +20,7 @@ use crate::film::{self, Film};
 use crate::process::{CpuTime, cpu_times};
 use crate::publisher::{Publisher, Speed};
 use crate::report::Report;
+use crate::srt_publisher::{SrtPublisher, Stream};
 use crate::stack::{Input, Stack, StackArgs};
 
 /// From the last publisher's start to the window.
@@ -39,6 +41,9 @@ pub struct IngestArgs {
     /// How many times faster than real time they send; `max` is as fast as they are taken
     #[arg(long, default_value = "1", value_name = "TIMES")]
     speed: Speed,
+    /// Protocols, one after the other in the same run
+    #[arg(long, default_value = "rtmp", value_name = "LIST", value_delimiter = ',', value_parser = ["rtmp", "srt"])]
+    protocols: Vec<String>,
     /// Length of the window
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
@@ -78,48 +83,111 @@ impl Taken {
 /// # Errors
 /// Whatever keeps it from being made. Access units that the engine did not count are a failure in the report.
 pub async fn run(args: &IngestArgs) -> Result<Report, BenchError> {
-    let film = Arc::new(Film::read(&film::file(args.film.as_deref())?)?);
+    let file = film::file(args.film.as_deref())?;
+    let film = Arc::new(Film::read(&file)?);
     let stack = Stack::open(&args.stack)?;
-    let mut inputs = Vec::new();
-    for index in 0..args.publishers {
-        inputs.push(stack.live_input(&format!("bench-ingest-{index}"))?);
+    let mut report = Report::new("ingest: many encoders at once");
+    report.row("shards", stack.engine().shards(), "shards", stack.engine().shards().to_string());
+    for protocol in &args.protocols {
+        let began = Taken::now(&stack)?;
+        let (crowd, inputs) = match protocol.as_str() {
+            "srt" => srt_crowd(args, &stack, Arc::new(Stream::read(&file, film.duration_ms)?)),
+            _ => rtmp_crowd(args, &stack, &film).await,
+        }?;
+        let measured = measure(args, protocol, &stack, crowd, began, &mut report).await.map(|()| Report::new(""));
+        stack.tell_complaints(&measured);
+        for input in &inputs {
+            stack.delete(input)?;
+        }
+        measured?;
     }
-    let measured = measure(args, &film, &stack, &inputs).await;
-    stack.tell_complaints(&measured);
-    for input in &inputs {
-        stack.delete(input)?;
-    }
-    measured
+    Ok(report)
 }
 
-async fn measure(args: &IngestArgs, film: &Arc<Film>, stack: &Stack, inputs: &[Input]) -> Result<Report, BenchError> {
-    let began = Taken::now(stack)?;
-    let mut publishers = Vec::new();
-    for input in inputs {
-        publishers.push(Publisher::start(input, Arc::clone(film), args.speed).await?);
+/// All publishers of a run.
+enum Crowd {
+    Rtmp(Vec<Publisher>),
+    Srt(Vec<SrtPublisher>),
+}
+
+impl Crowd {
+    fn stop_sending(&self) {
+        match self {
+            Self::Rtmp(all) => all.iter().for_each(Publisher::stop_sending),
+            Self::Srt(all) => all.iter().for_each(SrtPublisher::stop_sending),
+        }
     }
+
+    fn units(&self) -> u64 {
+        match self {
+            Self::Rtmp(all) => all.iter().map(Publisher::units).sum(),
+            Self::Srt(all) => all.iter().map(SrtPublisher::units).sum(),
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        match self {
+            Self::Rtmp(all) => all.iter().all(Publisher::is_silent),
+            // What was given to SRT is counted, and waits for its time at the server.
+            Self::Srt(_) => true,
+        }
+    }
+
+    fn finish(self) -> Result<(), BenchError> {
+        match self {
+            Self::Rtmp(all) => all.into_iter().try_for_each(|publisher| publisher.finish().map(drop)),
+            Self::Srt(all) => all.into_iter().try_for_each(SrtPublisher::finish),
+        }
+    }
+}
+
+async fn rtmp_crowd(args: &IngestArgs, stack: &Stack, film: &Arc<Film>) -> Result<(Crowd, Vec<Input>), BenchError> {
+    let (mut publishers, mut inputs) = (Vec::new(), Vec::new());
+    for index in 0..args.publishers {
+        let input = stack.live_input(&format!("bench-ingest-{index}"))?;
+        publishers.push(Publisher::start(&input, Arc::clone(film), args.speed).await?);
+        inputs.push(input);
+    }
+    Ok((Crowd::Rtmp(publishers), inputs))
+}
+
+fn srt_crowd(args: &IngestArgs, stack: &Stack, stream: Arc<Stream>) -> Result<(Crowd, Vec<Input>), BenchError> {
+    let (mut publishers, mut inputs) = (Vec::new(), Vec::new());
+    for index in 0..args.publishers {
+        let input = stack.srt_input(&format!("bench-ingest-srt-{index}"))?;
+        publishers.push(SrtPublisher::start(&input, Arc::clone(&stream), args.speed)?);
+        inputs.push(input.input);
+    }
+    Ok((Crowd::Srt(publishers), inputs))
+}
+
+async fn measure(
+    args: &IngestArgs,
+    protocol: &str,
+    stack: &Stack,
+    crowd: Crowd,
+    began: Taken,
+    report: &mut Report,
+) -> Result<(), BenchError> {
     sleep(SETTLE).await;
     let before = Taken::now(stack)?;
     let silence = stack.engine().listen(Duration::from_secs(args.seconds)).await?;
     let after = Taken::now(stack)?;
-    publishers.iter().for_each(Publisher::stop_sending);
+    crowd.stop_sending();
     // The engine counts what is still on its way; the connections have to stay for that.
     let deadline = Instant::now() + COUNT_MAX;
     let (sent, last) = loop {
-        let sent: u64 = publishers.iter().map(Publisher::units).sum();
+        let sent = crowd.units();
         let still = Taken::now(stack)?;
         let counted = (still.units + still.dropped).saturating_sub(began.units + began.dropped);
-        if (counted >= sent && publishers.iter().all(Publisher::is_silent)) || Instant::now() > deadline {
+        if (counted >= sent && crowd.is_silent()) || Instant::now() > deadline {
             break (sent, still);
         }
         sleep(LOOK).await;
     };
-    for publisher in publishers {
-        publisher.finish()?;
-    }
-    let mut report = Report::new("ingest: many encoders at once");
-    report.row("shards", stack.engine().shards(), "shards", stack.engine().shards().to_string());
-    figures(&mut report, args, &before, &after);
+    crowd.finish()?;
+    report.row("protocol", protocol, "protocol", protocol.to_owned());
+    figures(report, args, protocol, &before, &after);
     report.silence(silence);
     let (units, dropped) = (last.units - began.units, last.dropped - began.dropped);
     let shown = format!("{sent} access units sent, {units} taken, {dropped} dropped");
@@ -127,10 +195,10 @@ async fn measure(args: &IngestArgs, film: &Arc<Film>, stack: &Stack, inputs: &[I
     if units != sent {
         report.failure(format!("{sent} access units were sent and the engine took {units}"));
     }
-    Ok(report)
+    Ok(())
 }
 
-fn figures(report: &mut Report, args: &IngestArgs, before: &Taken, after: &Taken) {
+fn figures(report: &mut Report, args: &IngestArgs, protocol: &str, before: &Taken, after: &Taken) {
     let seconds = after.at.duration_since(before.at).as_secs_f64();
     let (cpu, load) = (after.cpu.since(before.cpu), after.load.since(before.load));
     let (units, bytes) = (after.units - before.units, after.bytes - before.bytes);
@@ -150,6 +218,8 @@ fn figures(report: &mut Report, args: &IngestArgs, before: &Taken, after: &Taken
     let [total, user, kernel] = [cpu.total(), cpu.user, cpu.kernel].map(percent);
     let shown = format!("{total:.1} % of a core: user {user:.1}, kernel {kernel:.1}");
     report.row("engine", json!({ "percent": total, "user_percent": user, "kernel_percent": kernel }), "engine", shown);
+    let each = total / f64::from(*publishers);
+    report.row(&format!("{protocol}_percent_an_input"), each, "an input", format!("{each:.2} % of a core"));
     let us = cpu.total().as_secs_f64() * 1e6;
     let (a_mbit, a_unit) = (us / mbit.max(f64::MIN_POSITIVE), us / (units.max(1)) as f64);
     report.row("us_a_mbit", a_mbit, "a Mbit", format!("{a_mbit:.0} us of the engine"));

@@ -34,6 +34,7 @@ mod relay_load;
 mod report;
 mod rings;
 mod soak;
+mod srt_publisher;
 mod stack;
 mod viewers;
 mod viewing;

@@ -62,7 +62,7 @@ pub enum Speed {
 
 impl Speed {
     /// When a frame is due, from the start.
-    fn due(self, dts_ms: u64) -> Duration {
+    pub(crate) fn due(self, dts_ms: u64) -> Duration {
         match self {
             Self::Times(times) => Duration::from_millis(dts_ms).div_f64(times),
             Self::Max => Duration::ZERO,

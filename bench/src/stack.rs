@@ -13,6 +13,15 @@ pub use streams_harness::Input;
 /// Lines of the engine's log that are told.
 const COMPLAINTS_MAX: usize = 20;
 
+/// A live input that takes SRT.
+#[derive(Debug, Clone)]
+pub struct SrtInput {
+    /// Its id and key.
+    pub input: Input,
+    /// Where its encoders push.
+    pub address: std::net::SocketAddr,
+}
+
 /// Which stack to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StackArgs {
@@ -87,6 +96,21 @@ impl Stack {
     /// [`BenchError::Harness`] when the command fails.
     pub fn live_input(&self, name: &str) -> Result<Input, BenchError> {
         Ok(self.streams.live_input(name)?)
+    }
+
+    /// Makes a live input that takes SRT.
+    ///
+    /// # Errors
+    /// [`BenchError::Harness`] when the command fails.
+    pub fn srt_input(&self, name: &str) -> Result<SrtInput, BenchError> {
+        let created = self.streams.json(&["live", "create", "--name", name, "--ingest", "srt"])?;
+        let text = |key: &str| created.pointer(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let (Some(id), Some(key), Some(url)) = (text("/id"), text("/stream_key"), text("/urls/srt")) else {
+            return Err(BenchError::Srt("`live create` tells no id, key or URL".to_owned()));
+        };
+        let address = url.trim_start_matches("srt://").split('?').next().and_then(|address| address.parse().ok());
+        let address = address.ok_or_else(|| BenchError::Srt(format!("{url} is no address")))?;
+        Ok(SrtInput { input: Input { id, key, rtmp: String::new() }, address })
     }
 
     /// Deletes a live input, so that a stack that goes on keeps nothing of a measurement.

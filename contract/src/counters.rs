@@ -160,6 +160,9 @@ counters! {
         IngestUnits = 34, "ingest_units", Total, "access units", "Access units taken.";
         IngestUnitsDropped = 35, "ingest_units_dropped", Total, "access units",
             "Access units dropped by the normaliser.";
+        IngestSrtRateLimited = 82, "ingest_srt_rate_limited", Total, "datagrams",
+            "Handshakes of SRT beyond those that are looked at in a second.";
+        IngestSrtJunk = 83, "ingest_srt_junk", Total, "datagrams", "Datagrams to the SRT port that are no SRT.";
         HandOvers = 37, "hand_overs", Total, "connections", "Encoder connections handed to their home shard.";
     }
     Edge, "HTTPS edge and WebRTC", "Clients of the shards' HTTPS, and the media that WHIP negotiates there." {

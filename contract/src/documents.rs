@@ -134,6 +134,8 @@ pub struct RuntimeLink {
     pub retransmitted: u64,
     /// Missing packets that were given up: they came too late or never.
     pub dropped: u64,
+    /// Pictures and sounds that were left out because a part of them was missing.
+    pub damaged: u64,
     /// Newest round trip, in microseconds.
     pub rtt_us: Option<u64>,
     /// Time that packets wait for lost ones, as agreed with the encoder, in microseconds.

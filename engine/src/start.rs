@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use streams_config::{Config, Io, Seccomp, UdpIo};
 use streams_contract::{self as contract, ShardsSizes, names};
-use streams_ingest::{RtmpLimits, SrtFront, SrtLimits};
+use streams_ingest::SrtFront;
 use streams_privileges::{Account, configured_user};
 use streams_relay_core::relay::RelayConfig;
 use streams_rings::{Access, Workspace};
@@ -23,14 +23,10 @@ use crate::backend::{
 };
 use crate::broadcast::{GroupStore, Inputs};
 use crate::directory::{Announced, sha256_hex};
-use crate::edge::admission::PlaceLimits;
-use crate::edge::http::HttpSettings;
-use crate::edge::rtmp::RtmpSettings;
-use crate::edge::whip::WhipSettings;
-use crate::edge::{EdgeSettings, EdgeSockets};
-use crate::host::{self, BoundSocket, HostSettings, ShardThread};
+use crate::edge::listening::{EdgeAddresses, edge_settings, srt_limits};
+use crate::host::{self, HostSettings, ShardThread};
 use crate::keys::EngineKeys;
-use crate::ports::{Reservation, reserve_tcp, reserve_udp, shard_listener};
+use crate::ports::{Reservation, reserve_udp};
 use crate::quic::cid::CidScheme;
 use crate::quic::{Endpoint, EndpointLimits, RetryTokens, TlsFiles};
 use crate::shard::{
@@ -95,16 +91,9 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     host::allow_rings(shards).map_err(|problem| EngineError::Executor { shard: 0, problem })?;
     let account = Account::choose(&config.engine.user, &settings.data)?;
     let quic = SocketAddr::new(config.server.host, config.ports.quic);
-    let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
-    let rtmps = SocketAddr::new(config.server.host, config.ports.rtmps);
-    let edge = SocketAddr::new(config.server.host, config.edge_port());
-    let srt = SocketAddr::new(config.server.host, config.ports.srt);
-    let webrtc = webrtc_addresses(config, shards);
-    let mut ports = vec![reserve_udp(quic, "quic")?, reserve_tcp(rtmp, "rtmp")?, reserve_tcp(edge, "edge")?];
-    ports.extend([reserve_udp(srt, "srt")?, reserve_tcp(rtmps, "rtmps")?]);
-    for address in &webrtc {
-        ports.push(reserve_udp(*address, "webrtc")?);
-    }
+    let addresses = EdgeAddresses::of(config, shards);
+    let mut ports = vec![reserve_udp(quic, "quic")?];
+    ports.extend(addresses.reserve()?);
     let keys = EngineKeys::load_or_create(&settings.data)?;
     let run_dir = run_dir(&settings.data)?;
     contract::create_run_dir(&run_dir, configured_user(&config.engine.user)?)?;
@@ -121,9 +110,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     let mut ends = xdp_ends(config, quic, &steering, wished)?.into_iter();
     // AF_XDP leaves little to the kernel's sockets: that goes out by plain calls.
     let mut rings = if ends.len() == 0 { send_rings(config.engine.udp_io, shards)? } else { Vec::new() }.into_iter();
-    let srt_sockets = shard_sockets(srt, shards)?;
-    let edges = webrtc.iter().zip(srt_sockets).map(|(webrtc, srt)| edge_sockets([rtmp, rtmps, edge], *webrtc, srt));
-    let edges = edges.collect::<Result<Vec<_>, _>>()?;
+    let edges = addresses.bind()?;
     let srt_front = SrtFront::new(srt_limits(config), Instant::now());
     let mut saved_before = GroupStore::saved(&settings.data);
     give_up_rights(&account, config.engine.seccomp, &settings.data, &run_dir)?;
@@ -139,10 +126,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
             edge: edge_settings(config, srt_front.clone()),
             sockets,
             packets,
-            mailbox: mailboxes
-                .get(shard)
-                .cloned()
-                .ok_or_else(|| EngineError::Setting("a shard has no mailbox".into()))?,
+            mailbox: mailbox_of(&mailboxes, shard)?,
             stop: stop.clone(),
         };
         let maker = PartsMaker {
@@ -164,7 +148,7 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
         threads.push(host::spawn(shard, host, move || maker.make())?);
     }
     confine_and_run(&threads, config.engine.seccomp)?;
-    info!(shards, %quic, %rtmp, %rtmps, %srt, %edge, "engine runs");
+    info!(shards, %quic, edge = %addresses, "engine runs");
     Ok(Engine { threads, stopper: Stopper { stop, mailboxes }, _ports: ports, _reuseport: reuseport })
 }
 
@@ -341,78 +325,9 @@ fn make_workspace(run_dir: &Path, wishes: &[StartWish]) -> Result<(Workspace, Ve
     Ok((workspace, sizes))
 }
 
-/// One UDP port a shard, in a row.
-fn webrtc_addresses(config: &Config, shards: usize) -> Vec<SocketAddr> {
-    let ports = (config.ports.webrtc..).take(shards);
-    ports.map(|port| SocketAddr::new(config.server.host, port)).collect()
-}
-
-/// What the edge of one shard listens on.
-fn edge_sockets(
-    [rtmp, rtmps, edge]: [SocketAddr; 3],
-    webrtc: SocketAddr,
-    srt: socket2::Socket,
-) -> Result<EdgeSockets, EngineError> {
-    let bound = bind_shard_socket(webrtc).and_then(|socket| BoundSocket::new(socket.into()));
-    let srt = BoundSocket::new(srt.into());
-    Ok(EdgeSockets {
-        rtmp: shard_listener(rtmp, "listen for RTMP")?,
-        rtmps: shard_listener(rtmps, "listen for RTMPS")?,
-        http: shard_listener(edge, "listen for HTTPS")?,
-        srt: srt.map_err(|source| EngineError::Socket { action: "watch", address: "SRT".into(), source })?,
-        webrtc: bound.map_err(|source| EngineError::Socket {
-            action: "bind for WebRTC",
-            address: webrtc.to_string(),
-            source,
-        })?,
-    })
-}
-
-fn edge_settings(config: &Config, srt: SrtFront) -> EdgeSettings {
-    let rtmp = rtmp_settings(config);
-    let servers = config.edge.ice_servers.split(',').map(str::trim).filter(|server| !server.is_empty());
-    EdgeSettings {
-        http: HttpSettings {
-            places: PlaceLimits {
-                unpublished_max: config.edge.connections_max,
-                unpublished_address_max: config.edge.connections_address_max,
-                publishing_max: 0,
-            },
-            request_timeout: Duration::from_millis(config.edge.request_timeout_ms),
-            idle_timeout: Duration::from_millis(config.edge.idle_timeout_ms),
-        },
-        whip: WhipSettings {
-            places: rtmp.places,
-            connect_timeout: rtmp.handshake_timeout,
-            idle_timeout: rtmp.idle_timeout,
-            public_address: config.public_address(),
-            ice_servers: servers.map(str::to_owned).collect(),
-        },
-        rtmp,
-        srt,
-    }
-}
-
-fn rtmp_settings(config: &Config) -> RtmpSettings {
-    RtmpSettings {
-        handshake_timeout: Duration::from_millis(config.ingest.handshake_timeout_ms),
-        idle_timeout: Duration::from_millis(config.ingest.idle_timeout_ms),
-        places: PlaceLimits {
-            unpublished_max: config.ingest.unpublished_max,
-            unpublished_address_max: config.ingest.unpublished_address_max,
-            publishing_max: config.ingest.connections_max,
-        },
-        limits: RtmpLimits { in_progress_len_max: config.ingest.message_bytes_max, ..RtmpLimits::default() },
-    }
-}
-
-fn srt_limits(config: &Config) -> SrtLimits {
-    SrtLimits {
-        latency: Duration::from_millis(config.ingest.srt_latency_ms),
-        idle_timeout: Duration::from_millis(config.ingest.srt_idle_timeout_ms),
-        handshakes_per_second: config.ingest.srt_handshakes_per_s,
-        ..SrtLimits::default()
-    }
+fn mailbox_of(mailboxes: &[Arc<Mailbox>], shard: usize) -> Result<Arc<Mailbox>, EngineError> {
+    let found = mailboxes.get(shard).cloned();
+    found.ok_or_else(|| EngineError::Setting("a shard has no mailbox".into()))
 }
 
 /// Makes a shard's parts on the shard's own thread.

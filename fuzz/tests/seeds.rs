@@ -13,6 +13,8 @@ const CHANGED: u32 = 1_000;
 fn what_encoders_send_breaks_nothing() {
     check("rtmp_session", ingest::rtmp_session, CHANGED);
     check("flv_tags", ingest::flv_tags, CHANGED);
+    check("ts", ingest::ts, CHANGED);
+    check("srt", ingest::srt, CHANGED);
     check("avc_config", media::avc_config, CHANGED);
     check("video_config", media::video_config, CHANGED);
     check("aac_config", media::aac_config, CHANGED);

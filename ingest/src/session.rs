@@ -112,6 +112,8 @@ pub struct LinkStats {
     pub retransmitted: u64,
     /// Missing packets that were given up at their time.
     pub dropped: u64,
+    /// Media packets of the stream inside that were left out because a part of them was missing.
+    pub damaged: u64,
     /// Newest measured time of a round trip.
     pub round_trip: Option<Duration>,
     /// Time that packets wait for lost ones, as agreed with the encoder.

@@ -1,11 +1,11 @@
 //! SRT in, signed playback out, with the callers of libsrt: ffmpeg and srt-live-transmit.
 
 use std::net::UdpSocket;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use streams_tests::{Encoder, Film, Input, Namespace, Options, Stack, eventually, film, played_well};
+use streams_tests::{Encoder, Film, Input, Namespace, Options, Owned, Stack, Testbed, eventually, film, played_well};
 
 /// A live input with what an SRT encoder needs.
 struct SrtInput {
@@ -146,14 +146,16 @@ fn srt_live_transmit_sends_a_transport_stream_with_a_structured_stream_id() {
     let srt = SrtInput::make(&stack, "srt");
     let stream_id = format!("#!::r={},m=publish,s={}", srt.input.id, srt.input.key);
     let escaped = stream_id.replace('#', "%23").replace('=', "%3D").replace(',', "%2C");
-    let local = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     let to = format!("{}?streamid={escaped}&passphrase={}", srt.url, srt.passphrase);
-    let _transmit = Encoder::run(Command::new("srt-live-transmit"), &[&format!("udp://{local}"), &to]);
-    let from = film(Film::Gop2s);
-    let from = from.to_str().expect("a plain path");
-    let udp = format!("udp://{local}?pkt_size=1316");
-    let arguments = ["-v", "error", "-re", "-stream_loop", "-1", "-i", from, "-c", "copy", "-f", "mpegts", &udp];
-    let _encoder = Encoder::run(Namespace::here().command("ffmpeg"), &arguments);
+    // By a pipe, which loses nothing on the way to the caller.
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]).arg(film(Film::Gop2s));
+    ffmpeg.args(["-c", "copy", "-f", "mpegts", "-"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut ffmpeg = Owned::new(ffmpeg.spawn().expect("ffmpeg is installed"));
+    let stream = ffmpeg.child().stdout.take().expect("piped");
+    let mut transmit = Command::new("srt-live-transmit");
+    transmit.args(["-q", "file://con", &to]).stdin(stream).stdout(Stdio::null());
+    let _transmit = Owned::new(transmit.spawn().expect("srt-live-transmit is installed (package srt-tools)"));
     plays(&stack, &srt.input, 5.0, true, Some(2));
     assert_eq!(link(&stack, &srt.input)["encrypted"], true);
 }
@@ -236,6 +238,7 @@ fn a_flood_of_handshakes_costs_nobody_their_broadcast_and_no_memory() {
                 for packet in [&mut induction, &mut conclusion] {
                     packet[40..44].copy_from_slice(&id);
                     let _ = caller.send_to(packet, ("127.0.0.1", stack.ports.srt));
+                    let _ = caller.send_to(&[0x80; 9], ("127.0.0.1", stack.ports.srt));
                 }
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -245,4 +248,25 @@ fn a_flood_of_handshakes_costs_nobody_their_broadcast_and_no_memory() {
     let grown_kib = resident_kib().saturating_sub(before_kib);
     assert!(grown_kib < 64 * 1024, "{grown_kib} KiB more");
     assert_eq!(link(&stack, &srt.input)["dropped"], 0);
+    assert!(stack.metric("streams_engine_ingest_srt_rate_limited_total") > 1_000.0, "{}", stack.http_get("/metrics"));
+}
+
+#[test]
+fn five_percent_of_loss_at_60_ms_cost_no_picture() {
+    let line = ["--loss", "5%", "--delay", "30ms"];
+    let Some(testbed) = Testbed::up("five_percent_of_loss_at_60_ms_cost_no_picture", 1, &line) else { return };
+    let options =
+        Options { namespace: testbed.pop.clone(), host: Testbed::POP_IPV4, io: "udp".to_owned(), ..Options::default() };
+    let stack = Stack::start(&options);
+    let srt = SrtInput::make(&stack, "srt");
+    // ffmpeg counts in microseconds.
+    let url = format!("{}&latency=240000", srt.encrypted(16));
+    let _encoder = Encoder::push_srt(&testbed.net, &url, Film::Gop2s, &[]);
+    // The viewer is beside the engine: only the encoder's line is bad.
+    plays(&stack, &srt.input, 10.0, true, Some(2));
+    let link = link(&stack, &srt.input);
+    let number = |key: &str| link[key].as_u64().unwrap_or_else(|| panic!("{key} of {link}"));
+    assert!(number("lost") > 20 && number("retransmitted") >= number("lost"), "{link}");
+    assert_eq!((number("dropped"), number("latency_us")), (0, 240_000), "{link}");
+    assert!((55_000..90_000).contains(&number("rtt_us")), "{link}");
 }

@@ -323,6 +323,7 @@ impl Inputs {
             lost: link.lost,
             retransmitted: link.retransmitted,
             dropped: link.dropped,
+            damaged: link.damaged,
             rtt_us: us(link.round_trip),
             latency_us: us(link.latency),
             encrypted: link.encrypted,

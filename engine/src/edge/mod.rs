@@ -6,6 +6,7 @@ pub(crate) mod door;
 pub(crate) mod encoder;
 pub(crate) mod http;
 pub mod line;
+pub(crate) mod listening;
 pub(crate) mod rtmp;
 pub(crate) mod srt;
 mod tls;

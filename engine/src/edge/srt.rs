@@ -155,7 +155,15 @@ impl SrtEdge {
             }
             self.receive(&mut buffer).await;
             self.timers().await;
+            self.count();
         }
+    }
+
+    fn count(&self) {
+        let counters = self.front.counters();
+        let mut shard = self.shard.borrow_mut();
+        let stats = shard.ingest_stats();
+        (stats.srt_rate_limited, stats.srt_junk) = (counters.rate_limited, counters.junk);
     }
 
     async fn receive(&mut self, buffer: &mut [u8]) {

@@ -87,7 +87,7 @@ impl Shard {
         ]
     }
 
-    fn ingested(&self) -> Values<7> {
+    fn ingested(&self) -> Values<9> {
         [
             (Counter::IngestAccepted, self.ingest.accepted),
             (Counter::IngestRefused, self.ingest.refused),
@@ -95,6 +95,8 @@ impl Shard {
             (Counter::IngestBytes, self.ingest.bytes),
             (Counter::IngestUnits, self.ingest.units),
             (Counter::IngestUnitsDropped, self.parts.inputs.units_dropped()),
+            (Counter::IngestSrtRateLimited, self.ingest.srt_rate_limited),
+            (Counter::IngestSrtJunk, self.ingest.srt_junk),
             (Counter::HandOvers, self.ingest.hand_overs),
         ]
     }

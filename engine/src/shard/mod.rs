@@ -11,6 +11,7 @@
 mod clock;
 mod control;
 mod counting;
+mod datagrams;
 mod edge;
 mod house;
 mod links;
@@ -39,9 +40,10 @@ use crate::EngineError;
 use crate::backend::{PacketBackend, Sent};
 use crate::broadcast::{Admission, FileWork, InputContext, Inputs};
 use crate::directory::Announced;
-use crate::quic::{Arrival, Endpoint, EndpointStats, TlsFiles};
+use crate::quic::{Endpoint, EndpointStats, TlsFiles};
 
 pub use control::{ControlSide, wait_for_control};
+pub use datagrams::IngestStats;
 pub use edge::WhipAdmission;
 pub use links::Links;
 pub use mailbox::{EncoderHandOver, Mailbox, Parcel};
@@ -88,23 +90,6 @@ pub enum Turn {
     Idle(Instant),
     /// The shard is drained and has said so to its peers, or has failed (see [`Shard::take_failure`]).
     Stopped,
-}
-
-/// Counts of encoders, kept by the listener.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct IngestStats {
-    /// Encoders accepted.
-    pub accepted: u64,
-    /// Encoders turned away.
-    pub refused: u64,
-    /// Bytes received from encoders.
-    pub bytes: u64,
-    /// Access units taken.
-    pub units: u64,
-    /// Connections now, encoders or not.
-    pub open: u64,
-    /// Encoders handed to their home shard.
-    pub hand_overs: u64,
 }
 
 /// The [`Sink`] of a shard whose other parts stay usable.
@@ -318,27 +303,6 @@ impl Shard {
     /// Encoders that other shards handed over.
     pub fn take_arrived(&mut self) -> Vec<EncoderHandOver> {
         std::mem::take(&mut self.arrived)
-    }
-
-    /// Tossed datagrams to this port are the edge's: see [`Shard::take_tossed`].
-    pub fn take_datagrams_of(&mut self, port: u16) {
-        self.datagram_port = Some(port);
-    }
-
-    /// Gives a datagram of the edge to the shard that its connection belongs to. It may be lost like a packet on the way.
-    pub fn toss_datagram(&mut self, home: u8, datagram: &[u8], from: SocketAddr, to: SocketAddr) {
-        self.parts.tosses.toss(home, datagram, Arrival { from, to }, streams_rings::now_us());
-        self.parts.tosses.flush();
-    }
-
-    /// Datagrams of the edge that other shards tossed.
-    pub fn take_tossed(&mut self) -> Vec<(Vec<u8>, SocketAddr)> {
-        std::mem::take(&mut self.tossed)
-    }
-
-    /// So many of them found no room at the edge.
-    pub fn count_untaken(&mut self, count: usize) {
-        self.parts.tosses.count_lost(count as u64);
     }
 
     /// Files to be written or removed since this was asked last. They may wait for a disk, so the host does it.

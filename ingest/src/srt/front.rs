@@ -133,6 +133,20 @@ impl SrtFront {
         self.inductions.poll_transmit().map(|(_, answer)| answer)
     }
 
+    /// The cookie that `peer` would be given now: fuzzing has no caller that brings it back.
+    pub(crate) fn cookie_of(&mut self, now: Instant, peer: SocketAddr) -> u32 {
+        const COOKIE: std::ops::Range<usize> = 44..48;
+        let mut induction = vec![0x80; 1];
+        induction.resize(64, 0);
+        for (at, byte) in [(19, 4), (23, 2), (39, 1), (43, 1)] {
+            if let Some(slot) = induction.get_mut(at) {
+                *slot = byte;
+            }
+        }
+        let answer = self.induction(now, peer, &induction).unwrap_or_default();
+        answer.get(COOKIE).and_then(|cookie| cookie.try_into().ok()).map_or(0, u32::from_be_bytes)
+    }
+
     /// What led to nothing so far.
     pub fn counters(&self) -> SrtFrontCounters {
         let stats = self.inductions.stats();

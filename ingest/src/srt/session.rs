@@ -274,6 +274,7 @@ impl Session for SrtSession {
             lost: stats.lost,
             retransmitted: stats.retransmitted,
             dropped: stats.dropped,
+            damaged: self.demuxer.counters().damaged,
             round_trip: self.round_trip,
             latency: self.listener.latency(self.id),
             encrypted: self.encryption != Encryption::None,

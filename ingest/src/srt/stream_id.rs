@@ -5,6 +5,8 @@ use crate::session::Refusal;
 
 /// How the structured form begins.
 const STRUCTURED: &str = "#!::";
+/// The same from senders that hand their URL's escapes on.
+const STRUCTURED_ESCAPED: &str = "%23!::";
 /// A stream key has less than 100 bytes.
 const KEY_LEN_MAX: usize = 256;
 
@@ -15,7 +17,9 @@ const KEY_LEN_MAX: usize = 256;
 pub(super) fn read(stream_id: &[u8]) -> Result<PublishRequest, (Refusal, &'static str)> {
     let text = std::str::from_utf8(stream_id).map_err(|_| (Refusal::BadRequest, "the stream id is no UTF-8"))?;
     let text = text.trim_end_matches('\0');
-    let Some(fields) = text.strip_prefix(STRUCTURED) else { return request("", text) };
+    let unescaped = if text.starts_with(STRUCTURED_ESCAPED) { percent_decoded(text) } else { Some(text.to_owned()) };
+    let text = unescaped.ok_or((Refusal::BadRequest, "the stream id has a broken %-escape"))?;
+    let Some(fields) = text.strip_prefix(STRUCTURED) else { return request("", &text) };
     let (mut resource, mut key) = (String::new(), String::new());
     for field in fields.split(',').filter(|field| !field.is_empty()) {
         let Some((name, value)) = field.split_once('=') else {
@@ -73,6 +77,7 @@ mod tests {
             ("#!::r=lv_1,m=publish,s=KEY", "lv_1", "KEY"),
             ("#!::s=a%2Cb%3D%25,u=me,m=publish,t=stream", "", "a,b=%"),
             ("#!::s=KEY", "", "KEY"),
+            ("%23!::r%3Dlv_1%2Cm%3Dpublish%2Cs%3DKEY", "lv_1", "KEY"),
         ] {
             let request = read(text.as_bytes()).unwrap();
             assert_eq!((request.app.as_str(), request.key.as_str()), (app, key), "{text}");

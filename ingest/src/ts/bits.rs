@@ -49,7 +49,7 @@ impl<'a> Bits<'a> {
                 })
                 .collect(),
         };
-        if let Some(last) = bytes.last_mut().filter(|_| count % 8 != 0) {
+        if let Some(last) = bytes.last_mut().filter(|_| !count.is_multiple_of(8)) {
             *last &= 0xffu8 << (8 - count % 8);
         }
         self.position = end;

@@ -67,7 +67,11 @@ mod tests {
     fn marks(framer: &mut Framer, pieces: &[&[u8]]) -> Vec<u8> {
         let mut marks = Vec::new();
         for piece in pieces {
-            framer.push(piece, |packet| Ok::<_, ()>(marks.push(packet.buffer()[187]))).unwrap();
+            let mut mark = |packet: &Packet<'_>| {
+                marks.push(packet.buffer()[187]);
+                Ok::<_, ()>(())
+            };
+            framer.push(piece, &mut mark).unwrap();
         }
         marks
     }
