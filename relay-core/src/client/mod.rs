@@ -22,8 +22,9 @@ pub use requests::{FetchRequest, Join, SubscribeRequest};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::relay::{Dir, Pumped, StreamId, Transmit, TransmitError, Transport};
+use crate::relay::{Pumped, Transport};
 use crate::send::SendBuffer;
+use crate::transmit::{Dir, StreamId, Transmit, TransmitError};
 use crate::wire::{AuthToken, ControlMessage, ControlReader, Draft, SessionError, Setup};
 
 use publisher::OutgoingStream;

@@ -12,13 +12,6 @@ pub(super) mod upstream;
 use std::time::Instant;
 
 use crate::directory::Directory;
-use crate::relay::cache::SubgroupEnd;
-use crate::relay::keys::{RequestKey, SessionKey, TrackKey};
-use crate::relay::refusal::{Fatal, Refusal};
-use crate::relay::session::request::{Request, RequestKind};
-use crate::relay::tenants::Good;
-use crate::relay::track::{Origin, SessionOrigin, TrackState};
-use crate::relay::{PublishDone, Relay, RelayEvent, Role};
 use crate::wire::{
     ControlMessage, FullTrackName, Location, Namespace, Parameters, Properties, Publish,
     PublishDone as PublishDoneMessage, PublishNamespace, RequestErrorCode, RequestUpdate, SUBSCRIBER_PRIORITY_DEFAULT,
@@ -26,6 +19,14 @@ use crate::wire::{
 };
 
 use namespaces::Publisher;
+
+use crate::relay::cache::SubgroupEnd;
+use crate::relay::keys::{RequestKey, SessionKey, TrackKey};
+use crate::relay::refusal::{Fatal, Refusal};
+use crate::relay::session::request::{Request, RequestKind};
+use crate::relay::tenants::Good;
+use crate::relay::track::{Origin, SessionOrigin, TrackState};
+use crate::relay::{PublishDone, Relay, RelayEvent, Role};
 
 impl Relay {
     /// A namespace is published here from now on.
@@ -48,7 +49,7 @@ impl Relay {
     ) -> Result<(), Fatal> {
         self.authorize_publisher(directory, key, &message.parameters)?;
         let namespace = message.namespace;
-        if let Some(refusal) = self.unpublishable(key, &namespace) {
+        if let Some(refusal) = self.refusal_to_publish(key, &namespace) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
@@ -90,7 +91,7 @@ impl Relay {
         self.check_tokens(directory, key, None, &parameters.auth_tokens).map(drop)
     }
 
-    fn unpublishable(&self, key: SessionKey, namespace: &Namespace) -> Option<Refusal> {
+    fn refusal_to_publish(&self, key: SessionKey, namespace: &Namespace) -> Option<Refusal> {
         self.sessions.get(key)?.scope.as_ref()?.may_publish(namespace).err()
     }
 
@@ -209,11 +210,11 @@ impl Relay {
         message: Publish,
     ) -> Result<(), Fatal> {
         self.authorize_publisher(directory, key, &message.parameters)?;
-        if let Some(refusal) = self.unpublishable(key, &message.track.namespace) {
+        if let Some(refusal) = self.refusal_to_publish(key, &message.track.namespace) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
-        if let Some(refusal) = self.unbearable(&message.properties) {
+        if let Some(refusal) = self.refusal_to_carry(&message.properties) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
@@ -256,7 +257,7 @@ impl Relay {
         self.reply(key, request, Parameters { forward: Some(true), ..Parameters::default() });
         let largest = message.parameters.largest_object;
         self.origin_accepted(now, track, key, message.track_alias, largest, message.properties)?;
-        self.tell_offer(track);
+        self.announce_offer(track);
         self.offer_to_watchers(track);
         self.note_publishing(key);
         Ok(())
@@ -322,7 +323,7 @@ impl Relay {
                 if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) {
                     state.deadline = None;
                 }
-                if let Some(refusal) = self.unbearable(&ok.properties) {
+                if let Some(refusal) = self.refusal_to_carry(&ok.properties) {
                     self.upstream_failed(now, key, request, track, refusal.code, refusal.reason);
                     return Ok(());
                 }
@@ -351,17 +352,17 @@ impl Relay {
     }
 
     /// Why a track with these properties cannot be carried, if so.
-    fn unbearable(&self, properties: &Properties) -> Option<Refusal> {
+    fn refusal_to_carry(&self, properties: &Properties) -> Option<Refusal> {
         if properties.mandatory().is_some() {
             // MoQT-18 §2.5.1: we understand no property of the mandatory range.
             let reason = "a property of the track must be understood and is not";
-            return Some(Refusal { code: RequestErrorCode::UnsupportedExtension, reason });
+            return Some(Refusal::new(RequestErrorCode::UnsupportedExtension, reason));
         }
         let mut encoded = Vec::new();
         properties.encode(&mut encoded);
         let reason = "the properties of the track are too long";
         (encoded.len() > self.config.track_properties_len_max)
-            .then_some(Refusal { code: RequestErrorCode::ExcessiveLoad, reason })
+            .then_some(Refusal::new(RequestErrorCode::ExcessiveLoad, reason))
     }
 
     fn is_ours(&self, key: SessionKey, request: RequestKey) -> bool {
@@ -436,7 +437,7 @@ impl Relay {
         if let Some(session) = self.sessions.get_mut(key) {
             session.forget_aliases(track);
         }
-        self.untell_offer(track);
+        self.forget_offer(track);
         self.source_lost(now, track, status);
     }
 
