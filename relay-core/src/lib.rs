@@ -14,6 +14,8 @@
 //!
 //! No socket, no clock, no runtime: everything here runs the same in a test with virtual time as in the engine.
 
+#![warn(unreachable_pub)]
+
 pub mod client;
 mod directory;
 mod error;
@@ -21,6 +23,7 @@ pub mod fuzzing;
 pub mod relay;
 mod send;
 pub mod token;
+mod transmit;
 pub mod wire;
 
 pub use directory::{Directory, Resource, SigningAlgorithm, SigningKey};

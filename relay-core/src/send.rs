@@ -2,7 +2,7 @@
 
 use crate::wire::{ControlMessage, Draft};
 
-use crate::relay::{StreamId, Transmit, TransmitError};
+use crate::transmit::{StreamId, Transmit, TransmitError};
 
 /// Messages of one stream that the transport has not taken yet.
 #[derive(Debug, Default)]

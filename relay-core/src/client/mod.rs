@@ -10,6 +10,7 @@
 //! has begun is given up after [`ClientConfig::group_wait`].
 
 mod event;
+mod incoming;
 mod order;
 mod publisher;
 mod receive;
@@ -22,12 +23,13 @@ pub use requests::{FetchRequest, Join, SubscribeRequest};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::relay::{Dir, Pumped, StreamId, Transmit, TransmitError, Transport};
+use crate::relay::{Pumped, Transport};
 use crate::send::SendBuffer;
+use crate::transmit::{Dir, StreamId, Transmit, TransmitError};
 use crate::wire::{AuthToken, ControlMessage, ControlReader, Draft, SessionError, Setup};
 
+use incoming::Incoming;
 use publisher::OutgoingStream;
-use receive::Incoming;
 use requests::{Kind, Request};
 
 /// How a client session is set up.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::relay::{StreamId, Transmit};
+use crate::transmit::{StreamId, Transmit};
 use crate::wire::{
     ControlMessage, EndLocation, FetchHeader, FetchObjectHead, FetchOk, FetchWriter, GroupOrder, Location,
     ObjectStatus, Parameters, Properties, PublishDone, PublishDoneCode, RequestError, RequestErrorCode, SubgroupHeader,

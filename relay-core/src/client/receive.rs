@@ -11,53 +11,13 @@ use crate::wire::{
     SessionError, StreamKind, SubgroupHeader, SubgroupId, SubgroupItem, SubgroupObject, SubgroupReader,
 };
 
+use super::incoming::{Fatal, Incoming, SubgroupIn};
 use super::order::StreamEnd;
 use super::requests::{Kind, Request};
 use super::{Client, ClientEvent, ObjectReceived, RequestId};
 
 /// Streams of unknown aliases kept at once.
 const UNKNOWN_MAX: usize = 64;
-
-/// Why the session has to be closed.
-#[derive(Debug)]
-pub(super) struct Fatal(pub(super) SessionError, pub(super) String);
-
-impl Fatal {
-    pub(super) fn violation(reason: impl Into<String>) -> Self {
-        Self(SessionError::ProtocolViolation, reason.into())
-    }
-}
-
-impl From<crate::Malformed> for Fatal {
-    fn from(malformed: crate::Malformed) -> Self {
-        Self(malformed.code, format!("{}: {}", malformed.what, malformed.reason))
-    }
-}
-
-/// What arrives on one stream.
-#[derive(Debug)]
-pub(super) enum Incoming {
-    Fresh(Vec<u8>),
-    Control(ControlReader),
-    /// A request of ours.
-    Request(ControlReader, RequestId),
-    /// A request of the relay whose first message is not whole yet.
-    Asked(ControlReader),
-    Subgroup(SubgroupIn),
-    /// The answer to a FETCH.
-    Fetch(FetchReader, Option<RequestId>),
-    Ignored,
-}
-
-/// A subgroup stream.
-#[derive(Debug)]
-pub(super) struct SubgroupIn {
-    reader: SubgroupReader,
-    request: Option<RequestId>,
-    /// Known from the first object on.
-    subgroup: Option<u64>,
-    fin: bool,
-}
 
 impl Client {
     pub(super) fn receive(

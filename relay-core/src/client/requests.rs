@@ -10,8 +10,8 @@ use crate::wire::{
     Subscribe, SubscribeNamespace, SubscribeTracks, SubscriptionFilter, TrackStatus,
 };
 
+use super::incoming::{Fatal, Incoming};
 use super::order::{Order, Released};
-use super::receive::{Fatal, Incoming};
 use super::{Client, ClientConfig, ClientEvent, RequestId};
 
 /// Where a subscription joins its track.

@@ -12,6 +12,18 @@
 //!               '------------> pump(io) <----'   control, request streams, then data by priority
 //! ```
 //!
+//! | where | what |
+//! |---|---|
+//! | `session` | one session: its streams, requests, deadlines, and what it has to send |
+//! | `auth` | what a session may do: its path, and the tokens it shows |
+//! | `subscribe` | viewers: SUBSCRIBE, FETCH, watched namespaces, and the order in which their data leaves |
+//! | `publish` | where objects come from: the engine's ingest, publisher sessions, and those that were lost |
+//! | `cache` | the objects of a track, framed once, and how they keep to their bounds |
+//! | `shards` | tracks, objects and FETCHes that cross to other shards and come from there |
+//!
+//! Files that keep something (`Session`, `Track`, `Subscription`, `Pull`) do not know [`Relay`]; files that do something with it
+//! add their part to it, and the engine's calls stand among them.
+//!
 //! There is no socket, clock or thread in here: `now` is an argument, bytes come in by calls, and what has to be sent
 //! leaves by [`Relay::pump`] and [`Relay::poll_event`].
 
@@ -31,16 +43,15 @@ mod tenants;
 mod timers;
 mod track;
 mod track_life;
-mod transmit;
 mod types;
 
 pub use crate::directory::{Directory, Resource, SigningAlgorithm, SigningKey};
+pub use crate::transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use crate::wire::{Draft, FullTrackName, Location, Namespace};
 pub use event::RelayEvent;
 pub use limits::{RelayConfig, RelayTuning};
 pub use publish::offered::offered_track;
 pub use shards::message::cut_short;
-pub use transmit::{Dir, StreamId, Transmit, TransmitError};
 pub use types::{
     CachedObject, Counters, LinkId, PublishDone, Pumped, Role, SessionConfig, SessionId, TrackConfig, TrackId,
     Transport,

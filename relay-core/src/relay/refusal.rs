@@ -40,6 +40,10 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    pub(crate) const fn new(code: RequestErrorCode, reason: &'static str) -> Self {
+        Self { code, reason }
+    }
+
     pub(crate) const NO_TRACK: Self = Self { code: RequestErrorCode::DoesNotExist, reason: "no such track here" };
     pub(crate) const TOO_MANY_TRACKS: Self = Self {
         code: RequestErrorCode::ExcessiveLoad,

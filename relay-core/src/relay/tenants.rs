@@ -54,7 +54,7 @@ impl Good {
         }
     }
 
-    fn in_(self, mut amounts: Amounts) -> usize {
+    fn amount_in(self, mut amounts: Amounts) -> usize {
         *self.of(&mut amounts)
     }
 }
@@ -159,8 +159,8 @@ impl Tenants {
 
     /// Whether a tenant may hold `more` of a good of which there is `max` in all.
     pub(crate) fn fits(&self, key: TenantKey, good: Good, more: usize, max: usize) -> bool {
-        let shares = self.line(key).map(|tenant| good.in_(tenant.held));
-        let shares = shares.chain([good.in_(self.all)]).map(|held| held.saturating_add(more));
+        let shares = self.line(key).map(|tenant| good.amount_in(tenant.held));
+        let shares = shares.chain([good.amount_in(self.all)]).map(|held| held.saturating_add(more));
         shares.fold(0, usize::saturating_add) <= max
     }
 
@@ -177,7 +177,7 @@ impl Tenants {
 
     /// What a tenant holds of a good.
     pub(crate) fn held(&self, key: TenantKey, good: Good) -> usize {
-        self.slab.get(key).map_or(0, |tenant| good.in_(tenant.held))
+        self.slab.get(key).map_or(0, |tenant| good.amount_in(tenant.held))
     }
 
     /// The tenant and those that it is part of.
@@ -210,7 +210,7 @@ mod tests {
         let keys = names.map(|name| tenants.enter(name));
         assert_eq!(keys.map(|key| fill(&mut tenants, key, 8_190)), [2_730, 910, 1_516, 1_517]);
         assert_eq!(keys.map(|key| fill(&mut tenants, key, 8_190)), [0; 4]);
-        assert_eq!(Good::Tracks.in_(tenants.all), 6_673);
+        assert_eq!(Good::Tracks.amount_in(tenants.all), 6_673);
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub(crate) struct Track {
     /// Objects cross to other shards as bare payloads (subgroup 0, no properties).
     pub(crate) bare: bool,
     /// Other shards know that it was offered here.
-    pub(crate) told: bool,
+    pub(crate) offer_announced: bool,
     /// The largest NEW_GROUP_REQUEST that was passed on and not fulfilled yet.
     pub(crate) new_group_asked: Option<u64>,
     /// The timer that is set for this track.
@@ -241,7 +241,7 @@ impl Tracks {
             followed: false,
             idle_since: None,
             bare: false,
-            told: false,
+            offer_announced: false,
             new_group_asked: None,
             timer_at: None,
             tenant,
@@ -253,7 +253,7 @@ impl Tracks {
     }
 
     /// New requests for the name no longer find this track.
-    pub(crate) fn unname(&mut self, key: TrackKey) {
+    pub(crate) fn forget_name(&mut self, key: TrackKey) {
         let Some(track) = self.slab.get(key.slot) else { return };
         if self.by_name.get(&track.name) == Some(&key) {
             self.by_name.remove(&track.name);
@@ -262,7 +262,7 @@ impl Tracks {
 
     pub(crate) fn remove(&mut self, key: TrackKey) -> Option<Track> {
         self.get(key)?;
-        self.unname(key);
+        self.forget_name(key);
         let track = self.slab.remove(key.slot)?;
         self.cache_len = self.cache_len.saturating_sub(track.counted);
         Some(track)

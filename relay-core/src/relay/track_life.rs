@@ -46,7 +46,7 @@ impl Relay {
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.timer_at = None;
         if track.is_unused() && track.idle_since.is_some_and(|since| now.saturating_duration_since(since) >= linger) {
-            self.let_go(key);
+            self.remove_idle(key);
             return;
         }
         let sought = track.state == TrackState::Waiting && track.origins.is_empty() && !track.waiters.is_empty();
@@ -80,7 +80,7 @@ impl Relay {
     }
 
     /// Ends the upstream subscriptions of a track and removes it.
-    fn let_go(&mut self, key: TrackKey) {
+    fn remove_idle(&mut self, key: TrackKey) {
         self.drop_shards(key);
         let Some(track) = self.tracks.get_mut(key) else { return };
         let origins: Vec<(SessionKey, RequestKey)> =
@@ -97,7 +97,7 @@ impl Relay {
 
     /// Nothing new comes for a track. `cut` is what becomes of its open subgroups.
     pub(super) fn end_track(&mut self, now: Instant, key: TrackKey, status: PublishDone, cut: SubgroupEnd) {
-        self.tracks.unname(key);
+        self.tracks.forget_name(key);
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.state = TrackState::Over(status);
         track.followed = false;

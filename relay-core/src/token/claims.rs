@@ -24,7 +24,7 @@ pub(super) struct Claims {
 impl Claims {
     /// Reads the JSON object of a token's payload. Claims that we do not know are ignored; one of a wrong type is a fault,
     /// for a restriction that is misread must not become no restriction.
-    pub fn read(json: &[u8]) -> Result<Self, AuthFault> {
+    pub(crate) fn read(json: &[u8]) -> Result<Self, AuthFault> {
         let claims: Map<String, Value> = serde_json::from_slice(json).map_err(|_| AuthFault::Unreadable)?;
         let max_sessions = optional(&claims, "max_sessions", Value::as_u64)?;
         Ok(Self {

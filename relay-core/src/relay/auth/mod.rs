@@ -10,12 +10,13 @@ use bytes::Bytes;
 
 use crate::directory::Directory;
 use crate::error::{AuthError, AuthFault};
-use crate::relay::Role;
-use crate::relay::refusal::{Fatal, Refusal};
 use crate::wire::{AuthToken, FullTrackName, Namespace, SessionError};
 
 use grant::{Grant, TokenCheck};
 use path::PathRole;
+
+use crate::relay::Role;
+use crate::relay::refusal::{Fatal, Refusal};
 
 /// First field of every namespace of this service.
 const ROOT: &[u8] = b"stream";

@@ -39,7 +39,7 @@ impl Relay {
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
         match session.scope.as_ref().and_then(|scope| scope.brought_token()) {
             None => return Ok(()),
-            Some(false) => session.tell_namespace(root_namespace()),
+            Some(false) => session.announce_namespace(root_namespace()),
             Some(true) => drop(self.check_tokens(directory, key, None, &[])?),
         }
         self.settle_places(key);
@@ -120,7 +120,7 @@ impl Relay {
         if let (true, true, Some(namespace)) = (first, grant.is_some(), namespace) {
             self.settle_tenant(key);
             if let Some(session) = self.sessions.get_mut(key) {
-                session.tell_namespace(namespace);
+                session.announce_namespace(namespace);
             }
             self.mark_dirty(key);
         }

@@ -137,7 +137,7 @@ impl Relay {
         state.origins.retain(|origin| !matches!(origin, Origin::Held { .. }));
         let dropped = state.origins.len() != before;
         if dropped {
-            self.untell_offer(track);
+            self.forget_offer(track);
             self.step_down(track, PublishDone::SubscriptionEnded);
         }
         dropped

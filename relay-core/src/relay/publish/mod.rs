@@ -1,5 +1,6 @@
-//! Publisher sessions: PUBLISH_NAMESPACE, PUBLISH, and our SUBSCRIBE to them.
+//! Publisher sessions: PUBLISH, and our SUBSCRIBE to them.
 
+pub(super) mod announced;
 pub(super) mod datagrams;
 pub(super) mod follow;
 pub(super) mod held;
@@ -12,72 +13,24 @@ pub(super) mod upstream;
 use std::time::Instant;
 
 use crate::directory::Directory;
-use crate::relay::cache::SubgroupEnd;
-use crate::relay::keys::{RequestKey, SessionKey, TrackKey};
-use crate::relay::refusal::{Fatal, Refusal};
-use crate::relay::session::request::{Request, RequestKind};
-use crate::relay::tenants::Good;
-use crate::relay::track::{Origin, SessionOrigin, TrackState};
-use crate::relay::{PublishDone, Relay, RelayEvent, Role};
 use crate::wire::{
     ControlMessage, FullTrackName, Location, Namespace, Parameters, Properties, Publish,
-    PublishDone as PublishDoneMessage, PublishNamespace, RequestErrorCode, RequestUpdate, SUBSCRIBER_PRIORITY_DEFAULT,
-    SessionError, StreamResetCode, Subscribe, SubscriptionFilter, property,
+    PublishDone as PublishDoneMessage, RequestErrorCode, RequestUpdate, SUBSCRIBER_PRIORITY_DEFAULT, SessionError,
+    StreamResetCode, Subscribe, SubscriptionFilter, property,
 };
 
 use namespaces::Publisher;
 
+use crate::relay::cache::SubgroupEnd;
+use crate::relay::keys::{RequestKey, SessionKey, TrackKey};
+use crate::relay::refusal::{Fatal, Refusal};
+use crate::relay::session::request::RequestKind;
+use crate::relay::track::{Origin, SessionOrigin, TrackState};
+use crate::relay::{PublishDone, Relay, Role};
+
 impl Relay {
-    /// A namespace is published here from now on.
-    pub fn namespace_up(&mut self, now: Instant, namespace: Namespace) {
-        self.publisher_up(now, namespace, Publisher::Local);
-    }
-
-    /// A namespace is no longer published here; its tracks are ended by [`Relay::track_end`].
-    pub fn namespace_down(&mut self, _now: Instant, namespace: Namespace) {
-        self.publisher_down(&namespace, Publisher::Local);
-    }
-
-    pub(crate) fn on_publish_namespace(
-        &mut self,
-        now: Instant,
-        directory: &dyn Directory,
-        key: SessionKey,
-        request: RequestKey,
-        message: PublishNamespace,
-    ) -> Result<(), Fatal> {
-        self.authorize_publisher(directory, key, &message.parameters)?;
-        let namespace = message.namespace;
-        if let Some(refusal) = self.unpublishable(key, &namespace) {
-            self.refuse(key, request, refusal.code, refusal.reason);
-            return Ok(());
-        }
-        let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        let announced = |state: &&Request| matches!(state.kind, RequestKind::Announced { .. });
-        let count = session.requests.iter().map(|(_, state)| state).filter(announced).count();
-        if count >= self.config.namespaces_per_session_max {
-            self.counters.namespaces_refused += 1;
-            self.refuse(key, request, RequestErrorCode::ExcessiveLoad, "too many namespaces are announced");
-            return Ok(());
-        }
-        if !self.tenants.fits(session.tenant, Good::Namespaces, 1, self.config.namespaces_max) {
-            self.counters.namespaces_refused += 1;
-            self.refuse(key, request, Refusal::TOO_MANY_NAMESPACES.code, Refusal::TOO_MANY_NAMESPACES.reason);
-            return Ok(());
-        }
-        self.tenants.change(session.tenant, Good::Namespaces, 0, 1);
-        if let Some(state) = session.requests.get_mut(request) {
-            state.kind = RequestKind::Announced { namespace: namespace.clone() };
-        }
-        self.mark_used(key);
-        self.reply(key, request, Parameters::default());
-        self.publisher_up(now, namespace, Publisher::Session(key));
-        self.note_publishing(key);
-        Ok(())
-    }
-
     /// Tokens count for playback sessions only, and those may not publish anyway: no need to close them for a bad one.
-    fn authorize_publisher(
+    pub(crate) fn authorize_publisher(
         &mut self,
         directory: &dyn Directory,
         key: SessionKey,
@@ -90,59 +43,8 @@ impl Relay {
         self.check_tokens(directory, key, None, &parameters.auth_tokens).map(drop)
     }
 
-    fn unpublishable(&self, key: SessionKey, namespace: &Namespace) -> Option<Refusal> {
+    pub(crate) fn refusal_to_publish(&self, key: SessionKey, namespace: &Namespace) -> Option<Refusal> {
         self.sessions.get(key)?.scope.as_ref()?.may_publish(namespace).err()
-    }
-
-    /// A namespace has a new publisher: watchers and other shards learn it, and tracks under it ask there as well.
-    pub(crate) fn publisher_up(&mut self, now: Instant, namespace: Namespace, publisher: Publisher) {
-        let was_home = self.namespaces.is_home(&namespace);
-        let appeared = self.namespaces.add(namespace.clone(), publisher);
-        if appeared {
-            self.announce_change(&namespace, true);
-        }
-        if matches!(publisher, Publisher::Session(_)) && !was_home {
-            self.events.push_back(RelayEvent::NamespaceUp(namespace.clone()));
-        }
-        // MoQT-18 §9.4: a SUBSCRIBE goes to the new publisher for every track that matches.
-        let under = self.tracks.iter().filter(|(_, track)| {
-            track.name.namespace.starts_with(&namespace)
-                && !matches!(track.state, TrackState::Over(_))
-                && !track.is_unused()
-        });
-        let under: Vec<TrackKey> = under.map(|(key, _)| key).collect();
-        for track in under {
-            self.attach_sources(now, track);
-        }
-        self.relieve_held(now, &namespace);
-    }
-
-    /// A publisher of a namespace is gone.
-    pub(crate) fn publisher_down(&mut self, namespace: &Namespace, publisher: Publisher) {
-        let was_home = self.namespaces.is_home(namespace);
-        let gone = self.namespaces.remove(namespace, publisher);
-        let told = matches!(publisher, Publisher::Session(_) | Publisher::Held);
-        if told && was_home && !self.namespaces.is_home(namespace) {
-            self.events.push_back(RelayEvent::NamespaceDown(namespace.clone()));
-        }
-        if gone {
-            self.announce_change(namespace, false);
-        }
-    }
-
-    /// A session withdrew a namespace. Its tracks go on until their own ends.
-    pub(crate) fn withdraw(&mut self, key: SessionKey, namespace: &Namespace) {
-        if let Some(session) = self.sessions.get(key) {
-            self.tenants.change(session.tenant, Good::Namespaces, 1, 0);
-        }
-        let still = self.sessions.get(key).is_some_and(|session| {
-            session.requests.iter().any(
-                |(_, state)| matches!(&state.kind, RequestKind::Announced { namespace: other } if other == namespace),
-            )
-        });
-        if !still {
-            self.publisher_down(namespace, Publisher::Session(key));
-        }
     }
 
     /// Asks everybody who publishes the track's namespace for the track; `true` when it has a source now.
@@ -209,11 +111,11 @@ impl Relay {
         message: Publish,
     ) -> Result<(), Fatal> {
         self.authorize_publisher(directory, key, &message.parameters)?;
-        if let Some(refusal) = self.unpublishable(key, &message.track.namespace) {
+        if let Some(refusal) = self.refusal_to_publish(key, &message.track.namespace) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
-        if let Some(refusal) = self.unbearable(&message.properties) {
+        if let Some(refusal) = self.refusal_to_carry(&message.properties) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
@@ -256,7 +158,7 @@ impl Relay {
         self.reply(key, request, Parameters { forward: Some(true), ..Parameters::default() });
         let largest = message.parameters.largest_object;
         self.origin_accepted(now, track, key, message.track_alias, largest, message.properties)?;
-        self.tell_offer(track);
+        self.announce_offer(track);
         self.offer_to_watchers(track);
         self.note_publishing(key);
         Ok(())
@@ -322,7 +224,7 @@ impl Relay {
                 if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request)) {
                     state.deadline = None;
                 }
-                if let Some(refusal) = self.unbearable(&ok.properties) {
+                if let Some(refusal) = self.refusal_to_carry(&ok.properties) {
                     self.upstream_failed(now, key, request, track, refusal.code, refusal.reason);
                     return Ok(());
                 }
@@ -351,17 +253,17 @@ impl Relay {
     }
 
     /// Why a track with these properties cannot be carried, if so.
-    fn unbearable(&self, properties: &Properties) -> Option<Refusal> {
+    fn refusal_to_carry(&self, properties: &Properties) -> Option<Refusal> {
         if properties.mandatory().is_some() {
             // MoQT-18 §2.5.1: we understand no property of the mandatory range.
             let reason = "a property of the track must be understood and is not";
-            return Some(Refusal { code: RequestErrorCode::UnsupportedExtension, reason });
+            return Some(Refusal::new(RequestErrorCode::UnsupportedExtension, reason));
         }
         let mut encoded = Vec::new();
         properties.encode(&mut encoded);
         let reason = "the properties of the track are too long";
         (encoded.len() > self.config.track_properties_len_max)
-            .then_some(Refusal { code: RequestErrorCode::ExcessiveLoad, reason })
+            .then_some(Refusal::new(RequestErrorCode::ExcessiveLoad, reason))
     }
 
     fn is_ours(&self, key: SessionKey, request: RequestKey) -> bool {
@@ -436,7 +338,7 @@ impl Relay {
         if let Some(session) = self.sessions.get_mut(key) {
             session.forget_aliases(track);
         }
-        self.untell_offer(track);
+        self.forget_offer(track);
         self.source_lost(now, track, status);
     }
 

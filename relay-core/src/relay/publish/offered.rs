@@ -14,7 +14,7 @@ use crate::relay::{Relay, RelayEvent};
 use crate::wire::{FullTrackName, Namespace};
 
 /// First field of such a namespace. Names that begin with a dot are reserved (MoQT-18 §3.2.1).
-const MARK: &[u8] = b".track";
+const OFFER_MARK: &[u8] = b".track";
 
 /// The part of a namespace that names the input it belongs to; outside the service all of it.
 fn input_of(namespace: &Namespace) -> &[Bytes] {
@@ -24,14 +24,14 @@ fn input_of(namespace: &Namespace) -> &[Bytes] {
 }
 
 fn to_namespace(track: &FullTrackName) -> Namespace {
-    let front = [Bytes::from_static(MARK), track.name.clone()];
+    let front = [Bytes::from_static(OFFER_MARK), track.name.clone()];
     Namespace(front.into_iter().chain(track.namespace.0.iter().cloned()).collect())
 }
 
 /// The offered track that a namespace of [`crate::relay::RelayEvent::NamespaceUp`] stands for; `None` for other namespaces.
 pub fn offered_track(namespace: &Namespace) -> Option<FullTrackName> {
     match namespace.fields() {
-        [mark, name, fields @ ..] if mark == MARK => {
+        [mark, name, fields @ ..] if mark == OFFER_MARK => {
             Some(FullTrackName { namespace: Namespace(fields.to_vec()), name: name.clone() })
         }
         _ => None,
@@ -42,28 +42,29 @@ impl Relay {
     /// Whether a session may offer a track: each one takes a place in what all other shards know. An input has so many of
     /// them, however its publishers spread them over namespaces below its own.
     pub(crate) fn may_offer(&self, name: &FullTrackName) -> bool {
-        if self.tracks.by_name(name).and_then(|key| self.tracks.get(key)).is_some_and(|track| track.told) {
+        if self.tracks.by_name(name).and_then(|key| self.tracks.get(key)).is_some_and(|track| track.offer_announced) {
             return true;
         }
         let own = input_of(&name.namespace);
-        let told = self.tracks.iter().filter(|(_, track)| track.told && input_of(&track.name.namespace) == own);
+        let told =
+            self.tracks.iter().filter(|(_, track)| track.offer_announced && input_of(&track.name.namespace) == own);
         told.count() < self.config.offers_per_namespace_max
     }
 
     /// A session here offered a track for the first time.
-    pub(crate) fn tell_offer(&mut self, track: TrackKey) {
+    pub(crate) fn announce_offer(&mut self, track: TrackKey) {
         if let Some(state) = self.tracks.get_mut(track)
-            && !std::mem::replace(&mut state.told, true)
+            && !std::mem::replace(&mut state.offer_announced, true)
         {
             self.events.push_back(RelayEvent::NamespaceUp(to_namespace(&state.name)));
         }
     }
 
     /// Takes the offer back when no session here holds it up any more, and none that did may come back.
-    pub(crate) fn untell_offer(&mut self, track: TrackKey) {
+    pub(crate) fn forget_offer(&mut self, track: TrackKey) {
         let Some(state) = self.tracks.get_mut(track) else { return };
         let offered = state.origins.iter().any(Origin::is_offer);
-        if !offered && std::mem::replace(&mut state.told, false) {
+        if !offered && std::mem::replace(&mut state.offer_announced, false) {
             self.events.push_back(RelayEvent::NamespaceDown(to_namespace(&state.name)));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::relay::StreamId;
+use crate::transmit::StreamId;
 
 /// Subgroup streams of a session that may wait for their alias at once.
 const STREAMS_MAX: usize = 64;
@@ -12,7 +12,7 @@ const DROPPED_MAX: usize = 256;
 
 /// A stream and what is kept of it.
 #[derive(Debug)]
-struct Waiting {
+struct UnresolvedStream {
     stream: StreamId,
     len: usize,
     until: Instant,
@@ -21,7 +21,7 @@ struct Waiting {
 /// The waiting streams of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Unresolved {
-    streams: Vec<Waiting>,
+    streams: Vec<UnresolvedStream>,
     dropped: VecDeque<u64>,
 }
 
@@ -37,7 +37,7 @@ impl Unresolved {
         }
         match known.and_then(|position| self.streams.get_mut(position)) {
             Some(waiting) => waiting.len = len,
-            None => self.streams.push(Waiting { stream, len, until }),
+            None => self.streams.push(UnresolvedStream { stream, len, until }),
         }
         true
     }
@@ -56,7 +56,7 @@ impl Unresolved {
 
     /// Takes the streams that waited long enough.
     pub(crate) fn take_late(&mut self, now: Instant) -> Vec<StreamId> {
-        let late = |waiting: &Waiting| waiting.until <= now;
+        let late = |waiting: &UnresolvedStream| waiting.until <= now;
         let streams = self.streams.iter().filter(|waiting| late(waiting)).map(|waiting| waiting.stream).collect();
         self.streams.retain(|waiting| !late(waiting));
         streams

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use crate::relay::Relay;
 use crate::relay::cache::{NewObject, Pushed, SubgroupEnd, SubgroupInfo};
 use crate::relay::keys::{SessionKey, TrackKey};
 use crate::relay::refusal::Fatal;
 use crate::relay::session::receive::Chunk;
 use crate::relay::session::receiving::{Receive, SubgroupIn};
-use crate::relay::{Dir, Relay};
+use crate::transmit::Dir;
 use crate::wire::{StreamResetCode, SubgroupHeader, SubgroupId, SubgroupItem, SubgroupObject};
 
 /// Objects that one read of a stream may bring: media has hundreds of bytes an object, and a read has 64 KiB.
@@ -27,7 +28,7 @@ impl Relay {
                 Some(SubgroupItem::Header(header)) => incoming.group = header.group,
                 Some(SubgroupItem::Object(_)) | None if chunk.fin => return Ok(incoming.reader.finish()?),
                 Some(SubgroupItem::Object(_)) | None => {
-                    self.keep(key, chunk, Receive::Subgroup(incoming));
+                    self.put_back(key, chunk, Receive::Subgroup(incoming));
                     return Ok(());
                 }
             }
@@ -144,7 +145,7 @@ impl Relay {
             self.close_incoming(now, key, &incoming, SubgroupEnd::Reset(code.to_u64()));
             self.abandon_with(key, chunk, code)?;
         } else {
-            self.keep(key, chunk, Receive::Subgroup(incoming));
+            self.put_back(key, chunk, Receive::Subgroup(incoming));
         }
         self.bound_cache(now, track);
         if any {

@@ -7,7 +7,8 @@ use crate::relay::keys::{RequestKey, SessionKey};
 use crate::relay::refusal::Fatal;
 use crate::relay::subscribe::pull::PulledItem;
 use crate::relay::tenants::TenantName;
-use crate::relay::{Relay, RelayEvent, SessionConfig, SessionId, StreamId};
+use crate::relay::{Relay, RelayEvent, SessionConfig, SessionId};
+use crate::transmit::StreamId;
 use crate::wire::{ControlMessage, Setup, StreamResetCode};
 
 use super::receiving::Receive;
@@ -86,7 +87,7 @@ impl Relay {
     /// Undoes everything a session had set up.
     fn take_back(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        session.held.clear();
+        session.early.clear();
         session.unresolved.clear();
         self.leave_places(key);
         self.hold_published(key);
@@ -134,9 +135,9 @@ impl Relay {
     pub fn stream_reset(&mut self, now: Instant, session: SessionId, stream: StreamId, code: u64) {
         let Some(&key) = self.by_id.get(&session) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
-        while let Some(position) = session.held.iter().position(|held| held.stream == stream) {
-            let held = session.held.remove(position);
-            session.held_len = session.held_len.saturating_sub(held.map_or(0, |held| held.data.len()));
+        while let Some(position) = session.early.iter().position(|early| early.stream == stream) {
+            let early = session.early.remove(position);
+            session.early_len = session.early_len.saturating_sub(early.map_or(0, |early| early.data.len()));
         }
         match session.receive.remove(stream) {
             Some(Receive::Control(_)) => {

@@ -14,6 +14,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::send::SendBuffer;
+use crate::wire::{ControlMessage, Draft, Namespace, Parameters, PublishNamespace, StreamResetCode};
+
+use receiving::{EarlyStream, Receive, Receiving};
+use request::{Request, RequestKind};
+use seen::SeenIds;
+
 use crate::relay::auth::Scope;
 use crate::relay::auth::grant::{Grant, TokenId};
 use crate::relay::keys::{FetchKey, RequestKey, SubscriptionKey, TenantKey, TrackKey};
@@ -22,13 +29,8 @@ use crate::relay::slab::Slab;
 use crate::relay::subscribe::datagram_queue::DatagramQueue;
 use crate::relay::subscribe::fetch_out::FetchOut;
 use crate::relay::subscribe::subscription::Subscription;
-use crate::relay::{SessionConfig, SessionId, StreamId};
-use crate::send::SendBuffer;
-use crate::wire::{ControlMessage, Draft, Namespace, Parameters, PublishNamespace, StreamResetCode};
-
-use receiving::{Held, Receive, Receiving};
-use request::{Request, RequestKind};
-use seen::SeenIds;
+use crate::relay::{SessionConfig, SessionId};
+use crate::transmit::StreamId;
 
 /// Streams of a session that may stay half open, for the peer to end its half of a request that is over; further ones are
 /// stopped. Half the request streams that the transport lets a peer have open, so that these never use them up.
@@ -68,9 +70,9 @@ pub(crate) struct Session {
     pub(crate) goaway_received: bool,
     pub(crate) goaway_sent: bool,
     pub(crate) receive: Receiving,
-    pub(crate) held: VecDeque<Held>,
+    pub(crate) early: VecDeque<EarlyStream>,
     /// Bytes of those.
-    pub(crate) held_len: usize,
+    pub(crate) early_len: usize,
     /// Subgroup streams whose alias is unknown so far.
     pub(crate) unresolved: Unresolved,
     pub(crate) requests: Slab<RequestKey, Request>,
@@ -127,8 +129,8 @@ impl Session {
             goaway_received: false,
             goaway_sent: false,
             receive: Receiving::default(),
-            held: VecDeque::new(),
-            held_len: 0,
+            early: VecDeque::new(),
+            early_len: 0,
             unresolved: Unresolved::default(),
             requests: Slab::default(),
             request_by_stream: HashMap::new(),
@@ -210,9 +212,9 @@ impl Session {
     }
 
     /// Offers a namespace to the peer by PUBLISH_NAMESPACE.
-    pub(crate) fn tell_namespace(&mut self, namespace: Namespace) {
+    pub(crate) fn announce_namespace(&mut self, namespace: Namespace) {
         let parameters = Parameters::default();
-        self.open_request(RequestKind::Told, |request_id| {
+        self.open_request(RequestKind::OurNamespace, |request_id| {
             ControlMessage::PublishNamespace(PublishNamespace { request_id, namespace, parameters })
         });
     }

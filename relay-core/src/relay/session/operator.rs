@@ -17,12 +17,12 @@ impl Relay {
     /// rotated away. Call it when the directory has changed, and now and then, for a rotated key may count for a while.
     pub fn recheck_publishers(&mut self, now: Instant, unix_ms: u64, directory: &dyn Directory) {
         let lost = |scope: &Scope| scope.lost_its_input(directory, unix_ms);
-        self.cut_publishers(now, lost, "auth_failed: the publish key is no longer valid");
+        self.close_publishers(now, lost, "auth_failed: the publish key is no longer valid");
     }
 
     /// Closes the publish sessions of an input; they may come back.
     pub fn disconnect_publishers(&mut self, now: Instant, input: &str, reason: &str) {
-        self.cut_publishers(now, |scope| scope.role == Role::Publish && scope.is_about(input), reason);
+        self.close_publishers(now, |scope| scope.role == Role::Publish && scope.is_about(input), reason);
     }
 
     /// Closes a session with a MoQT session code.
@@ -34,15 +34,15 @@ impl Relay {
 
     /// A signing key was revoked: sessions that were let in by it are closed with `auth_failed`.
     pub fn revoke_key(&mut self, now: Instant, kid: &str) {
-        self.cut(now, |session| session.is_signed_by(kid), AuthFault::RevokedKid);
+        self.close_affected(now, |session| session.is_signed_by(kid), AuthFault::RevokedKid);
     }
 
     /// A resource (`lv_`, `as_` or `pb_` id) was disabled or deleted: its sessions are closed with `auth_failed`.
     pub fn resource_disabled(&mut self, now: Instant, id: &str) {
-        self.cut(now, |session| session.is_about(id), AuthFault::UnknownResource);
+        self.close_affected(now, |session| session.is_about(id), AuthFault::UnknownResource);
     }
 
-    fn cut_publishers(&mut self, now: Instant, lost: impl Fn(&Scope) -> bool, reason: &str) {
+    fn close_publishers(&mut self, now: Instant, lost: impl Fn(&Scope) -> bool, reason: &str) {
         let affected = |session: &Session| session.scope.as_ref().is_some_and(&lost);
         let keys: Vec<SessionKey> =
             self.sessions.iter().filter(|(_, session)| affected(session)).map(|(key, _)| key).collect();
@@ -51,7 +51,7 @@ impl Relay {
         }
     }
 
-    fn cut(&mut self, now: Instant, affected: impl Fn(&Session) -> bool, fault: AuthFault) {
+    fn close_affected(&mut self, now: Instant, affected: impl Fn(&Session) -> bool, fault: AuthFault) {
         let keys: Vec<SessionKey> =
             self.sessions.iter().filter(|(_, session)| affected(session)).map(|(key, _)| key).collect();
         for key in keys {

@@ -5,7 +5,8 @@ use std::time::Instant;
 use crate::relay::keys::{RequestKey, SessionKey, SubscriptionKey};
 use crate::relay::subscribe::pull::Reader;
 use crate::relay::subscribe::schedule::{Pump, pump_data};
-use crate::relay::{PublishDone, Pumped, Relay, SessionId, Transmit, TransmitError};
+use crate::relay::{PublishDone, Pumped, Relay, SessionId};
+use crate::transmit::{Transmit, TransmitError};
 use crate::wire::{ControlMessage, PublishDone as PublishDoneMessage};
 
 use super::receiving::Receive;

@@ -7,15 +7,16 @@ use crate::directory::Directory;
 use crate::relay::auth::Scope;
 use crate::relay::keys::{RequestKey, SessionKey};
 use crate::relay::refusal::Fatal;
-use crate::relay::{Dir, Relay, RelayEvent, Role, SessionId, StreamId, Transport};
+use crate::relay::{Relay, RelayEvent, Role, SessionId, Transport};
 use crate::send::SendBuffer;
+use crate::transmit::{Dir, StreamId};
 use crate::wire::{
     ControlMessage, ControlReader, FetchReader, RequestErrorCode, SessionError, Setup, StreamKind, StreamResetCode,
     SubgroupReader,
 };
 
 use super::Phase;
-use super::receiving::{FetchIn, Held, Receive, SubgroupIn};
+use super::receiving::{EarlyStream, FetchIn, Receive, SubgroupIn};
 use super::request::{Request, RequestKind};
 
 /// Longest stream type (a variable-length integer) in bytes.
@@ -71,9 +72,9 @@ impl Relay {
             return Ok(());
         }
         // MoQT-18 §3.3: requests may arrive before the control stream, and are buffered.
-        let held = session.held.iter().any(|held| held.stream == chunk.stream);
-        if session.phase == Phase::Setup && (chunk.dir == Dir::Bidi || held) {
-            return self.hold(key, chunk);
+        let early = session.early.iter().any(|early| early.stream == chunk.stream);
+        if session.phase == Phase::Setup && (chunk.dir == Dir::Bidi || early) {
+            return self.hold_early(key, chunk);
         }
         if !session.receive.contains(chunk.stream) {
             if session.receive.stream_count() >= streams_max {
@@ -98,14 +99,14 @@ impl Relay {
             Some(Receive::Subgroup(subgroup)) => self.receive_subgroup(now, key, chunk, subgroup),
             Some(Receive::Fetch(fetch)) => self.receive_fetch(key, chunk, fetch),
             Some(Receive::Ignored) => {
-                self.keep(key, chunk, Receive::Ignored);
+                self.put_back(key, chunk, Receive::Ignored);
                 Ok(())
             }
         }
     }
 
     /// Puts a stream's state back, unless the stream is over.
-    pub(crate) fn keep(&mut self, key: SessionKey, chunk: Chunk<'_>, receive: Receive) {
+    pub(crate) fn put_back(&mut self, key: SessionKey, chunk: Chunk<'_>, receive: Receive) {
         if let Some(session) = self.sessions.get_mut(key)
             && !chunk.fin
             && !session.is_closing()
@@ -131,7 +132,7 @@ impl Relay {
             Ok(kind) => kind,
             Err(DecodeError::NeedMore) => {
                 debug_assert!(buffer.len() < STREAM_TYPE_LEN_MAX);
-                self.keep(key, chunk, Receive::Fresh(buffer));
+                self.put_back(key, chunk, Receive::Fresh(buffer));
                 return Ok(());
             }
             Err(DecodeError::Malformed(malformed)) => return Err(malformed.into()),
@@ -140,7 +141,7 @@ impl Relay {
         let payload_len_max = self.config.object_len_max;
         match kind {
             StreamKind::Padding => {
-                self.keep(key, chunk, Receive::Ignored);
+                self.put_back(key, chunk, Receive::Ignored);
                 Ok(())
             }
             StreamKind::Control => {
@@ -150,7 +151,7 @@ impl Relay {
                 self.receive_control(now, directory, key, all, ControlReader::new(draft))
             }
             // MoQT-18 §3.3: data streams may arrive before the control stream, and are buffered.
-            _ if !ready => self.hold(key, all),
+            _ if !ready => self.hold_early(key, all),
             StreamKind::Subgroup => {
                 let reader = SubgroupReader::new(draft, payload_len_max);
                 let subgroup = SubgroupIn { reader, track: None, group: 0, subgroup: None, last: None, fin: false };
@@ -164,23 +165,23 @@ impl Relay {
     }
 
     /// Keeps a stream's bytes until SETUP is through.
-    fn hold(&mut self, key: SessionKey, chunk: Chunk<'_>) -> Result<(), Fatal> {
+    fn hold_early(&mut self, key: SessionKey, chunk: Chunk<'_>) -> Result<(), Fatal> {
         let (len_max, streams_max) = (self.config.receive_buffer_len_max, self.config.streams_max);
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        session.held_len = session.held_len.saturating_add(chunk.data.len());
-        if session.held_len > len_max {
+        session.early_len = session.early_len.saturating_add(chunk.data.len());
+        if session.early_len > len_max {
             return Err(Fatal::violation(format!("more than {len_max} bytes before SETUP")));
         }
-        if let Some(held) = session.held.iter_mut().find(|held| held.stream == chunk.stream) {
-            held.data.extend_from_slice(chunk.data);
-            held.fin |= chunk.fin;
+        if let Some(early) = session.early.iter_mut().find(|early| early.stream == chunk.stream) {
+            early.data.extend_from_slice(chunk.data);
+            early.fin |= chunk.fin;
             return Ok(());
         }
-        if session.held.len() >= streams_max {
+        if session.early.len() >= streams_max {
             return Err(Fatal::violation(format!("more than {streams_max} streams before SETUP")));
         }
         let (stream, dir, fin) = (chunk.stream, chunk.dir, chunk.fin);
-        session.held.push_back(Held { stream, dir, data: chunk.data.to_vec(), fin });
+        session.early.push_back(EarlyStream { stream, dir, data: chunk.data.to_vec(), fin });
         if dir == Dir::Uni && !fin {
             // What follows on the stream goes behind what is held.
             session.receive.insert(stream, Receive::Fresh(Vec::new()));
@@ -224,8 +225,8 @@ impl Relay {
         if chunk.fin {
             return Err(Fatal::violation("the control stream was closed"));
         }
-        self.keep(key, chunk, Receive::Control(reader));
-        self.release_held(now, directory, key)
+        self.put_back(key, chunk, Receive::Control(reader));
+        self.replay_early(now, directory, key)
     }
 
     fn receive_setup(
@@ -256,7 +257,7 @@ impl Relay {
         session.phase = Phase::Ready;
         let id = session.id;
         if let (Some(namespace), Role::Publish) = (namespace, role) {
-            session.tell_namespace(namespace);
+            session.announce_namespace(namespace);
             self.settle_tenant(key);
             self.limit_publishers(key)?;
         }
@@ -271,15 +272,15 @@ impl Relay {
     }
 
     /// Replays the streams that arrived before SETUP, in the order they came.
-    fn release_held(&mut self, now: Instant, directory: &dyn Directory, key: SessionKey) -> Result<(), Fatal> {
+    fn replay_early(&mut self, now: Instant, directory: &dyn Directory, key: SessionKey) -> Result<(), Fatal> {
         loop {
             let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
             if !session.is_ready() {
                 return Ok(());
             }
-            let Some(held) = session.held.pop_front() else { return Ok(()) };
-            session.held_len = session.held_len.saturating_sub(held.data.len());
-            let Held { stream, dir, data, fin } = held;
+            let Some(early) = session.early.pop_front() else { return Ok(()) };
+            session.early_len = session.early_len.saturating_sub(early.data.len());
+            let EarlyStream { stream, dir, data, fin } = early;
             self.receive(now, directory, key, Chunk { stream, dir, data: &data, fin })?;
         }
     }
@@ -347,7 +348,7 @@ impl Relay {
             self.on_request_fin(now, key, request);
         } else {
             let receive = if ours { Receive::Request(reader, request) } else { Receive::Ignored };
-            self.keep(key, chunk, receive);
+            self.put_back(key, chunk, receive);
         }
         Ok(())
     }

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use crate::relay::keys::{PullKey, RequestKey, TrackKey};
-use crate::relay::{Dir, StreamId};
+use crate::transmit::{Dir, StreamId};
 use crate::wire::{ControlReader, FetchReader, SubgroupReader};
 
 /// A stream that arrived before SETUP.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct EarlyStream {
     pub(crate) stream: StreamId,
     pub(crate) dir: Dir,
     pub(crate) data: Vec<u8>,

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::relay::StreamId;
 use crate::relay::auth::grant::Grant;
 use crate::relay::keys::{FetchKey, PullKey, SubscriptionKey, TrackKey};
 use crate::send::SendBuffer;
+use crate::transmit::StreamId;
 use crate::wire::{Fetch, Namespace, Subscribe};
 
 /// A request, from the peer or from us, and its stream.
@@ -66,7 +66,7 @@ pub(crate) enum RequestKind {
     /// The peer's PUBLISH, or our SUBSCRIBE to it: objects of the track come from this session.
     Upstream { track: TrackKey },
     /// Our PUBLISH_NAMESPACE.
-    Told,
+    OurNamespace,
     /// Our FETCH.
     Pulling { pull: PullKey },
     /// Only what is in `out` is left to do.
@@ -83,7 +83,7 @@ impl RequestKind {
             | Self::WatchNamespaces { .. }
             | Self::WatchTracks { .. }
             | Self::Upstream { .. }
-            | Self::Told
+            | Self::OurNamespace
             | Self::Pulling { .. } => true,
             Self::Fresh
             | Self::SubscribeWaiting { .. }

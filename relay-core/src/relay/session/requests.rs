@@ -35,7 +35,7 @@ impl Relay {
                 let pull = *pull;
                 self.on_pull_answer(pull, message)
             }
-            (RequestKind::Told, ControlMessage::RequestOk(_) | ControlMessage::RequestError(_)) => Ok(()),
+            (RequestKind::OurNamespace, ControlMessage::RequestOk(_) | ControlMessage::RequestError(_)) => Ok(()),
             (RequestKind::Subscribed { subscription }, ControlMessage::RequestOk(ok)) if ours => {
                 let subscription = *subscription;
                 if self.apply_update(key, subscription, &ok.parameters).is_err() {
@@ -252,7 +252,7 @@ impl Relay {
             RequestKind::WatchTracks { .. } => self.track_watchers.retain(|known| *known != (key, request)),
             RequestKind::Fresh
             | RequestKind::FetchWaiting { track: None, .. }
-            | RequestKind::Told
+            | RequestKind::OurNamespace
             | RequestKind::Closed => {}
         }
     }

@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes};
 
 use crate::relay::keys::{PullKey, ShardFetchKey};
 use crate::relay::refusal::Refusal;
-use crate::relay::subscribe::fetch::{Manner, Range, Refused};
+use crate::relay::subscribe::fetch::{Manner, Range};
 use crate::relay::subscribe::fetch_out::{FetchOut, FetchPlan, FetchSource};
 use crate::relay::subscribe::out_stream::Step;
 use crate::relay::subscribe::pull::{Pull, PulledItem, Reader, Source};
@@ -60,13 +60,16 @@ impl Relay {
         name: &FullTrackName,
         range: Range,
         manner: Manner,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         let Reader::Session(key, request) = reader else {
             // What another shard asks for is here or nowhere.
-            return Err((Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason));
+            return Err(Refusal::NO_TRACK);
         };
         if self.pulls.waiting_for(shard) >= FETCHES_PER_SHARD_MAX {
-            return Err((RequestErrorCode::ExcessiveLoad, "too many ranges are being fetched; try again later"));
+            return Err(Refusal::new(
+                RequestErrorCode::ExcessiveLoad,
+                "too many ranges are being fetched; try again later",
+            ));
         }
         let id = self.pulls.next_id();
         let pull = Pull::new(Source::Shard(shard, id), reader, manner.order);
@@ -81,7 +84,7 @@ impl Relay {
             .is_err()
         {
             self.pulls.remove(pull);
-            return Err((RequestErrorCode::InvalidRange, "the range cannot be asked for"));
+            return Err(Refusal::new(RequestErrorCode::InvalidRange, "the range cannot be asked for"));
         }
         self.tell_shard(shard, seal(if manner.joins { JOIN } else { FETCH }, id, &body));
         self.begin_fetch(reader, FetchSource::Pull(pull), manner.plan(range, SUBSCRIBER_PRIORITY_DEFAULT));
@@ -159,9 +162,9 @@ impl Relay {
         let outcome = match (live, self.publisher_session(&track)) {
             (Some(live), _) => self.fetch_from(now, reader, live, range, manner),
             (None, Some(publisher)) => self.pull(now, reader, publisher, &track, range, manner),
-            (None, None) => Err((Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason)),
+            (None, None) => Err(Refusal::NO_TRACK),
         };
-        if let Err((code, reason)) = outcome {
+        if let Err(Refusal { code, reason }) = outcome {
             self.refuse_shard_fetch(fetch, code, reason);
         }
     }

@@ -17,15 +17,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::wire::{FullTrackName, RequestErrorCode};
+
+use packed::{MARK, Mark, PackedObject};
+
 use crate::relay::cache::SubgroupEnd;
 use crate::relay::keys::TrackKey;
 use crate::relay::publish::namespaces::Publisher;
 use crate::relay::refusal::Refusal;
 use crate::relay::track::{Track, Waiter};
 use crate::relay::{CachedObject, PublishDone, Relay, RelayEvent};
-use crate::wire::{FullTrackName, RequestErrorCode};
-
-use packed::{MARK, Mark, PackedObject};
 
 impl Relay {
     /// Another shard wants a track; answered by [`RelayEvent::AnswerShard`] or [`RelayEvent::RefuseShard`].

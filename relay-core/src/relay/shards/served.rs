@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::relay::subscribe::fetch_out::FetchOut;
-use crate::relay::{StreamId, Transmit, TransmitError};
+use crate::transmit::{StreamId, Transmit, TransmitError};
 
 /// What is kept here of another shard's FETCH.
 #[derive(Debug)]

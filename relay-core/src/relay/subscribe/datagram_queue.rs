@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::relay::{Counters, Transmit};
+use crate::relay::Counters;
+use crate::transmit::Transmit;
 
 /// Datagrams that may wait for a session's next pump, and their bytes: the oldest go first.
 const WAITING_MAX: usize = 256;

@@ -16,9 +16,6 @@ use crate::wire::{
 use super::fetch_out::{FetchOut, FetchPlan, FetchSource, reaches};
 use super::pull::Reader;
 
-/// A refusal of a FETCH.
-pub(crate) type Refused = (RequestErrorCode, &'static str);
-
 /// What a FETCH asks for, in absolute terms.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Range {
@@ -56,7 +53,7 @@ impl Relay {
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
         if let FetchRange::Standalone { track, start, end } = &message.range {
-            if let Some(refusal) = self.unreadable(key, request, track) {
+            if let Some(refusal) = self.refusal_to_read(key, request, track) {
                 self.refuse(key, request, refusal.code, refusal.reason);
                 return Ok(());
             }
@@ -113,7 +110,7 @@ impl Relay {
                 self.fetch_joining(now, key, request, *joining_request_id, move |_| start_group, &message)
             }
         };
-        if let Err((code, reason)) = outcome {
+        if let Err(Refusal { code, reason }) = outcome {
             self.refuse(key, request, code, reason);
         }
     }
@@ -126,7 +123,7 @@ impl Relay {
         name: &FullTrackName,
         range: Range,
         message: &Fetch,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         let (reader, manner) = (Reader::Session(key, request), Manner::of(message));
         if let Some(track) = self.tracks.by_name(name)
             && self.tracks.get(track).is_some_and(Track::is_live)
@@ -137,8 +134,7 @@ impl Relay {
             return self.pull(now, reader, publisher, name, range, manner);
         }
         // Another shard: its objects come here by a subscription of this shard.
-        let track =
-            self.find_or_source(now, Some(key), name, false).map_err(|refusal| (refusal.code, refusal.reason))?;
+        let track = self.find_or_source(now, Some(key), name, false)?;
         if let Some(state) = self.sessions.get_mut(key).and_then(|session| session.requests.get_mut(request))
             && let RequestKind::FetchWaiting { track: waits, .. } = &mut state.kind
         {
@@ -156,8 +152,9 @@ impl Relay {
         joined: u64,
         start_group: impl Fn(Location) -> u64,
         message: &Fetch,
-    ) -> Result<(), Refused> {
-        const NOT_JOINED: Refused = (RequestErrorCode::InvalidJoiningRequestId, "no such subscription in this session");
+    ) -> Result<(), Refusal> {
+        const NOT_JOINED: Refusal =
+            Refusal::new(RequestErrorCode::InvalidJoiningRequestId, "no such subscription in this session");
         let Some(session) = self.sessions.get(key) else { return Ok(()) };
         let Some(&joined_key) = session.request_by_id.get(&joined) else {
             // MoQT-18 §10.12.2: it may overtake its SUBSCRIBE; an id that was used before never comes again.
@@ -178,18 +175,19 @@ impl Relay {
         };
         let subscription = session.subscriptions.get(subscription).ok_or(NOT_JOINED)?;
         if !subscription.forward {
-            return Err((RequestErrorCode::InvalidRange, "the joined subscription does not forward"));
+            return Err(Refusal::new(RequestErrorCode::InvalidRange, "the joined subscription does not forward"));
         }
-        let joining = subscription.joining.ok_or((RequestErrorCode::InvalidRange, "nothing was published yet"))?;
+        let joining =
+            subscription.joining.ok_or(Refusal::new(RequestErrorCode::InvalidRange, "nothing was published yet"))?;
         let start = Location::new(start_group(joining), 0);
         if start > joining {
-            return Err((RequestErrorCode::InvalidRange, "the range starts behind the joining location"));
+            return Err(Refusal::new(RequestErrorCode::InvalidRange, "the range starts behind the joining location"));
         }
         let track = subscription.track;
         // The token of the FETCH must be good for the track as well.
         let name = self.tracks.get(track).map(|track| track.name.clone());
-        if let Some(refusal) = name.and_then(|name| self.unreadable(key, request, &name)) {
-            return Err((refusal.code, refusal.reason));
+        if let Some(refusal) = name.and_then(|name| self.refusal_to_read(key, request, &name)) {
+            return Err(refusal);
         }
         // MoQT-18 §10.12.2.1: the last object of the answer is the one at the joining location.
         let range = Range { start, end: EndLocation::at(joining) };
@@ -205,11 +203,12 @@ impl Relay {
         track: TrackKey,
         range: Range,
         manner: Manner,
-    ) -> Result<(), Refused> {
-        let source = self.tracks.get(track).ok_or((Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason))?;
-        let largest = source.cache.largest().ok_or((RequestErrorCode::InvalidRange, "nothing was published yet"))?;
+    ) -> Result<(), Refusal> {
+        let source = self.tracks.get(track).ok_or(Refusal::NO_TRACK)?;
+        let largest =
+            source.cache.largest().ok_or(Refusal::new(RequestErrorCode::InvalidRange, "nothing was published yet"))?;
         if range.start > largest {
-            return Err((RequestErrorCode::InvalidRange, "the range starts behind the largest object"));
+            return Err(Refusal::new(RequestErrorCode::InvalidRange, "the range starts behind the largest object"));
         }
         let (name, home) = (source.name.clone(), source.home_shard());
         // MoQT-18 §10.2.5: a FILL_TIMEOUT of 0 wants only what is here.
@@ -221,13 +220,13 @@ impl Relay {
                 return self.pull_from_shard(now, reader, shard, &name, range, manner);
             }
         }
-        let source = self.tracks.get(track).ok_or((Refusal::NO_TRACK.code, Refusal::NO_TRACK.reason))?;
+        let source = self.tracks.get(track).ok_or(Refusal::NO_TRACK)?;
         let beyond = range.end.group > largest.group
             || (range.end.group == largest.group && range.end.last_object.is_some_and(|last| last > largest.object));
         let end = if beyond { EndLocation::at(largest) } else { range.end };
         if !reaches(end, source.cache.complete_from()) {
             // MoQT-18 §10.12.3: all of it is of unknown status.
-            return Err((RequestErrorCode::InvalidRange, "the whole range has left the cache"));
+            return Err(Refusal::new(RequestErrorCode::InvalidRange, "the whole range has left the cache"));
         }
         let acceptance = Acceptance { end_of_track: false, end, properties: source.properties.clone() };
         let fetched = FetchSource::Cache(track);

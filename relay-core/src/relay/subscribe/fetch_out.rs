@@ -2,9 +2,10 @@
 
 use bytes::{Buf, Bytes};
 
+use crate::relay::Counters;
 use crate::relay::cache::{Group, GroupCache};
 use crate::relay::keys::{PullKey, TrackKey};
-use crate::relay::{Counters, StreamId, Transmit};
+use crate::transmit::{StreamId, Transmit};
 use crate::wire::{
     Draft, EndLocation, FetchHeader, FetchObjectHead, FetchWriter, GroupOrder, Location, MissingRange, ObjectStatus,
     StreamResetCode,

@@ -13,17 +13,18 @@ pub(super) mod watch;
 use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
-use crate::relay::Relay;
-use crate::relay::keys::{RequestKey, SessionKey, SubscriptionKey, TrackKey};
-use crate::relay::refusal::{Fatal, Refusal};
-use crate::relay::session::request::RequestKind;
-use crate::relay::track::{TrackState, Waiter};
 use crate::wire::{
     ControlMessage, FullTrackName, Location, Parameters, RequestErrorCode, RequestOk, StreamResetCode, Subscribe,
     SubscribeOk, TrackStatus,
 };
 
 use subscription::{Subscription, SubscriptionStart};
+
+use crate::relay::Relay;
+use crate::relay::keys::{RequestKey, SessionKey, SubscriptionKey, TrackKey};
+use crate::relay::refusal::{Fatal, Refusal};
+use crate::relay::session::request::RequestKind;
+use crate::relay::track::{TrackState, Waiter};
 
 impl Relay {
     pub(crate) fn on_subscribe(
@@ -35,7 +36,7 @@ impl Relay {
         message: Subscribe,
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
-        if let Some(refusal) = self.unreadable(key, request, &message.track) {
+        if let Some(refusal) = self.refusal_to_read(key, request, &message.track) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
@@ -79,7 +80,7 @@ impl Relay {
         message: TrackStatus,
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
-        if let Some(refusal) = self.unreadable(key, request, &message.track) {
+        if let Some(refusal) = self.refusal_to_read(key, request, &message.track) {
             self.refuse(key, request, refusal.code, refusal.reason);
             return Ok(());
         }
@@ -103,7 +104,7 @@ impl Relay {
     }
 
     /// Why the request may not read the track, if so; from now on it stands for reading it.
-    pub(crate) fn unreadable(
+    pub(crate) fn refusal_to_read(
         &mut self,
         key: SessionKey,
         request: RequestKey,

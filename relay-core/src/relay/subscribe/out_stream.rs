@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 
+use crate::relay::Counters;
 use crate::relay::cache::{Group, GroupCache, StoredObject, Subgroup, SubgroupEnd};
-use crate::relay::{Counters, StreamId, Transmit};
+use crate::transmit::{StreamId, Transmit};
 use crate::wire::{
     Draft, Location, ObjectStatus, StreamResetCode, SubgroupHeader, SubgroupId, encode_object_head, vi64,
 };

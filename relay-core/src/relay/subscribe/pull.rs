@@ -92,7 +92,7 @@ impl Pull {
 pub(crate) struct Pulls {
     slab: Slab<PullKey, Pull>,
     len: usize,
-    by_reader: HashMap<Owner, usize>,
+    by_reader: HashMap<Account, usize>,
     next_id: u64,
 }
 
@@ -128,24 +128,24 @@ impl Pulls {
 
     pub(crate) fn remove(&mut self, key: PullKey) -> Option<Pull> {
         let pull = self.slab.remove(key)?;
-        self.add(pull.reader.owner(), pull.counted, 0);
+        self.add(pull.reader.account(), pull.counted, 0);
         Some(pull)
     }
 
     /// Brings the sums up to date with one pull.
     pub(crate) fn count(&mut self, key: PullKey) {
         let Some(pull) = self.slab.get_mut(key) else { return };
-        let (owner, len) = (pull.reader.owner(), pull.len);
+        let (account, len) = (pull.reader.account(), pull.len);
         let before = std::mem::replace(&mut pull.counted, len);
-        self.add(owner, before, len);
+        self.add(account, before, len);
     }
 
-    fn add(&mut self, owner: Owner, before: usize, len: usize) {
+    fn add(&mut self, account: Account, before: usize, len: usize) {
         self.len = self.len.saturating_sub(before).saturating_add(len);
-        let of_owner = self.by_reader.entry(owner).or_default();
-        *of_owner = of_owner.saturating_sub(before).saturating_add(len);
-        if *of_owner == 0 {
-            self.by_reader.remove(&owner);
+        let of_account = self.by_reader.entry(account).or_default();
+        *of_account = of_account.saturating_sub(before).saturating_add(len);
+        if *of_account == 0 {
+            self.by_reader.remove(&account);
         }
     }
 
@@ -156,27 +156,27 @@ impl Pulls {
 
     /// Bytes that wait for a session.
     pub(crate) fn len_of_session(&self, session: SessionKey) -> usize {
-        self.by_reader.get(&Owner::Session(session)).copied().unwrap_or_default()
+        self.by_reader.get(&Account::Session(session)).copied().unwrap_or_default()
     }
 
     /// Bytes that wait for the reader's session.
     pub(crate) fn len_of(&self, reader: Reader) -> usize {
-        self.by_reader.get(&reader.owner()).copied().unwrap_or_default()
+        self.by_reader.get(&reader.account()).copied().unwrap_or_default()
     }
 }
 
 /// Whose bytes are summed up together: all of a session, or one FETCH of another shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Owner {
+enum Account {
     Session(SessionKey),
     ShardFetch(ShardFetchKey),
 }
 
 impl Reader {
-    fn owner(self) -> Owner {
+    fn account(self) -> Account {
         match self {
-            Self::Session(session, _) => Owner::Session(session),
-            Self::Shard(fetch) => Owner::ShardFetch(fetch),
+            Self::Session(session, _) => Account::Session(session),
+            Self::Shard(fetch) => Account::ShardFetch(fetch),
         }
     }
 }

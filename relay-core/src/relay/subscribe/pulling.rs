@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::relay::Relay;
 use crate::relay::keys::{PullKey, SessionKey};
 use crate::relay::publish::upstream::OBJECTS_PER_READ_MAX;
-use crate::relay::refusal::Fatal;
+use crate::relay::refusal::{Fatal, Refusal};
 use crate::relay::session::receive::Chunk;
 use crate::relay::session::receiving::{FetchIn, Receive};
 use crate::relay::session::request::RequestKind;
@@ -14,7 +14,7 @@ use crate::wire::{
     SUBSCRIBER_PRIORITY_DEFAULT, StreamResetCode,
 };
 
-use super::fetch::{Acceptance, Manner, Range, Refused};
+use super::fetch::{Acceptance, Manner, Range};
 use super::fetch_out::FetchSource;
 use super::pull::{Pull, PulledItem, Reader, Source};
 
@@ -28,11 +28,11 @@ impl Relay {
         name: &FullTrackName,
         range: Range,
         manner: Manner,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refusal> {
         let budget = manner.fill_timeout.unwrap_or(Duration::MAX);
         let deadline = now.checked_add(self.config.upstream_timeout.min(budget));
         let Some(session) = self.sessions.get_mut(publisher) else {
-            return Err((RequestErrorCode::Internal, "the publisher is gone"));
+            return Err(Refusal::new(RequestErrorCode::Internal, "the publisher is gone"));
         };
         let range_asked = FetchRange::Standalone { track: name.clone(), start: range.start, end: range.end };
         let group_order = (manner.order != GroupOrder::Ascending).then_some(manner.order);
@@ -161,7 +161,7 @@ impl Relay {
             self.push_pull(fetch.pull, PulledItem::Reset(code.to_u64()));
             return self.abandon_with(key, chunk, code);
         }
-        self.keep(key, chunk, Receive::Fetch(fetch));
+        self.put_back(key, chunk, Receive::Fetch(fetch));
         Ok(())
     }
 

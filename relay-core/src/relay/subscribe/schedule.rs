@@ -7,11 +7,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::relay::Counters;
 use crate::relay::cache::GroupCache;
 use crate::relay::keys::{FetchKey, SubscriptionKey};
 use crate::relay::session::Session;
 use crate::relay::track::{Track, Tracks};
-use crate::relay::{Counters, Transmit};
+use crate::transmit::Transmit;
 use crate::wire::{GroupOrder, StreamResetCode};
 
 use super::fetch_out::FetchSource;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::relay::PublishDone;
 use crate::relay::cache::{GroupCache, StoredObject, Subgroup, SubgroupEnd};
 use crate::relay::keys::{RequestKey, TrackKey};
-use crate::relay::{PublishDone, StreamId, Transmit};
+use crate::transmit::{StreamId, Transmit};
 use crate::wire::{GroupOrder, Location, Parameters, SUBSCRIBER_PRIORITY_DEFAULT, StreamResetCode, SubscriptionFilter};
 
 use super::out_stream::OutStream;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::directory::Directory;
 use crate::relay::Relay;
 use crate::relay::keys::{RequestKey, SessionKey, TrackKey};
-use crate::relay::refusal::Fatal;
+use crate::relay::refusal::{Fatal, Refusal};
 use crate::relay::session::request::RequestKind;
 use crate::wire::{
     ControlMessage, FullTrackName, GroupOrder, Location, Namespace, NamespaceDone, NamespaceFound, Parameters, Publish,
@@ -25,7 +25,7 @@ impl Relay {
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
         let prefix = message.prefix;
-        if let Some((code, reason)) = self.unwatchable(key, &prefix, false) {
+        if let Some(Refusal { code, reason }) = self.refusal_to_watch(key, &prefix, false) {
             self.refuse(key, request, code, reason);
             return Ok(());
         }
@@ -47,7 +47,7 @@ impl Relay {
     ) -> Result<(), Fatal> {
         self.authorize(now, directory, key, request, &message.parameters.auth_tokens)?;
         let prefix = message.prefix;
-        if let Some((code, reason)) = self.unwatchable(key, &prefix, true) {
+        if let Some(Refusal { code, reason }) = self.refusal_to_watch(key, &prefix, true) {
             self.refuse(key, request, code, reason);
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl Relay {
         let Some(state) = session.requests.get_mut(request) else { return Ok(()) };
         let old = std::mem::replace(&mut state.kind, RequestKind::Fresh);
         let tracks = matches!(old, RequestKind::WatchTracks { .. });
-        if let Some((code, reason)) = self.unwatchable(key, &prefix, tracks) {
+        if let Some(Refusal { code, reason }) = self.refusal_to_watch(key, &prefix, tracks) {
             // MoQT-18 §10.8.1: an update that fails ends the request.
             self.refuse(key, request, code, reason);
             return Ok(());
@@ -111,15 +111,10 @@ impl Relay {
     }
 
     /// Why a prefix may not be watched, if so.
-    fn unwatchable(
-        &self,
-        key: SessionKey,
-        prefix: &Namespace,
-        tracks: bool,
-    ) -> Option<(RequestErrorCode, &'static str)> {
+    fn refusal_to_watch(&self, key: SessionKey, prefix: &Namespace, tracks: bool) -> Option<Refusal> {
         let session = self.sessions.get(key)?;
         if let Err(refusal) = session.scope.as_ref()?.may_watch(prefix) {
-            return Some((refusal.code, refusal.reason));
+            return Some(refusal);
         }
         let watched = session.requests.iter().filter_map(|(_, state)| match &state.kind {
             RequestKind::WatchNamespaces { prefix } if !tracks => Some(prefix),
@@ -130,11 +125,14 @@ impl Relay {
         for other in watched {
             count += 1;
             if other.starts_with(prefix) || prefix.starts_with(other) {
-                return Some((RequestErrorCode::PrefixOverlap, "the prefix overlaps another one of this session"));
+                return Some(Refusal::new(
+                    RequestErrorCode::PrefixOverlap,
+                    "the prefix overlaps another one of this session",
+                ));
             }
         }
         (count >= self.config.namespaces_per_session_max)
-            .then_some((RequestErrorCode::ExcessiveLoad, "too many prefixes are watched"))
+            .then_some(Refusal::new(RequestErrorCode::ExcessiveLoad, "too many prefixes are watched"))
     }
 
     fn show_namespaces(&mut self, key: SessionKey, request: RequestKey, prefix: &Namespace) {
