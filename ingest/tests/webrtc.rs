@@ -45,8 +45,7 @@ fn send(line: &mut Line, frames: u64, from: u64) -> Result<(), IngestError> {
     for frame in from..from + frames {
         let key = line.encoder.key_frames_wanted > asked || frame == 0;
         asked = line.encoder.key_frames_wanted;
-        let picture =
-            if key { annex_b(&[SPS, PPS, &slice(0x65, 3_000)]) } else { annex_b(&[&slice(0x41, 3_000)]) };
+        let picture = if key { annex_b(&[SPS, PPS, &slice(0x65, 3_000)]) } else { annex_b(&[&slice(0x41, 3_000)]) };
         let (now, video, audio) = (line.now, line.encoder.video, line.encoder.audio);
         line.encoder.write(video, now, MediaTime::from_90khz(7_000 + frame * 3_600), picture);
         for half in 0..2 {
@@ -202,7 +201,8 @@ fn bytes_of_strangers_change_nothing() {
 fn ice_is_restarted_under_another_name() {
     let mut line = publishing(Line::new());
     send(&mut line, 25, 0).expect("it goes on");
-    let fresh = streams_ingest::whip::IceCredentials { ufrag: "00other1".into(), pwd: "fedcba9876543210fedcba98".into() };
+    let fresh =
+        streams_ingest::whip::IceCredentials { ufrag: "00other1".into(), pwd: "fedcba9876543210fedcba98".into() };
     let text = "a=ice-ufrag:fresh\r\na=ice-pwd:0011223344556677889900aa\r\n";
     let fragment = streams_ingest::IceFragment::parse(text).expect("a fragment");
     let answer = line.session.restart(line.now, &fragment, &fresh).expect("it restarts");

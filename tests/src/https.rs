@@ -71,7 +71,8 @@ impl Https {
 
     /// Sends a request.
     pub fn send(&mut self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", self.address, body.len());
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", self.address, body.len());
         for (name, value) in fields {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -24,7 +24,8 @@ impl WhipInput {
     /// Makes one of a kind that takes WHIP, maybe among others.
     pub fn of_kind(stack: &Stack, name: &str, kind: &str) -> Self {
         let created = stack.json(&["live", "create", "--name", name, "--ingest", kind]);
-        let text = |pointer: &str| created.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        let text =
+            |pointer: &str| created.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
         let (id, key, rtmp) = (text("/id"), text("/stream_key"), text("/urls/rtmp"));
         Self { input: Input { id, key, rtmp }, url: text("/urls/whip") }
     }
@@ -35,9 +36,11 @@ pub struct WhipEncoder(Owned);
 
 impl WhipEncoder {
     /// FFmpeg's muxer with a film, its sound as Opus. `None` where FFmpeg 9 is not installed.
-    pub fn ffmpeg(whip: &WhipInput, what: Film) -> Option<Self> {
+    pub fn ffmpeg(stack: &Stack, whip: &WhipInput, what: Film) -> Option<Self> {
         let Some(ffmpeg) = installed(peers::ffmpeg_9(), "FFmpeg 9") else { return None };
         let mut command = Command::new(ffmpeg);
+        // It checks certificates and can be told of one in no other way.
+        command.env("SSL_CERT_FILE", stack.data.join("tls/cert.pem"));
         command.args(["-v", "warning", "-re", "-stream_loop", "-1", "-i"]).arg(film(what));
         command.args(["-c:v", "copy", "-c:a", "libopus", "-ar", "48000", "-ac", "2", "-b:a", "64k"]);
         command.args(["-f", "whip", "-authorization", &whip.input.key, &whip.url]);

@@ -67,7 +67,9 @@ fn sections(offer: &str) -> Result<Vec<Section<'_>>, OfferError> {
                     Some("video") => true,
                     Some("audio") => false,
                     _ => {
-                        return Err(OfferError::Unacceptable("only audio and video are taken; leave data channels out"));
+                        return Err(OfferError::Unacceptable(
+                            "only audio and video are taken; leave data channels out",
+                        ));
                     }
                 };
                 sections.push(Section { is_video, lines: Vec::new() });

@@ -19,7 +19,7 @@ const FLAGS = [
 const { values } = parseArgs({
   options: { url: { type: "string" }, key: { type: "string" }, page: { type: "string" } },
 });
-const browser = await launchChromium(FLAGS);
+const browser = await launchChromium(FLAGS, false);
 const context = await browser.newContext({ ignoreHTTPSErrors: true, bypassCSP: true });
 await context.grantPermissions(["camera", "microphone"], { origin: new URL(values.page).origin });
 const page = await context.newPage();
