@@ -11,12 +11,18 @@ use streams_ingest::whip::{OFFER_LEN_MAX, OfferError};
 use streams_ingest::{Answer, IngestError, Session, SessionEvent, WhipSession};
 use streams_media::{AccessUnit, CodecConfig, MediaKind};
 
-/// Baseline, 176x144, and its picture parameter set.
+/// Main, 1280x720, and its picture parameter set.
 const SPS: &[u8] = &[
-    0x67, 0x42, 0xc0, 0x0a, 0xda, 0x18, 0xfe, 0x44, 0x00, 0x00, 0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0x50, 0x3c,
-    0x48, 0x9a, 0x80,
+    0x67, 0x4d, 0x40, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xec, 0x04, 0x40, 0x00, 0x00, 0x03, 0x00, 0x40, 0x00, 0x00, 0x0c,
+    0x83, 0xc6, 0x0c, 0xa8,
 ];
-const PPS: &[u8] = &[0x68, 0xce, 0x0f, 0xc8];
+const PPS: &[u8] = &[0x68, 0xef, 0x3c, 0x80];
+/// High, 854x480.
+const OTHER_SPS: &[u8] = &[
+    0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xd8, 0x3d, 0xe6, 0xf0, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00,
+    0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
+];
+const OTHER_PPS: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
 const FRAME: Duration = Duration::from_millis(40);
 
 fn annex_b(units: &[&[u8]]) -> Vec<u8> {
@@ -73,7 +79,7 @@ fn an_encoder_connects_asks_to_publish_and_its_media_comes_with_one_time_line() 
     let (video, audio) = (units(&line, MediaKind::Video), units(&line, MediaKind::Audio));
     assert!(video.len() >= 95 && audio.len() >= 190, "{} pictures, {} of sound", video.len(), audio.len());
     assert!(video[0].access.is_start());
-    assert_eq!((video[0].config.codec(), audio[0].config.codec()), ("avc1.42C00A", "opus"));
+    assert_eq!((video[0].config.codec(), audio[0].config.codec()), ("avc1.4D401F", "opus"));
     assert!(video.iter().all(|unit| unit.data.starts_with(&[0, 0, 0x0b, 0xb8])), "length prefixes, no parameter sets");
     let steps = |units: &[&AccessUnit]| units.windows(2).map(|two| two[1].dts_us - two[0].dts_us).collect::<Vec<_>>();
     assert!(steps(&audio).iter().all(|step| *step == 20_000));
@@ -137,15 +143,13 @@ fn after_a_loss_for_good_the_picture_comes_back_within_half_a_second() {
 fn another_resolution_becomes_another_configuration_at_its_key_frame() {
     let mut line = publishing(Line::new());
     send(&mut line, 10, 0).expect("it goes on");
-    let mut other = SPS.to_vec();
-    other[3] = 0x14;
     let (now, video) = (line.now, line.encoder.video);
     let time = MediaTime::from_90khz(7_000 + 20 * 3_600);
-    line.encoder.write(video, now, time, annex_b(&[&other, PPS, &slice(0x65, 900)]));
+    line.encoder.write(video, now, time, annex_b(&[OTHER_SPS, OTHER_PPS, &slice(0x65, 900)]));
     line.pass(Duration::from_millis(200)).expect("it goes on");
     let last = *units(&line, MediaKind::Video).last().expect("a picture");
     let CodecConfig::Avc(avc) = last.config.as_ref() else { panic!("H.264") };
-    assert_eq!(avc.codec(), "avc1.42C014");
+    assert_eq!(avc.codec(), "avc1.64001E");
     assert!(last.access.is_start());
 }
 
