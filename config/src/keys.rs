@@ -239,9 +239,9 @@ declare! {
     /// HTTPS of the shards.
     edge: Edge {
         /// Connections to one shard at the same time. At that number the oldest of the address that holds most is closed.
-        connections_max: usize = 512, 8..=65536;
+        connections_max: usize = 128, 8..=65536;
         /// Connections of one IPv4 address or IPv6 /56 to one shard at the same time.
-        connections_address_max: usize = 64, 1..=65536;
+        connections_address_max: usize = 32, 1..=65536;
         /// The head of a request, and then its body, must be here within so long.
         request_timeout_ms: u64 = 10000, 100..=600000;
         /// A connection without a request for so long is closed.

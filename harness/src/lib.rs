@@ -14,6 +14,7 @@ mod engine;
 mod error;
 pub mod film;
 mod namespace;
+pub mod peers;
 mod ports;
 mod process;
 mod programs;

@@ -8,6 +8,7 @@
 
 mod chromium;
 mod encoder;
+mod https;
 mod impair;
 mod junk;
 mod moqt;
@@ -18,11 +19,13 @@ mod stack;
 mod testbed;
 mod wait;
 mod watcher;
+mod whip;
 
 use std::path::PathBuf;
 
 pub use chromium::{Chromium, report};
 pub use encoder::Encoder;
+pub use https::{Answered, Https};
 pub use impair::{Counters, Fate, Impairment, Lane, REORDER_HOLD};
 pub use junk::{Flood, INITIAL_LEN, Noise};
 pub use moqt::{Answer, Moqt};
@@ -36,6 +39,7 @@ pub use streams_harness::{
 pub use testbed::{Forwarder, Testbed};
 pub use wait::{eventually, eventually_some};
 pub use watcher::Watcher;
+pub use whip::{WhipEncoder, WhipInput};
 
 /// The file of a film; encoded by the first who asks, while all others wait.
 pub fn film(film: Film) -> PathBuf {

@@ -1,6 +1,5 @@
 //! How str0m is set up for one encoder, and what it answers.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use str0m::change::SdpOffer;
@@ -23,10 +22,12 @@ const REORDERING_VIDEO: usize = 1_000;
 /// 160 ms of sound.
 const REORDERING_AUDIO: usize = 8;
 
-/// A peer connection that only receives.
+/// A peer connection that only receives. Its ICE is a lite one (RFC 8445 §2.5): whoever could send an offer reaches this server, and
+/// FFmpeg answers no check of ours once its own has succeeded.
 pub fn connection(now: Instant, ice: &IceCredentials, certificate: Option<DtlsCert>) -> Rtc {
     let mut config = RtcConfig::new()
         .set_local_ice_credentials(ice.creds())
+        .set_ice_lite(true)
         .clear_codecs()
         .set_reordering_size_video(REORDERING_VIDEO)
         .set_reordering_size_audio(REORDERING_AUDIO);
@@ -55,14 +56,8 @@ pub fn connection(now: Instant, ice: &IceCredentials, certificate: Option<DtlsCe
 
 /// Tells the connection where it can be reached.
 pub fn add_candidates(rtc: &mut Rtc, addresses: &IceAddresses) {
-    if let Ok(host) = Candidate::host(addresses.bound, "udp") {
-        rtc.add_local_candidate(host);
-    }
-    if let Some(public) = addresses.public {
-        let public = Candidate::server_reflexive(public, addresses.bound, "udp");
-        if let Ok(public) = public {
-            rtc.add_local_candidate(public);
-        }
+    for candidate in candidates(addresses) {
+        rtc.add_local_candidate(candidate);
     }
 }
 
@@ -107,13 +102,13 @@ pub fn is(params: &PayloadParams, codec: Codec) -> bool {
 
 /// Candidates of ours as they stand in a fragment.
 pub fn candidate_lines(addresses: &IceAddresses) -> Vec<String> {
-    let candidates = [
-        Candidate::host(addresses.bound, "udp").ok(),
-        addresses
-            .public
-            .and_then(|public: SocketAddr| Candidate::server_reflexive(public, addresses.bound, "udp").ok()),
-    ];
-    candidates.into_iter().flatten().map(|candidate| format!("a={}\r\n", candidate.to_sdp_string())).collect()
+    candidates(addresses).map(|candidate| format!("a={}\r\n", candidate.to_sdp_string())).collect()
+}
+
+/// A lite agent has host candidates alone (RFC 8445 §5.2): the address of its socket, and what a NAT makes of it.
+fn candidates(addresses: &IceAddresses) -> impl Iterator<Item = Candidate> {
+    let addresses = [Some(addresses.bound), addresses.public].into_iter().flatten();
+    addresses.filter_map(|address| Candidate::host(address, "udp").ok())
 }
 
 impl IceCredentials {

@@ -305,10 +305,12 @@ impl WhipSession {
         } else if answer::is(&data.params, Codec::Opus) {
             MediaKind::Audio
         } else {
-            return Ok(self.ignore());
+            self.ignore();
+            return Ok(());
         };
         if kind == MediaKind::Video && !self.is_first_layer(data) {
-            return Ok(self.ignore());
+            self.ignore();
+            return Ok(());
         }
         let report = data
             .last_sender_info

@@ -14,11 +14,14 @@ const FLAGS = [
   "--autoplay-policy=no-user-gesture-required",
 ];
 
-/** Starts a headless Chromium: `STREAMS_CHROMIUM`, or the first one found in the usual places. */
-export async function launchChromium() {
+/**
+ * Starts a headless Chromium: `STREAMS_CHROMIUM`, or the first one found in the usual places. `more` are flags of its own; who
+ * has something to do when it is interrupted says so.
+ */
+export async function launchChromium(more = [], handleSIGINT = true) {
   const executablePath = process.env["STREAMS_CHROMIUM"] ?? CANDIDATES.find((path) => existsSync(path));
   if (executablePath === undefined) {
     throw new Error(`no Chromium in ${CANDIDATES.join(", ")}; install it, or name one in STREAMS_CHROMIUM`);
   }
-  return chromium.launch({ executablePath, headless: true, args: FLAGS });
+  return chromium.launch({ executablePath, headless: true, args: [...FLAGS, ...more], handleSIGINT });
 }
