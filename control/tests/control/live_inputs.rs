@@ -66,7 +66,7 @@ async fn a_change_touches_the_named_fields_alone() {
     let changed = server.send(patch(json!({ "ingest": "any" }))).await.data();
     assert_eq!((&changed["ingest"], &changed["name"]), (&json!("any"), &json!("new name")));
     assert_eq!(server.get(&path).await.data()["ingest"], "any");
-    assert_eq!(server.send(patch(json!({ "ingest": "srt" }))).await.problem(), "not_implemented");
+    assert_eq!(server.send(patch(json!({ "ingest": "whip" }))).await.problem(), "not_implemented");
     let wrongs = [
         json!({ "id": "x" }),
         json!({ "name": "" }),
