@@ -178,11 +178,12 @@ fn start_code(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    /// Of x264: high profile, 854x480.
     const SPS_BYTES: &[u8] = &[
-        0x67, 0x42, 0xc0, 0x0a, 0xda, 0x18, 0xfe, 0x44, 0x00, 0x00, 0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0x50,
-        0x3c, 0x48, 0x9a, 0x80,
+        0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xd8, 0x3d, 0xe6, 0xf0, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00,
+        0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2d, 0x96,
     ];
-    const PPS_BYTES: &[u8] = &[0x68, 0xce, 0x0f, 0xc8];
+    const PPS_BYTES: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
 
     fn stream(units: &[&[u8]]) -> Vec<u8> {
         units.iter().flat_map(|unit| [&[0, 0, 0, 1], *unit].concat()).collect()
@@ -209,13 +210,13 @@ mod tests {
         let pictures = annex_b.split(&with_sets).unwrap();
         assert_eq!(pictures[0].data, [0, 0, 0, 3, 0x65, 1, 2][..]);
         let first = pictures[0].config.clone().unwrap();
-        assert_eq!(first.codec(), "avc1.42C00A");
+        assert_eq!(first.codec(), "avc1.64001E");
         let again = annex_b.split(&with_sets).unwrap();
         assert!(again[0].config.as_ref().is_some_and(|config| Arc::ptr_eq(config, &first)), "nothing changed");
         let mut other = SPS_BYTES.to_vec();
-        other[3] = 0x14;
+        other[3] = 0x28;
         let pictures = annex_b.split(&stream(&[&other, PPS_BYTES, &[0x65, 1]])).unwrap();
-        assert_eq!(pictures[0].config.as_ref().unwrap().codec(), "avc1.42C014");
+        assert_eq!(pictures[0].config.as_ref().unwrap().codec(), "avc1.640028");
     }
 
     #[test]

@@ -174,7 +174,10 @@ async fn the_status_of_an_input_is_what_its_home_shard_says() {
     entry.warnings = vec!["no key frame for 12 s: viewers cannot join; use a closed GOP".into()];
     engine.runtime(1, &entry);
     let health = server.get(&format!("{path}/health")).await.data();
-    let told = json!({"id": id, "status": "active", "warnings": entry.warnings, "last_error": null});
+    let told = json!({
+        "id": id, "status": "active", "protocol": "rtmp", "tracks": [], "link": null, "warnings": entry.warnings,
+        "last_error": null,
+    });
     assert_eq!((&health, &server.get(&path).await.data()["warnings"]), (&told, &told["warnings"]));
     entry.state = "reconnecting".into();
     entry.last_error = Some("the encoder went away".into());
