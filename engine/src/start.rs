@@ -94,14 +94,10 @@ pub fn start(settings: &EngineSettings) -> Result<Engine, EngineError> {
     // Told before anything is waited for. Each shard asks again, as the user that this process becomes.
     host::allow_rings(shards).map_err(|problem| EngineError::Executor { shard: 0, problem })?;
     let account = Account::choose(&config.engine.user, &settings.data)?;
-    let quic = SocketAddr::new(config.server.host, config.ports.quic);
-    let rtmp = SocketAddr::new(config.server.host, config.ports.rtmp);
-    let edge = SocketAddr::new(config.server.host, config.edge_port());
+    let at = |port| SocketAddr::new(config.server.host, port);
+    let (quic, rtmp, edge) = (at(config.ports.quic), at(config.ports.rtmp), at(config.edge_port()));
     let webrtc = webrtc_addresses(config, shards);
-    let mut ports = vec![reserve_udp(quic, "quic")?, reserve_tcp(rtmp, "rtmp")?, reserve_tcp(edge, "edge")?];
-    for address in &webrtc {
-        ports.push(reserve_udp(*address, "webrtc")?);
-    }
+    let ports = reserve_ports(quic, rtmp, edge, &webrtc)?;
     let keys = EngineKeys::load_or_create(&settings.data)?;
     let run_dir = run_dir(&settings.data)?;
     contract::create_run_dir(&run_dir, configured_user(&config.engine.user)?)?;
@@ -333,6 +329,20 @@ fn make_workspace(run_dir: &Path, wishes: &[StartWish]) -> Result<(Workspace, Ve
     }
     contract::switch_current(run_dir, names::SHARDS, generation)?;
     Ok((workspace, sizes))
+}
+
+/// Nobody else gets the ports of this engine while it lives.
+fn reserve_ports(
+    quic: SocketAddr,
+    rtmp: SocketAddr,
+    edge: SocketAddr,
+    webrtc: &[SocketAddr],
+) -> Result<Vec<Reservation>, EngineError> {
+    let mut ports = vec![reserve_udp(quic, "quic")?, reserve_tcp(rtmp, "rtmp")?, reserve_tcp(edge, "edge")?];
+    for address in webrtc {
+        ports.push(reserve_udp(*address, "webrtc")?);
+    }
+    Ok(ports)
 }
 
 /// One UDP port a shard, in a row.
