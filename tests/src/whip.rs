@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use streams_harness::{Film, Input, Owned, Signal, peers, repo};
+use streams_harness::{Film, Input, Owned, Signal, ffmpeg_9, python_with_aiortc, repo};
 
 use crate::{Stack, film};
 
@@ -37,7 +37,7 @@ pub struct WhipEncoder(Owned);
 impl WhipEncoder {
     /// FFmpeg's muxer with a film, its sound as Opus. `None` where FFmpeg 9 is not installed.
     pub fn ffmpeg(stack: &Stack, whip: &WhipInput, what: Film) -> Option<Self> {
-        let ffmpeg = installed(peers::ffmpeg_9(), "FFmpeg 9")?;
+        let ffmpeg = installed(ffmpeg_9(), "FFmpeg 9")?;
         let mut command = Command::new(ffmpeg);
         // It checks certificates and can be told of one in no other way.
         command.env("SSL_CERT_FILE", stack.data.join("tls/cert.pem"));
@@ -49,7 +49,7 @@ impl WhipEncoder {
 
     /// `aiortc` with a film that it encodes itself. `None` where it is not installed.
     pub fn aiortc(whip: &WhipInput, film: &Path) -> Option<Self> {
-        let python = installed(peers::python_with_aiortc(), "aiortc")?;
+        let python = installed(python_with_aiortc(), "aiortc")?;
         let mut command = Command::new(python);
         command.arg(repo().join("tests/peers/whip_aiortc.py"));
         command.args(["--url", &whip.url, "--key", &whip.input.key, "--film"]).arg(film);
