@@ -27,3 +27,20 @@ pub fn program(name: &str) -> Result<PathBuf, HarnessError> {
     let profile = if cfg!(debug_assertions) { "" } else { "--release " };
     if path.is_file() { Ok(path) } else { Err(HarnessError::NotBuilt { path, profile }) }
 }
+
+/// FFmpeg 9, which pushes by WHIP and Enhanced RTMP; `None` where it is not installed.
+pub fn ffmpeg_9() -> Option<PathBuf> {
+    installed("ffmpeg")
+}
+
+/// A Python that has `aiortc`; `None` where it is not installed.
+pub fn python_with_aiortc() -> Option<PathBuf> {
+    installed("python3")
+}
+
+fn installed(program: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let path = cache.join("streams/peers-1/bin").join(program);
+    path.exists().then_some(path)
+}

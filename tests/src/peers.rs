@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use streams_harness::peers;
+use streams_harness as harness;
 
 /// FFmpeg 9: WHIP and Enhanced RTMP. `None` where it is not installed, which is said.
 pub fn ffmpeg_9() -> Option<PathBuf> {
-    installed(peers::ffmpeg_9(), "FFmpeg 9")
+    installed(harness::ffmpeg_9(), "FFmpeg 9")
 }
 
 /// A Python with `aiortc`. `None` where it is not installed, which is said.
 pub fn python_with_aiortc() -> Option<PathBuf> {
-    installed(peers::python_with_aiortc(), "aiortc")
+    installed(harness::python_with_aiortc(), "aiortc")
 }
 
 /// Where this runs as a gate the peer has to be there.

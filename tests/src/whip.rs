@@ -38,7 +38,7 @@ pub struct WhipEncoder(Owned);
 impl WhipEncoder {
     /// FFmpeg's muxer with a film, its sound as Opus. `None` where FFmpeg 9 is not installed.
     pub fn ffmpeg(stack: &Stack, whip: &WhipInput, what: Film) -> Option<Self> {
-        let Some(ffmpeg) = ffmpeg_9() else { return None };
+        let ffmpeg = ffmpeg_9()?;
         let mut command = Command::new(ffmpeg);
         // It checks certificates and can be told of one in no other way.
         command.env("SSL_CERT_FILE", stack.data.join("tls/cert.pem"));
@@ -50,7 +50,7 @@ impl WhipEncoder {
 
     /// `aiortc` with a film that it encodes itself. `None` where it is not installed.
     pub fn aiortc(whip: &WhipInput, film: &Path) -> Option<Self> {
-        let Some(python) = python_with_aiortc() else { return None };
+        let python = python_with_aiortc()?;
         let mut command = Command::new(python);
         command.arg(repo().join("tests/peers/whip_aiortc.py"));
         command.args(["--url", &whip.url, "--key", &whip.input.key, "--film"]).arg(film);

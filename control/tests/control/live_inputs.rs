@@ -185,7 +185,8 @@ async fn an_input_shows_the_urls_of_its_kind_alone() {
         let mut there: Vec<&str> =
             urls.iter().filter(|(_, url)| url.is_string()).map(|(name, _)| name.as_str()).collect();
         let mut shown = shown.to_vec();
-        (there.sort_unstable(), shown.sort_unstable());
+        there.sort_unstable();
+        shown.sort_unstable();
         assert_eq!(there, shown, "{kind}");
     }
     let answer = server.post("/v1/live-inputs", json!({ "name": "show", "ingest": "hls" })).await;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use streams_contract::{Event, Protocol};
 
-use super::{Parcel, Shard};
+use super::{EncoderHandOver, Parcel, Shard};
 use crate::broadcast::Admission;
 use crate::edge::whip::Letter;
 use crate::quic::TlsFiles;
@@ -74,6 +74,11 @@ impl Shard {
     /// How often the certificate was read again.
     pub fn certificate_reloads(&self) -> u64 {
         self.edge.certificate_reloads
+    }
+
+    /// Encoders that other shards handed over.
+    pub fn take_arrived(&mut self) -> Vec<EncoderHandOver> {
+        mem::take(&mut self.arrived)
     }
 
     /// Letters of other shards.

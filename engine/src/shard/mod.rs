@@ -300,11 +300,6 @@ impl Shard {
         posted
     }
 
-    /// Encoders that other shards handed over.
-    pub fn take_arrived(&mut self) -> Vec<EncoderHandOver> {
-        std::mem::take(&mut self.arrived)
-    }
-
     /// Files to be written or removed since this was asked last. They may wait for a disk, so the host does it.
     pub fn take_file_work(&mut self) -> Vec<FileWork> {
         self.parts.inputs.take_file_work()

@@ -57,13 +57,16 @@ impl Encoder {
     }
 }
 
+/// Whether the way loses a packet: its number and its bytes.
+pub type Loses = Box<dyn FnMut(u64, &[u8]) -> bool>;
+
 /// Both and what is between them.
 pub struct Line {
     pub now: Instant,
     pub encoder: Encoder,
     pub session: WhipSession,
     /// Whether a datagram of the encoder is lost; numbered from 0.
-    pub loses: Box<dyn FnMut(u64, &[u8]) -> bool>,
+    pub loses: Loses,
     sent: u64,
     under_way: Vec<(Instant, bool, SocketAddr, Vec<u8>)>,
     pub events: Vec<SessionEvent>,
