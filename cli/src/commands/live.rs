@@ -155,15 +155,7 @@ fn created(input: &Value) -> String {
         ("stream key", key.clone()),
         ("SRT passphrase", field(input, "srt_passphrase")),
     ]);
-    let push = if rtmp.is_empty() {
-        "Push with OBS:    Settings > Stream > WHIP: server as the WHIP URL above, bearer token: the stream key\n"
-            .to_owned()
-    } else {
-        format!(
-            "Push with OBS:    Settings > Stream > Custom: server {rtmp}, stream key as above\n\
-             Push with ffmpeg: ffmpeg -re -i FILE -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv {rtmp}/{key}\n"
-        )
-    };
+    let push = how_to_push(input, &key);
     format!(
         "Made live input \"{}\".\n\n{shown}\n\
          The stream key is shown only this once.\n\n\
@@ -171,6 +163,28 @@ fn created(input: &Value) -> String {
          Then watch:       streams playback-url {id}\n",
         field(input, "name")
     )
+}
+
+/// Commands and settings for the first protocol that the input takes.
+fn how_to_push(input: &Value, key: &str) -> String {
+    let [rtmp, srt, whip, moqt] = ["rtmp", "srt", "whip", "moqt"].map(|name| field(input, &format!("urls.{name}")));
+    if !rtmp.is_empty() {
+        return format!(
+            "Push with OBS:    Settings > Stream > Custom: server {rtmp}, stream key as above\n\
+             Push with ffmpeg: ffmpeg -re -i FILE -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv {rtmp}/{key}\n"
+        );
+    }
+    if !srt.is_empty() {
+        let passphrase = field(input, "srt_passphrase");
+        return format!(
+            "Push with ffmpeg: ffmpeg -re -i FILE -c:v libx264 -preset veryfast -g 60 -c:a aac -f mpegts '{srt}&passphrase={passphrase}'\n"
+        );
+    }
+    if !whip.is_empty() {
+        return "Push with OBS:    Settings > Stream > WHIP: server as the WHIP URL above, bearer token: the stream key\n"
+            .to_owned();
+    }
+    format!("Push a file:      streams publish '{moqt}' FILE --loop --realtime\n")
 }
 
 fn rotated(input: &Value, grace_s: u64) -> String {

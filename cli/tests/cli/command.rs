@@ -111,9 +111,17 @@ fn a_live_input_lives_through_the_command_and_leaves_no_secret_in_the_log() {
     assert!(refused(&control.streams(&["live", "get", id]), 3).contains(id));
     assert!(refused(&control.streams(&["live", "list", "--api-key", "ak_wrong"]), 4).contains("API key"));
     assert!(refused(&control.streams(&["live", "create", "--name", ""]), 2).contains("name"));
-    assert!(
-        refused(&control.streams(&["live", "create", "--name", "s", "--ingest", "srt"]), 1).contains("not there yet")
-    );
+    for (kind, push) in [
+        ("rtmp", "-f flv rtmp://"),
+        ("srt", "-f mpegts 'srt://"),
+        ("whip", "WHIP: server"),
+        ("fmp4", "streams publish 'moqt://"),
+    ] {
+        let made = control.streams(&["live", "create", "--name", "s", "--ingest", kind]);
+        let said = String::from_utf8_lossy(&made.stdout);
+        assert!(made.status.success() && said.contains(push), "{said}");
+    }
+    assert!(refused(&control.streams(&["live", "create", "--name", "s", "--ingest", "hls"]), 2).contains("fmp4"));
 }
 
 #[test]

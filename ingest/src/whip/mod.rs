@@ -13,7 +13,7 @@
 //! pictures were lost for good; then what cannot be decoded is left out until the next.
 //!
 //! **Memory.** An offer has at most [`OFFER_LEN_MAX`] bytes and a fragment [`FRAGMENT_LEN_MAX`]; str0m holds at most 4,096
-//! packets a track for reordering.
+//! packets a track for reordering, and 16 MiB of a frame that does not end.
 
 mod answer;
 mod clock;
@@ -22,6 +22,7 @@ mod offer;
 mod session;
 mod stun;
 mod track;
+mod unfinished;
 
 pub use fragment::{FRAGMENT_LEN_MAX, IceFragment};
 pub use offer::{OFFER_LEN_MAX, OfferError};

@@ -17,6 +17,7 @@ use super::clock::{MediaClock, Report};
 use super::fragment::IceFragment;
 use super::offer::{self, OfferError};
 use super::track::{AudioFrames, VideoFrames};
+use super::unfinished::Unfinished;
 use crate::{Answer, IngestError, Protocol, PublishRequest, Session, SessionEvent};
 
 /// What the URL of a WHIP endpoint names in front of the input.
@@ -110,6 +111,7 @@ pub struct WhipSession {
     audio: AudioFrames,
     events: VecDeque<SessionEvent>,
     outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
+    unfinished: Unfinished,
     counters: WhipCounters,
 }
 
@@ -152,6 +154,7 @@ impl WhipSession {
             audio: AudioFrames::default(),
             events: VecDeque::new(),
             outgoing: VecDeque::new(),
+            unfinished: Unfinished::new(now),
             counters: WhipCounters::default(),
         };
         session.drain(now).map_err(|error| OfferError::Malformed(error.to_string()))?;
@@ -167,6 +170,7 @@ impl WhipSession {
         // What is none of STUN, DTLS, RTP and RTCP is not for this session.
         let Ok(received) = Receive::new(Transport::Udp, from, self.addresses.bound, datagram) else { return Ok(()) };
         (self.heard, self.peer) = (now, from);
+        self.unfinished.datagram(now, datagram.len())?;
         self.rtc.handle_input(Input::Receive(now, received)).map_err(webrtc)?;
         self.drain(now)?;
         self.ask_key_frame(now)
@@ -297,6 +301,11 @@ impl WhipSession {
     }
 
     fn media(&mut self, now: Instant, data: &MediaData) -> Result<(), IngestError> {
+        if answer::is(&data.params, Codec::Opus) {
+            self.unfinished.sound(data.data.len());
+        } else {
+            self.unfinished.picture();
+        }
         if self.state != State::Publishing || data.data.is_empty() {
             return Ok(());
         }
