@@ -29,7 +29,7 @@ proptest! {
     #[test]
     fn a_document_with_unknown_words_is_passed_on_whole(state in "[a-z_]{1,20}", protocol in "[a-z_]{1,20}") {
         let text = format!(
-            r#"{{"input":"lv_1","state":"{state}","protocol":"{protocol}","shard":1,"since_ms":7,"tracks":[],"last_error":null,"warnings":[]}}"#
+            r#"{{"input":"lv_1","state":"{state}","protocol":"{protocol}","shard":1,"since_ms":7,"tracks":[],"last_error":null,"warnings":[],"link":null}}"#
         );
         let entry: RuntimeEntry = decode(text.as_bytes()).expect("read");
         prop_assert_eq!(String::from_utf8(encode(&entry).expect("written")).expect("text"), text);

@@ -96,16 +96,20 @@ pub enum IngestError {
         len_max: usize,
     },
     /// A video codec this server does not take.
-    #[error("video codec {codec} is not supported; send H.264, H.265, AV1 or VP9")]
+    #[error("video codec {codec} is not supported; send {taken}")]
     VideoCodec {
         /// The codec's name, with its FourCC or number.
         codec: String,
+        /// What the protocol takes.
+        taken: &'static str,
     },
     /// An audio codec this server does not take.
-    #[error("audio codec {codec} is not supported; send AAC or Opus")]
+    #[error("audio codec {codec} is not supported; send {taken}")]
     AudioCodec {
         /// The codec's name, with its FourCC or number.
         codec: String,
+        /// What the protocol takes.
+        taken: &'static str,
     },
     /// A sequence header that cannot be used.
     #[error(transparent)]

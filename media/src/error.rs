@@ -12,7 +12,7 @@ pub enum MediaError {
         reason: &'static str,
     },
     /// A kind of AAC that nothing here plays.
-    #[error("audio codec {codec} is not supported; send AAC or Opus")]
+    #[error("audio codec {codec} is not supported; send AAC")]
     AudioCodec {
         /// Its name, with its number.
         codec: String,

@@ -20,6 +20,9 @@ use crate::{IngestError, StreamMetadata};
 const US_PER_MS: i64 = 1000;
 /// Bytes of a tag's header, extensions included; without them it has at most 7.
 const HEADER_LEN_MAX: usize = 256;
+/// What encoders are told to send instead of a codec that is not taken.
+const VIDEO_TAKEN: &str = "H.264, H.265, AV1 or VP9";
+const AUDIO_TAKEN: &str = "AAC or Opus";
 /// H.265 in a legacy header: not in Adobe's text, and what many encoders send.
 const LEGACY_HEVC: VideoCodecId = VideoCodecId(12);
 
@@ -138,7 +141,7 @@ impl FlvDemuxer {
                 self.legacy_hevc(dts_us, key_hint, data)
             }
             VideoTagHeaderData::Legacy(LegacyVideoTagHeader::Other { video_codec_id }) => {
-                Err(IngestError::VideoCodec { codec: names::legacy_video(video_codec_id) })
+                Err(IngestError::VideoCodec { codec: names::legacy_video(video_codec_id), taken: VIDEO_TAKEN })
             }
             VideoTagHeaderData::Legacy(LegacyVideoTagHeader::VideoCommand(_))
             | VideoTagHeaderData::Enhanced(ExVideoTagHeader {
@@ -155,8 +158,10 @@ impl FlvDemuxer {
                 let (Some(data), Some(four_cc)) = (data, four_cc) else {
                     return Ok(self.extra_track(MediaKind::Video));
                 };
-                let codec = VideoCodec::of(*four_cc)
-                    .ok_or_else(|| IngestError::VideoCodec { codec: names::enhanced_video(&enhanced.content) })?;
+                let codec = VideoCodec::of(*four_cc).ok_or_else(|| IngestError::VideoCodec {
+                    codec: names::enhanced_video(&enhanced.content),
+                    taken: VIDEO_TAKEN,
+                })?;
                 self.enhanced_video(dts_us, codec, enhanced.video_packet_type, key_hint, data)
             }
         }
@@ -256,7 +261,10 @@ impl FlvDemuxer {
                 (AudioCodec::Aac, AudioPacketType::from(data.get_u8()), data)
             }
             AudioTagHeader::Legacy(header) => {
-                return Err(IngestError::AudioCodec { codec: names::legacy_audio(header.sound_format) });
+                return Err(IngestError::AudioCodec {
+                    codec: names::legacy_audio(header.sound_format),
+                    taken: AUDIO_TAKEN,
+                });
             }
             AudioTagHeader::Enhanced(header) => {
                 let (four_cc, data) = match &header.content {
@@ -268,8 +276,10 @@ impl FlvDemuxer {
                 let (Some(four_cc), Some(data)) = (four_cc, data) else {
                     return Ok(self.extra_track(MediaKind::Audio));
                 };
-                let codec = AudioCodec::of(*four_cc)
-                    .ok_or_else(|| IngestError::AudioCodec { codec: names::enhanced_audio(&header.content) })?;
+                let codec = AudioCodec::of(*four_cc).ok_or_else(|| IngestError::AudioCodec {
+                    codec: names::enhanced_audio(&header.content),
+                    taken: AUDIO_TAKEN,
+                })?;
                 (codec, header.audio_packet_type, data)
             }
         };

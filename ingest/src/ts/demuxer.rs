@@ -216,10 +216,10 @@ impl TsDemuxer {
         for stream in &streams {
             match stream.kind {
                 StreamKind::OtherVideo(codec) if video.is_none() => {
-                    return Err(IngestError::VideoCodec { codec: codec.into() });
+                    return Err(IngestError::VideoCodec { codec: codec.into(), taken: "H.264" });
                 }
                 StreamKind::OtherAudio(codec) if audio.is_none() => {
-                    return Err(IngestError::AudioCodec { codec: codec.into() });
+                    return Err(IngestError::AudioCodec { codec: codec.into(), taken: "AAC" });
                 }
                 _ => {}
             }

@@ -404,5 +404,5 @@ fn silence_ends_a_session_in_words() {
         ended = session.handle_timeout(due).err().map(|error| (due - now, error.to_string()));
     }
     let (after, words) = ended.unwrap();
-    assert_eq!((after, words.as_str()), (Duration::from_secs(2), "the encoder sent nothing for too long"));
+    assert_eq!((after, words.as_str()), (Duration::from_secs(2), "nothing came for 2 s"));
 }
