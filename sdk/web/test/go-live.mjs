@@ -48,10 +48,12 @@ if (reached !== true || wanted !== undefined) {
 }
 process.on("SIGINT", async () => {
   const last = await publisher();
-  await page.click('[data-ref="go"]');
-  await page.waitForFunction(() => window.__streamsGoLive.state === "ended");
-  // The page tells the server before it leaves.
-  await page.waitForTimeout(500);
+  if (last.state === "live") {
+    await page.click('[data-ref="go"]');
+    await page.waitForFunction(() => window.__streamsGoLive.state === "ended");
+    // The page tells the server before it leaves.
+    await page.waitForTimeout(500);
+  }
   console.log(JSON.stringify({ ok: last.state === "live", ...last }));
   await browser.close();
   process.exit(last.state === "live" ? 0 : 1);

@@ -22,6 +22,6 @@ export interface Elements {
   readonly bitrate: HTMLElement;
   readonly picture: HTMLElement;
   readonly framerate: HTMLElement;
-  readonly waiting: HTMLElement;
+  readonly behind: HTMLElement;
   readonly fineprint: HTMLElement;
 }

@@ -90,15 +90,14 @@ export class GoLiveView {
     at.bitrate.title = `The pictures aim at ${bitrate(stats.target_bps)}`;
     at.picture.textContent = stats.height === 0 ? NONE : `${stats.width} × ${stats.height}`;
     at.framerate.textContent = stats.framerate < 0.5 ? NONE : `${Math.round(stats.framerate)} fps`;
-    const waiting = stats.target_bps === 0 ? 0 : (stats.queued_bytes * 8000) / stats.target_bps;
-    at.waiting.textContent = milliseconds(waiting);
+    at.behind.textContent = milliseconds(stats.behind_ms);
     at.liveTime.textContent = clock(stats.live_ms);
     at.fineprint.textContent = fineprint(stats);
   }
 
   #clearFigures(): void {
     const at = this.#at;
-    for (const figure of [at.bitrate, at.picture, at.framerate, at.waiting]) {
+    for (const figure of [at.bitrate, at.picture, at.framerate, at.behind]) {
       figure.textContent = NONE;
     }
     at.fineprint.textContent = "";

@@ -17,7 +17,11 @@ export function wordsFor(state: PublisherState, error: PublisherError | undefine
     case "live":
       return { tone: "live", title: "You are live", text: "Viewers see and hear what you see here." };
     case "reconnecting":
-      return { tone: "busy", title: "Server not reachable", text: `Trying again by itself (${error?.message ?? "connection lost"}).` };
+      return {
+        tone: "busy",
+        title: "Server not reachable",
+        text: `Trying again by itself (${error?.message ?? "connection lost"}).`,
+      };
     case "ended":
       return { tone: "calm", title: "The broadcast has ended", text: "You can go live again." };
     case "failed":

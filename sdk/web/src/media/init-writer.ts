@@ -1,6 +1,13 @@
 import { concat, utf8 } from "../wire/bytes.ts";
 import { box, fullBox, u16, u32, zeros } from "./box-writer.ts";
-import { AUDIO_TRACK_ID, DELTA_SAMPLE, OPUS_RATE, SYNC_SAMPLE, VIDEO_TIMESCALE, VIDEO_TRACK_ID } from "./chunk-writer.ts";
+import {
+  AUDIO_TRACK_ID,
+  DELTA_SAMPLE,
+  OPUS_RATE,
+  SYNC_SAMPLE,
+  VIDEO_TIMESCALE,
+  VIDEO_TRACK_ID,
+} from "./chunk-writer.ts";
 
 /** Nothing is counted in it in a fragmented file; milliseconds are customary. */
 const MOVIE_TIMESCALE = 1000;

@@ -111,7 +111,7 @@ export class BroadcastPublisher {
     return {
       bitrate_bps: this.#rate.bitsPerSecond(),
       target_bps: this.#control?.bitrate ?? 0,
-      queued_bytes: this.#outbox.queuedBytes,
+      behind_ms: this.#outbox.waitedMs(now),
       width: video?.size?.width ?? 0,
       height: video?.size?.height ?? 0,
       // The meter counts bits of bytes.
@@ -223,15 +223,14 @@ export class BroadcastPublisher {
     if (this.#session !== undefined && !this.#offered && now - this.#connectedAt > START_MS_MAX) {
       this.#lose({ kind: "unreachable", message: `no answer within ${START_MS_MAX / 1000} s` });
     }
-    const cut = this.#outbox.dropLate(now);
-    this.#control?.sample(now, this.#outbox.queuedBytes);
-    if (cut) {
+    const stats = this.stats();
+    this.#control?.sample(now, this.#outbox.waitedMs(now), stats.bitrate_bps);
+    if (this.#outbox.dropLate(now)) {
       debug("publisher gave a group up: the link is too slow");
-      this.#control?.dropped(now);
       this.#media?.video?.requestKeyFrame();
     }
     this.#media?.video?.setBitrate(this.#control?.bitrate ?? 0);
-    this.#events.emit("stats", this.stats());
+    this.#events.emit("stats", stats);
   }
 
   #setState(state: PublisherState): void {

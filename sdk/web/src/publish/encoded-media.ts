@@ -27,7 +27,8 @@ export class EncodedMedia {
   #stopped = false;
 
   /** Throws Error when the source has no track. */
-  constructor({ media, videoBitrate, audioBitrate = AUDIO_BITRATE }: EncodedMediaOptions, handlers: EncodedMediaHandlers) {
+  constructor(options: EncodedMediaOptions, handlers: EncodedMediaHandlers) {
+    const { media, videoBitrate, audioBitrate = AUDIO_BITRATE } = options;
     const [video] = media.getVideoTracks();
     const [audio] = media.getAudioTracks();
     if (video === undefined && audio === undefined) {
@@ -57,8 +58,8 @@ export class EncodedMedia {
     }
     const expected = { video: video !== undefined, audio: audio !== undefined };
     const bitrates = { videoBitrate: this.video?.usualBitrate ?? 0, audioBitrate };
-    const options = { ...expected, ...bitrates, framerate: this.video?.framerate };
-    this.#packager = new Packager(options, (output) => handlers.output(output));
+    const packaging = { ...expected, ...bitrates, framerate: this.video?.framerate };
+    this.#packager = new Packager(packaging, (output) => handlers.output(output));
   }
 
   /** Ends the open groups; nothing comes afterwards. */

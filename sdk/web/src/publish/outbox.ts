@@ -16,6 +16,9 @@ export interface OutboxHandlers {
   refused(error: RequestError): void;
 }
 
+/** The part of a session that publishes. */
+type Offering = Pick<MoqSession, "publish">;
+
 interface Track {
   readonly name: string;
   readonly priority: number;
@@ -26,7 +29,7 @@ interface Track {
   accepted: boolean;
   /** The group whose objects are being sent. */
   open: { readonly group: number; readonly stream: GroupStream } | undefined;
-  /** Streams that the link has not taken whole, the open one included. */
+  /** Streams that the server does not have whole, the open one included. */
   streams: GroupStream[];
 }
 
@@ -37,7 +40,7 @@ interface Track {
 export class Outbox {
   readonly #handlers: OutboxHandlers;
   readonly #tracks: Track[] = [];
-  #session: { readonly session: MoqSession; readonly namespace: Namespace } | undefined;
+  #session: { readonly session: Offering; readonly namespace: Namespace } | undefined;
   #ready = false;
   sentBytes = 0;
   droppedGroups = 0;
@@ -47,7 +50,7 @@ export class Outbox {
   }
 
   /** A session that may publish `namespace` takes over: every track is offered again. */
-  attach(session: MoqSession, namespace: Namespace): void {
+  attach(session: Offering, namespace: Namespace): void {
     this.detach();
     this.#session = { session, namespace };
     this.#tracks.forEach((track, i) => this.#offer(track, i));
@@ -82,6 +85,11 @@ export class Outbox {
     }
   }
 
+  /** How long the oldest of what has not left has waited at `now`. */
+  waitedMs(now: number): number {
+    return Math.max(0, ...this.#streams().map((stream) => stream.waitedMs(now)));
+  }
+
   /** What the link has not taken yet. */
   get queuedBytes(): number {
     return this.#streams().reduce((sum, stream) => sum + stream.queuedBytes, 0);
@@ -103,7 +111,7 @@ export class Outbox {
           cut = true;
         }
       }
-      track.streams = track.streams.filter((stream) => !stream.isIdle);
+      track.streams = track.streams.filter((stream) => !stream.isOver);
     }
     return cut;
   }

@@ -30,8 +30,8 @@ export interface PublisherStats {
   readonly bitrate_bps: number;
   /** What the encoder of the pictures aims at now. */
   readonly target_bps: number;
-  /** What the link has not taken yet. */
-  readonly queued_bytes: number;
+  /** How long the oldest of what the server does not have yet has waited; a round trip is usual at the end of each group. */
+  readonly behind_ms: number;
   readonly width: number;
   readonly height: number;
   /** Pictures encoded, a second over the last two seconds. */
