@@ -8,6 +8,7 @@
 
 mod chromium;
 mod encoder;
+mod go_live;
 mod https;
 mod impair;
 mod junk;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 
 pub use chromium::{Chromium, report};
 pub use encoder::Encoder;
+pub use go_live::GoLive;
 pub use https::{Answered, Https};
 pub use impair::{Counters, Fate, Impairment, Lane, REORDER_HOLD};
 pub use junk::{Flood, INITIAL_LEN, Noise};

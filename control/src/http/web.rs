@@ -1,4 +1,4 @@
-//! The player page: static files of the web SDK's build, and what a page must know about this installation.
+//! The pages to watch and to go live: static files of the web SDK's build, and what a page must know about this installation.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use crate::http::api::{App, Problem, not_found};
 const BUILDS: [&str; 2] = ["../share/streams/web", "../../sdk/web/dist"];
 /// The page behind `/watch/<id>`.
 const WATCH_PAGE: &str = "watch.html";
+/// The page behind `/go-live/<input id>`.
+const GO_LIVE_PAGE: &str = "go-live.html";
 
 /// The folder of the built page; it may be missing.
 #[derive(Debug, Clone)]
@@ -50,20 +52,34 @@ impl WebRoot {
     }
 }
 
-/// The routes of the page and its files.
+/// The routes of the pages and their files.
 pub fn routes() -> Router<Arc<App>> {
-    Router::new().route("/watch/{id}", get(watch)).route("/watch-config.json", get(config)).fallback(file)
+    Router::new()
+        .route("/watch/{id}", get(watch))
+        .route("/go-live/{id}", get(go_live))
+        .route("/watch-config.json", get(config))
+        .fallback(file)
 }
 
 /// The same page for every id: it reads id and token from its own address.
 async fn watch(State(app): State<Arc<App>>) -> Response {
-    let Some((_, page)) = app.web.read(WATCH_PAGE).await else {
-        return (StatusCode::SERVICE_UNAVAILABLE, Html(missing_page())).into_response();
+    page(&app, WATCH_PAGE).await
+}
+
+/// The same page for every input: it reads the id from its own address, and the stream key from the address's fragment, which
+/// never comes here.
+async fn go_live(State(app): State<Arc<App>>) -> Response {
+    page(&app, GO_LIVE_PAGE).await
+}
+
+async fn page(app: &App, name: &str) -> Response {
+    let Some((_, page)) = app.web.read(name).await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, Html(missing_page(name))).into_response();
     };
-    let policy = content_security_policy(&app);
+    let policy = content_security_policy(app);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        // The address holds a token: nobody keeps the page, and no other site is told the address.
+        // The address may hold a token: nobody keeps the page, and no other site is told the address.
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (header::CONTENT_SECURITY_POLICY, policy),
@@ -124,12 +140,12 @@ fn content_type(file: &Path) -> &'static str {
     }
 }
 
-fn missing_page() -> String {
+fn missing_page(name: &str) -> String {
     format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Player not built</title>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Page not built</title>\
          <body style=\"font: 16px/1.5 system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem\">\
-         <h1>The player page is not built</h1>\
-         <p>This server found no <code>{WATCH_PAGE}</code> in <code>{}</code>, seen from its program. Build it with \
+         <h1>This page is not built</h1>\
+         <p>This server found no <code>{name}</code> in <code>{}</code>, seen from its program. Build it with \
          <code>npm ci &amp;&amp; npm run build</code> in <code>sdk/web</code>, or name the folder of a build with \
          <code>--web-dir</code> or <code>STREAMS_WEB_DIR</code>, and start again.</p></body></html>",
         BUILDS.join("</code> or <code>")

@@ -22,8 +22,8 @@ export interface Elements {
   readonly fineprint: HTMLElement;
 }
 
-/** The parts under `root`, each looked up when it is used; one that the page lacks throws. */
-export function findElements(root: ParentNode): Elements {
+/** The parts under `root` by their `data-ref`, each looked up when it is used; one that the page lacks throws. */
+export function findElements<E extends object = Elements>(root: ParentNode): E {
   const find = (ref: string): Element => {
     const element = root.querySelector(`[data-ref="${ref}"]`);
     if (element === null) {
@@ -31,5 +31,5 @@ export function findElements(root: ParentNode): Elements {
     }
     return element;
   };
-  return new Proxy({} as Elements, { get: (_, ref) => find(String(ref)) });
+  return new Proxy({} as E, { get: (_, ref) => find(String(ref)) });
 }

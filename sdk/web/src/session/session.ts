@@ -8,6 +8,7 @@ import type { Namespace } from "../wire/names.ts";
 import type { Parameters } from "../wire/params.ts";
 import { AliasTable } from "./alias-table.ts";
 import { DataSink } from "./data-sink.ts";
+import { type Publication, type PublicationHandlers, TrackPublication } from "./publication.ts";
 import { RequestStream, messages } from "./request-stream.ts";
 import type { Subscription, TrackHandlers, TrackState } from "./subscription.ts";
 import type { BidirectionalStream, CloseInfo, Transport } from "./transport.ts";
@@ -27,7 +28,7 @@ export type SessionEnd =
   | { readonly kind: "violation"; readonly message: string };
 
 export interface SessionHandlers {
-  /** The server announced a namespace that this session may subscribe to. */
+  /** The server announced the namespace that this session may subscribe to, or publish. */
   namespace(namespace: Namespace): void;
   goaway(goaway: Goaway): void;
   /** Exactly once; nothing is called after it. */
@@ -35,11 +36,12 @@ export interface SessionHandlers {
 }
 
 /**
- * The subscriber's side of a MoQT draft-18 session over `transport`.
+ * The client's side of a MoQT draft-18 session over `transport`: it subscribes, or it publishes.
  *
  *     control stream out: SETUP            control stream in: SETUP, GOAWAY
- *     request streams out: SUBSCRIBE, FETCH, TRACK_STATUS   request streams in: PUBLISH_NAMESPACE
+ *     request streams out: SUBSCRIBE, FETCH, TRACK_STATUS, PUBLISH   request streams in: PUBLISH_NAMESPACE
  *     data streams in: subgroups by track alias, fetches by request id
+ *     data streams out: one a group of a published track
  *
  * Nothing waits for the server's SETUP: requests are sent as soon as the caller makes them.
  */
@@ -110,6 +112,17 @@ export class MoqSession {
     return { requestId: state.requestId, cancel: () => this.#cancel(state, open) };
   }
 
+  /** Offers a track. `trackAlias` is the caller's choice, another one for each track of a session. */
+  publish(namespace: Namespace, track: string, trackAlias: bigint, handlers: PublicationHandlers): Publication {
+    const publication = new TrackPublication(this.#transport, trackAlias);
+    const requestId = this.#takeRequestId();
+    const offer = { kind: "publish", requestId, namespace, track, trackAlias, parameters: {}, properties: [] } as const;
+    this.#guard(
+      this.#request(offer, [], (answers, request) => publication.follow(answers, request, handlers)),
+    );
+    return publication;
+  }
+
   /** Resolves when the server answers anything at all: it is there and processes requests. */
   async probe(namespace: Namespace, track: string): Promise<void> {
     const request = {
@@ -151,14 +164,14 @@ export class MoqSession {
   async #request(
     message: Message,
     open: RequestStream[],
-    follow: (answers: AsyncGenerator<Message>) => Promise<void>,
+    follow: (answers: AsyncGenerator<Message>, request: RequestStream) => Promise<void>,
   ): Promise<void> {
     await this.#transport.ready;
     const stream = new RequestStream(await this.#transport.createBidirectionalStream());
     open.push(stream);
     void stream.send(message);
     try {
-      await follow(stream.answers());
+      await follow(stream.answers(), stream);
     } catch (error) {
       if (error instanceof WireError || !stream.cancelled) {
         throw error;
@@ -236,7 +249,7 @@ export class MoqSession {
           this.#handlers.namespace(message.namespace);
         }
       } else {
-        const reason = "this viewer takes announcements only";
+        const reason = "this client takes announcements only";
         void request.send({ kind: "request_error", code: RequestErrorCode.NotSupported, reason });
         void request.finish();
         return;

@@ -31,6 +31,12 @@ const FETCH_SCOPE: readonly ParameterName[] = [
   "groupOrder",
 ];
 const ESTABLISHED_SCOPE: readonly ParameterName[] = ["expiresMs", "largestObject"];
+/** REQUEST_OK answers PUBLISH too, and says then what SUBSCRIBE would have asked for. */
+const REQUEST_OK_SCOPE: readonly ParameterName[] = [
+  ...ESTABLISHED_SCOPE,
+  ...SUBSCRIBE_SCOPE.filter((name) => name !== "authorizationToken" && name !== "rendezvousTimeoutMs"),
+];
+const PUBLISH_SCOPE: readonly ParameterName[] = ["authorizationToken", ...ESTABLISHED_SCOPE, "forward"];
 const NAMESPACE_SCOPE: readonly ParameterName[] = ["authorizationToken"];
 
 /**
@@ -96,7 +102,7 @@ function decodeBody(type: number, body: ByteReader): Message {
     case MessageType.RequestOk:
       return {
         kind: "request_ok",
-        parameters: decodeParameters(body, "REQUEST_OK", ESTABLISHED_SCOPE),
+        parameters: decodeParameters(body, "REQUEST_OK", REQUEST_OK_SCOPE),
         properties: decodeKeyValues(body),
       };
     case MessageType.RequestError:
@@ -117,6 +123,16 @@ function decodeBody(type: number, body: ByteReader): Message {
         requestId: body.number("request id"),
         namespace: decodeNamespace(body),
         parameters: decodeParameters(body, "PUBLISH_NAMESPACE", NAMESPACE_SCOPE),
+      };
+    case MessageType.Publish:
+      return {
+        kind: "publish",
+        requestId: body.number("request id"),
+        namespace: decodeNamespace(body),
+        track: decodeTrackName(body),
+        trackAlias: body.vi64("track alias"),
+        parameters: decodeParameters(body, "PUBLISH", PUBLISH_SCOPE),
+        properties: decodeKeyValues(body),
       };
     case MessageType.PublishDone:
       return {

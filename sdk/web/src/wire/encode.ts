@@ -21,6 +21,7 @@ const TYPES: Record<Message["kind"], number> = {
   fetch: MessageType.Fetch,
   fetch_ok: MessageType.FetchOk,
   publish_namespace: MessageType.PublishNamespace,
+  publish: MessageType.Publish,
   publish_done: MessageType.PublishDone,
 };
 
@@ -62,6 +63,10 @@ function encodeBody(out: ByteWriter, message: Message): ByteWriter {
       return encodeParameters(out, message.parameters).raw(encodeKeyValues(message.properties));
     case "publish_namespace":
       return encodeParameters(encodeNamespace(out.vi64(message.requestId), message.namespace), message.parameters);
+    case "publish":
+      encodeNamespace(out.vi64(message.requestId), message.namespace).prefixed(utf8(message.track));
+      encodeParameters(out.vi64(message.trackAlias), message.parameters);
+      return out.raw(encodeKeyValues(message.properties));
     case "publish_done":
       return out.vi64(message.status).vi64(message.streamCount).prefixed(utf8(message.reason));
   }

@@ -2,7 +2,7 @@ import type { KeyValue } from "./kvp.ts";
 import type { Location, Namespace } from "./names.ts";
 import type { Parameters } from "./params.ts";
 
-/** Code points of the control messages that a viewer meets (MoQT-18 §10, table of message types). */
+/** Code points of the control messages that a viewer or a publisher meets (MoQT-18 §10, table of message types). */
 export const MessageType = {
   RequestUpdate: 0x2,
   Subscribe: 0x3,
@@ -15,6 +15,7 @@ export const MessageType = {
   Goaway: 0x10,
   Fetch: 0x16,
   FetchOk: 0x18,
+  Publish: 0x1d,
   Setup: 0x2f00,
 } as const;
 
@@ -37,7 +38,7 @@ export const RequestErrorCode = {
   Redirect: 0x34,
 } as const;
 
-/** PUBLISH_DONE status codes that change what a viewer does (MoQT-18 §10.11). */
+/** PUBLISH_DONE status codes that a viewer decides by or a publisher sends (MoQT-18 §10.11). */
 export const DoneStatus = {
   Unauthorized: 0x1,
   TrackEnded: 0x2,
@@ -131,6 +132,17 @@ export interface PublishNamespace {
   readonly parameters: Parameters;
 }
 
+/** Offers a track; its objects come on streams with `trackAlias`. REQUEST_OK takes it (MoQT-18 §10.10). */
+export interface Publish {
+  readonly kind: "publish";
+  readonly requestId: number;
+  readonly namespace: Namespace;
+  readonly track: string;
+  readonly trackAlias: bigint;
+  readonly parameters: Parameters;
+  readonly properties: readonly KeyValue[];
+}
+
 export interface PublishDone {
   readonly kind: "publish_done";
   readonly status: number;
@@ -151,4 +163,5 @@ export type Message =
   | Fetch
   | FetchOk
   | PublishNamespace
+  | Publish
   | PublishDone;

@@ -1,5 +1,5 @@
 import type { ByteQueue } from "./byte-queue.ts";
-import { safeNumber } from "./bytes.ts";
+import { ByteWriter, safeNumber } from "./bytes.ts";
 import { type DataEvent, OBJECT_LEN_MAX } from "./data-events.ts";
 import { WireError } from "./errors.ts";
 
@@ -101,4 +101,18 @@ export class SubgroupParser {
         throw new WireError(`object status 0x${status.toString(16)} is not defined`);
     }
   }
+}
+
+/**
+ * The front of a stream that carries a whole group, its first object included: subgroup 0, no properties, and the FIN ends
+ * the group.
+ */
+export function encodeGroupHeader(trackAlias: bigint, group: number, priority: number): Uint8Array {
+  const type = ALWAYS | END_OF_GROUP | FIRST_OBJECT;
+  return new ByteWriter().vi64(type).vi64(trackAlias).vi64(group).u8(priority).finish();
+}
+
+/** An object whose id is one more than its predecessor's on the stream, or 0 on a new one; `payload` is not empty. */
+export function encodeNextObject(payload: Uint8Array): Uint8Array {
+  return new ByteWriter().vi64(0).prefixed(payload).finish();
 }

@@ -49,6 +49,19 @@ const VECTORS: readonly { readonly name: string; readonly message: Message; read
     bytes: "03 000d 00 01 01 6e 01 74 03 10 01 10 ff 02 01",
   },
   {
+    name: "PUBLISH of a track by alias 3",
+    message: {
+      kind: "publish",
+      requestId: 2,
+      namespace: ["n"],
+      track: "t",
+      trackAlias: 3n,
+      parameters: {},
+      properties: [],
+    },
+    bytes: "1d 0008 02 01 01 6e 01 74 03 00",
+  },
+  {
     name: "SUBSCRIBE_OK with EXPIRES and LARGEST_OBJECT, and a track property",
     message: {
       kind: "subscribe_ok",
