@@ -11,7 +11,7 @@
 export { BroadcastViewer, unsupportedReason } from "./viewer/viewer.ts";
 export type { ViewerError, ViewerEvents, ViewerOptions, ViewerState, ViewerStats } from "./viewer/types.ts";
 export { BroadcastPublisher } from "./publish/broadcast-publisher.ts";
-export { publishUnsupportedReason } from "./publish/captured-media.ts";
+export { publishUnsupportedReason } from "./capture/captured-media.ts";
 export type {
   PublisherError,
   PublisherEvents,

@@ -1,6 +1,6 @@
 import { loadWatchConfig } from "../player/watch-config.ts";
 import { BroadcastPublisher } from "../publish/broadcast-publisher.ts";
-import { publishUnsupportedReason } from "../publish/captured-media.ts";
+import { publishUnsupportedReason } from "../capture/captured-media.ts";
 import type { PublisherError, PublisherState, PublisherStats } from "../publish/types.ts";
 import { publishUrl, takeKey } from "./address.ts";
 import { GoLiveView } from "./go-live-view.ts";

@@ -48,6 +48,8 @@ function problem(error: PublisherError | undefined): Words {
       return { tone, title: "This live input is switched off", text: "Enable it, then go live again." };
     case "replaced":
       return { tone, title: "Somebody else is live", text: "Another encoder took over with the same stream key." };
+    case "unreachable":
+      return { tone, title: "Server not reachable", text: sentence(error.message) };
     case "unsupported":
       return { tone, title: "This browser cannot go live", text: `${sentence(error.message)} Chrome and Edge can.` };
     case "media":
@@ -58,5 +60,5 @@ function problem(error: PublisherError | undefined): Words {
 }
 
 function sentence(text: string): string {
-  return text === "" ? "" : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  return text === "" ? "" : `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
 }

@@ -1,3 +1,4 @@
+import { publishUnsupportedReason } from "../capture/captured-media.ts";
 import { MoqSession, type SessionEnd } from "../session/session.ts";
 import { openWebTransport } from "../session/transport.ts";
 import { Backoff } from "../viewer/backoff.ts";
@@ -6,7 +7,6 @@ import { Emitter } from "../viewer/emitter.ts";
 import { RateMeter } from "../viewer/rate-meter.ts";
 import type { RequestError } from "../wire/messages.ts";
 import type { Namespace } from "../wire/names.ts";
-import { publishUnsupportedReason } from "./captured-media.ts";
 import { EncodedMedia } from "./encoded-media.ts";
 import { Outbox } from "./outbox.ts";
 import { RateControl } from "./rate-control.ts";

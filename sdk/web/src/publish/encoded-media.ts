@@ -1,8 +1,8 @@
-import { AUDIO_BITRATE, AudioCapture } from "./audio-capture.ts";
-import { MediaClock } from "./media-clock.ts";
+import { AUDIO_BITRATE, AudioCapture } from "../capture/audio-capture.ts";
+import { MediaClock } from "../capture/media-clock.ts";
+import { VideoCapture } from "../capture/video-capture.ts";
 import type { Output } from "./output.ts";
 import { Packager } from "./packager.ts";
-import { VideoCapture } from "./video-capture.ts";
 
 export interface EncodedMediaOptions {
   readonly media: MediaStream;

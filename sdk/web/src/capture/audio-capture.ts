@@ -1,4 +1,4 @@
-import type { AudioConfiguration, CodedPacket } from "./audio-track.ts";
+import type { AudioConfiguration, CodedPacket } from "../publish/audio-track.ts";
 import { CapturedTrack, bytesOf } from "./captured-media.ts";
 
 /** Sound of everything from speech to music. */

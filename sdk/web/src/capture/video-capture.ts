@@ -6,7 +6,7 @@ import {
   supportedConfiguration,
   usualBitrate,
 } from "./video-configuration.ts";
-import type { CodedPicture, VideoConfiguration } from "./video-track.ts";
+import type { CodedPicture, VideoConfiguration } from "../publish/video-track.ts";
 
 /** A viewer joins at a key frame. */
 const KEY_FRAME_EVERY_US = 2_000_000;
