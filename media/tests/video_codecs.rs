@@ -37,8 +37,8 @@ fn picture(config: &CodecConfig) -> (u32, u32, Option<f64>) {
 fn each_codec_says_its_string_and_picture_and_has_an_init_segment() {
     let vp9 = Vp9Config::parse(bytes(VP9), &bytes(VP9_KEY)).expect("a record of libvpx");
     for (config, codec, shown) in [
-        (hevc(HEVC_MAIN), "hvc1.1.6.L90.90", (854, 480, Some(29.97))),
-        (hevc(HEVC_MAIN10), "hvc1.2.4.L123.90", (1920, 1080, Some(50.0))),
+        (hevc(HEVC_MAIN), "hvc1.1.6.L90.90", (854, 480, None)),
+        (hevc(HEVC_MAIN10), "hvc1.2.4.L123.90", (1920, 1080, None)),
         (
             CodecConfig::Av1(Av1Config::parse(bytes(AV1)).expect("a record of SVT-AV1")),
             "av01.0.04M.08",

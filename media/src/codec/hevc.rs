@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use mp4_atom::{Atom as _, Hvcc};
-use scuffle_h265::{SpsNALUnit, SpsRbsp};
 
 use super::Picture;
-use super::nal::{self, FRAMERATE_RANGE, RECORD_LEN_MAX};
+use super::bits::BitReader;
+use super::nal::{self, RECORD_LEN_MAX};
 use crate::{MediaError, RandomAccess};
 
 const WHAT: &str = "HEVC sequence header";
@@ -15,6 +15,12 @@ const BLA: std::ops::RangeInclusive<u8> = 16..=18;
 const IDR: std::ops::RangeInclusive<u8> = 19..=20;
 const CRA: u8 = 21;
 const SPS: u8 = 33;
+/// What is read of a sequence parameter set: it ends with the conformance window, which lies within 100 bytes.
+const SPS_READ_MAX: usize = 128;
+/// Bits of a profile, and of a whole `profile_tier_level` without sub-layers (§7.3.3).
+const PROFILE_BITS: usize = 88;
+const LEVEL_BITS: usize = 8;
+const CHROMA_444: u32 = 3;
 
 /// An `HEVCDecoderConfigurationRecord` (ISO/IEC 14496-15 §8.3.3.1), kept byte for byte, with what was read from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,8 +45,8 @@ impl HevcConfig {
         let mut hvcc = Hvcc::decode_body(&mut record.as_ref()).map_err(|_| bad("it is cut short"))?;
         let sets = hvcc.arrays.iter().filter(|array| array.nal_unit_type == SPS);
         let sps = sets.flat_map(|array| &array.nalus).next().ok_or(bad("it has no sequence parameter set"))?;
-        let sps = SpsNALUnit::parse(sps.as_slice()).map_err(|_| bad("its sequence parameter set cannot be read"))?;
-        let picture = picture(&sps.rbsp).ok_or(bad("its picture size is out of range"))?;
+        let size = Size::read(sps).ok_or(bad("its sequence parameter set cannot be read"))?;
+        let picture = size.picture().ok_or(bad("its picture size is out of range"))?;
         // `hvc1` says that parameter sets stand here and nowhere else.
         hvcc.arrays.iter_mut().for_each(|array| array.completeness = true);
         Ok(Self {
@@ -104,23 +110,74 @@ fn codec_string(hvcc: &Hvcc) -> String {
     codec
 }
 
-/// The picture after cropping, which counts in chroma samples (§7.4.3.2.1); `None` when a side is out of range.
-fn picture(sps: &SpsRbsp) -> Option<Picture> {
-    let (unit_x, unit_y) = match (sps.separate_colour_plane_flag, sps.chroma_format_idc) {
-        (false, 1) => (2, 2),
-        (false, 2) => (2, 1),
-        _ => (1, 1),
-    };
-    let window = &sps.conformance_window;
-    let side = |coded: u64, one: u64, other: u64, unit: u64| {
-        let cropped = one.checked_add(other)?.checked_mul(unit)?;
-        nal::side(coded.checked_sub(cropped)?)
-    };
-    let width =
-        side(sps.pic_width_in_luma_samples.get(), window.conf_win_left_offset, window.conf_win_right_offset, unit_x)?;
-    let height =
-        side(sps.pic_height_in_luma_samples.get(), window.conf_win_top_offset, window.conf_win_bottom_offset, unit_y)?;
-    let timing = sps.vui_parameters.as_ref().and_then(|vui| vui.vui_timing_info.as_ref());
-    let framerate = timing.map(|timing| f64::from(timing.time_scale.get()) / f64::from(timing.num_units_in_tick.get()));
-    Some(Picture { width, height, framerate: framerate.filter(|rate| FRAMERATE_RANGE.contains(rate)) })
+/// What a sequence parameter set says of the picture's size (§7.3.2.2.1).
+struct Size {
+    chroma: u32,
+    separate_planes: bool,
+    width: u32,
+    height: u32,
+    /// Left, right, top, bottom, in chroma samples.
+    window: [u32; 4],
+}
+
+impl Size {
+    /// Reads a NAL unit up to its conformance window.
+    fn read(unit: &[u8]) -> Option<Self> {
+        // The header has two bytes, of which one is passed over already.
+        let bytes: Vec<u8> = nal::payload(unit).skip(1).take(SPS_READ_MAX).collect();
+        let mut bits = BitReader::new(&bytes);
+        bits.read(4)?;
+        let sub_layers = bits.read(3)?;
+        bits.read(1)?;
+        pass_profile_tier_level(&mut bits, sub_layers)?;
+        let _id = bits.read_exp_golomb()?;
+        let chroma = bits.read_exp_golomb()?;
+        let separate_planes = chroma == CHROMA_444 && bits.read(1)? == 1;
+        let (width, height) = (bits.read_exp_golomb()?, bits.read_exp_golomb()?);
+        let mut window = [0; 4];
+        if bits.read(1)? == 1 {
+            for side in &mut window {
+                *side = bits.read_exp_golomb()?;
+            }
+        }
+        Some(Self { chroma, separate_planes, width, height, window })
+    }
+
+    /// The picture after cropping (§7.4.3.2.1); `None` when a side is out of range. Its rate is the container's to say.
+    fn picture(&self) -> Option<Picture> {
+        let (unit_x, unit_y) = match (self.separate_planes, self.chroma) {
+            (false, 1) => (2, 2),
+            (false, 2) => (2, 1),
+            _ => (1, 1),
+        };
+        let side = |coded: u32, one: u32, other: u32, unit: u64| {
+            let cropped = (u64::from(one) + u64::from(other)).checked_mul(unit)?;
+            nal::side(u64::from(coded).checked_sub(cropped)?)
+        };
+        let [left, right, top, bottom] = self.window;
+        let (width, height) = (side(self.width, left, right, unit_x)?, side(self.height, top, bottom, unit_y)?);
+        Some(Picture { width, height, framerate: None })
+    }
+}
+
+/// Moves on behind `profile_tier_level(1, sub_layers)` (§7.3.3).
+fn pass_profile_tier_level(bits: &mut BitReader<'_>, sub_layers: u32) -> Option<()> {
+    pass(bits, PROFILE_BITS + LEVEL_BITS)?;
+    let mut present = Vec::new();
+    for _ in 0..sub_layers {
+        present.push((bits.read(1)? == 1, bits.read(1)? == 1));
+    }
+    if sub_layers > 0 {
+        // Reserved, up to eight sub-layers.
+        pass(bits, 2 * (8usize.saturating_sub(present.len())))?;
+    }
+    for (profile, level) in present {
+        pass(bits, if profile { PROFILE_BITS } else { 0 })?;
+        pass(bits, if level { LEVEL_BITS } else { 0 })?;
+    }
+    Some(())
+}
+
+fn pass(bits: &mut BitReader<'_>, count: usize) -> Option<()> {
+    (0..count).try_for_each(|_| bits.read(1).map(drop))
 }

@@ -84,7 +84,7 @@ fn sei_number(bytes: &mut impl Iterator<Item = u8>) -> Option<u32> {
 }
 
 /// The bytes behind the unit's header, without those that keep start codes out (§7.4.1: 3 after two zeros).
-fn payload(unit: &[u8]) -> impl Iterator<Item = u8> {
+pub fn payload(unit: &[u8]) -> impl Iterator<Item = u8> {
     let mut zeros = 0u8;
     unit.iter().copied().skip(1).filter(move |byte| {
         let keeps_out = zeros >= 2 && *byte == 3;
