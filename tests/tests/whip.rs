@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use streams_tests::{
-    Chromium, Film, Https, Namespace, Options, Stack, WhipEncoder, WhipInput, eventually, film, probe, report,
+    Chromium, Film, GoLive, Https, Namespace, Options, Stack, WhipEncoder, WhipInput, eventually, film, probe, report,
 };
 
 const SDP: (&str, &str) = ("Content-Type", "application/sdp");
@@ -117,7 +117,7 @@ fn chromium_pushes_its_camera_by_whip_and_chromium_and_play_watch_it() {
 #[test]
 fn every_refusal_has_its_status() {
     let stack = start();
-    let (whip, rtmp) = (WhipInput::new(&stack, "whip"), stack.live("rtmp"));
+    let (whip, rtmp) = (WhipInput::new(&stack, "whip"), GoLive::input(&stack, "rtmp"));
     let (address, path) = (edge(&stack), path_of(&whip));
     let bearer = format!("Bearer {}", whip.input.key);
     let key = ("Authorization", bearer.as_str());
