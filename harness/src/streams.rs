@@ -96,7 +96,7 @@ impl Streams {
         serde_json::from_slice(&output.stdout).map_err(|error| failed(format!("its output is no JSON: {error}")))
     }
 
-    /// Makes a live input that takes RTMP.
+    /// Makes a live input that takes every encoder.
     ///
     /// # Errors
     /// [`HarnessError::Command`] when the command fails.

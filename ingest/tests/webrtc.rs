@@ -128,15 +128,13 @@ fn after_a_loss_for_good_the_picture_comes_back_within_half_a_second() {
     send(&mut line, 50, 0).expect("it goes on");
     let before = units(&line, MediaKind::Video).len();
     // 200 ms of nothing at all, so that no packet can be asked for again.
-    let silence_from = line.now;
     line.loses = Box::new(|_, datagram| datagram.len() > 500);
     send(&mut line, 5, 50).expect("it goes on");
     line.loses = Box::new(|_, _| false);
-    let back = line.now;
     send(&mut line, 50, 55).expect("it goes on");
     let video = units(&line, MediaKind::Video);
+    // Two seconds of pictures came after the silence: those of half a second at most are missing.
     assert!(video.len() > before + 40, "{} after {before}", video.len());
-    assert!(back > silence_from);
 }
 
 #[test]

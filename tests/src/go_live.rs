@@ -11,13 +11,6 @@ use crate::{Stack, report};
 pub struct GoLive(Owned);
 
 impl GoLive {
-    /// Makes a live input of a kind that may take browsers.
-    pub fn input(stack: &Stack, kind: &str) -> Input {
-        let created = stack.json(&["live", "create", "--name", "browser", "--ingest", kind]);
-        let text = |key: &str| created[key].as_str().unwrap_or_default().to_owned();
-        Input { id: text("id"), key: text("stream_key"), rtmp: String::new() }
-    }
-
     /// Opens the page, chooses the camera, which films a clock, and goes live.
     pub fn start(stack: &Stack, input: &Input) -> Self {
         let mut command = command(stack, input, &input.key);

@@ -35,7 +35,7 @@ pub use moqt::{Answer, Moqt};
 pub use peers::ffmpeg_9;
 pub use port::{FRAME_LEN_MAX, Port, interface_is_gone};
 pub use probe::{decode_errors, probe, probe_refresh};
-pub use recording::played_well;
+pub use recording::{camera_played_well, played_well};
 pub use stack::{Stack, binary};
 pub use streams_harness::{
     Film, Input, Namespace, Options, Owned, Ports, Signal, Urls, processes_named, repo, signal as kill,

@@ -1,6 +1,7 @@
 //! What a recording has to be.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::{decode_errors, probe};
 
@@ -39,4 +40,20 @@ pub fn played_well(file: &Path, seconds: f64, video: bool, audio_channels: Optio
         found => assert_eq!(found.is_some(), video, "a video stream is there or not"),
     }
     assert_eq!(of("audio").map(|stream| stream["channels"].as_u64().expect("a number")), audio_channels);
+}
+
+/// Asserts that a recording of a camera decodes whole, with pictures of H.264 (so many at least) and with Opus.
+pub fn camera_played_well(file: &Path, frames_min: u64) {
+    // Times stay as they are: a camera has no frame rate that they could be rounded to.
+    let decode = ["-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"];
+    let output = Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(file).args(decode).output();
+    let complaints = output.expect("ffmpeg is installed").stderr;
+    assert!(complaints.is_empty(), "decoding says: {}", String::from_utf8_lossy(&complaints));
+    let found = probe(file);
+    let streams = found["streams"].as_array().expect("streams");
+    let of = |kind: &str| streams.iter().find(|stream| stream["codec_type"] == kind).expect("a stream of each kind");
+    let (video, audio) = (of("video"), of("audio"));
+    assert_eq!((video["codec_name"].as_str(), audio["codec_name"].as_str()), (Some("h264"), Some("opus")));
+    let frames: u64 = video["nb_read_frames"].as_str().and_then(|count| count.parse().ok()).expect("a count");
+    assert!(frames >= frames_min, "{frames} frames");
 }

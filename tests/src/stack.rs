@@ -72,7 +72,14 @@ impl Stack {
         self.streams.json(arguments).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Makes a live input that takes RTMP.
+    /// Makes a live input of one kind. Its URL for RTMP is empty where it takes none.
+    pub fn live_of(&self, name: &str, kind: &str) -> Input {
+        let made = self.json(&["live", "create", "--name", name, "--ingest", kind]);
+        let text = |pointer: &str| made.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Input { id: text("/id"), key: text("/stream_key"), rtmp: text("/urls/rtmp") }
+    }
+
+    /// Makes a live input that takes every encoder.
     pub fn live(&self, name: &str) -> Input {
         self.streams.live_input(name).unwrap_or_else(|error| panic!("{error}"))
     }

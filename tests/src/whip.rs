@@ -24,11 +24,10 @@ impl WhipInput {
 
     /// Makes one of a kind that takes WHIP, maybe among others.
     pub fn of_kind(stack: &Stack, name: &str, kind: &str) -> Self {
-        let created = stack.json(&["live", "create", "--name", name, "--ingest", kind]);
-        let text =
-            |pointer: &str| created.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-        let (id, key, rtmp) = (text("/id"), text("/stream_key"), text("/urls/rtmp"));
-        Self { input: Input { id, key, rtmp }, url: text("/urls/whip") }
+        let input = stack.live_of(name, kind);
+        let shown = stack.json(&["live", "get", &input.id]);
+        let url = shown.pointer("/urls/whip").and_then(|url| url.as_str()).unwrap_or_default().to_owned();
+        Self { input, url }
     }
 }
 

@@ -2,15 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use streams_tests::{Film, Input, Options, Owned, Signal, Stack, eventually, film, played_well};
-
-/// An input of one kind; whatever its URLs are, its encoder may come anywhere.
-fn input(stack: &Stack, kind: &str) -> Input {
-    let made = stack.json(&["live", "create", "--name", kind, "--ingest", kind]);
-    let text = |field: &str| made[field].as_str().expect("text").to_owned();
-    let rtmp = format!("rtmp://{}:{}/live", stack.host, stack.ports.rtmp);
-    Input { id: text("id"), key: text("stream_key"), rtmp }
-}
+use streams_tests::{Film, Options, Owned, Signal, Stack, eventually, film, played_well};
 
 fn ffmpeg(url: &str) -> Command {
     let mut ffmpeg = Command::new("ffmpeg");
@@ -22,7 +14,7 @@ fn ffmpeg(url: &str) -> Command {
 #[test]
 fn an_encoder_pushes_rtmps_and_comes_back_on_any_shard() {
     let stack = Stack::start(&Options::default());
-    let input = input(&stack, "rtmp");
+    let input = stack.live_of("rtmp", "rtmp");
     let url = format!("rtmps://{}:{}/live/{}", stack.host, stack.ports.rtmps, input.key);
     let shown = stack.json(&["live", "get", &input.id]);
     assert_eq!(shown["urls"]["rtmps"], format!("rtmps://{}:{}/live", stack.host, stack.ports.rtmps));
@@ -43,7 +35,7 @@ fn an_encoder_pushes_rtmps_and_comes_back_on_any_shard() {
 #[test]
 fn what_is_no_tls_is_told_where_to_go_and_a_wrong_key_why() {
     let stack = Stack::start(&Options::default());
-    let input = input(&stack, "any");
+    let input = stack.live("any");
     let plain = format!("rtmp://{}:{}/live/{}", stack.host, stack.ports.rtmps, input.key);
     let output = ffmpeg(&plain).output().expect("ffmpeg is installed");
     assert!(!output.status.success());
@@ -58,7 +50,7 @@ fn what_is_no_tls_is_told_where_to_go_and_a_wrong_key_why() {
 #[test]
 fn an_encoder_of_another_kind_is_told_which_kind_the_input_takes() {
     let stack = Stack::start(&Options::default());
-    let (rtmp, fmp4) = (input(&stack, "rtmp"), input(&stack, "fmp4"));
+    let (rtmp, fmp4) = (stack.live_of("rtmp", "rtmp"), stack.live_of("fmp4", "fmp4"));
     let url = format!("moqt://{}:{}/publish/{}?sk={}", stack.host, stack.ports.quic, rtmp.id, rtmp.key);
     let output = stack.cli(&["publish", &url, film(Film::Gop2s).to_str().expect("UTF-8")]);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -70,7 +62,9 @@ fn an_encoder_of_another_kind_is_told_which_kind_the_input_takes() {
         (&"idle".into(), &"this live input takes rtmp and not moqt".into())
     );
 
-    let output = ffmpeg(&fmp4.rtmp_with_key()).output().expect("ffmpeg is installed");
+    let output = ffmpeg(&format!("rtmp://{}:{}/live/{}", stack.host, stack.ports.rtmp, fmp4.key))
+        .output()
+        .expect("ffmpeg is installed");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("this live input takes fmp4 and not rtmp"), "{said}");
 }

@@ -173,9 +173,7 @@ fn who_may_not_publish_is_refused_and_the_operator_reads_why() {
     stack.json(&["live", "disable", &srt.input.id]);
     refused(push(&srt.with_key(), Film::Gop2s));
     eventually("that it is disabled is told", || last_error(&srt.input).to_string().contains("disabled"));
-    let made = stack.json(&["live", "create", "--name", "rtmp only", "--ingest", "rtmp"]);
-    let text = |field: &str| made[field].as_str().expect("text").to_owned();
-    let rtmp = Input { id: text("id"), key: text("stream_key"), rtmp: String::new() };
+    let rtmp = stack.live_of("rtmp only", "rtmp");
     refused(push(&format!("{}?streamid={}", srt.url, rtmp.key), Film::Gop2s));
     eventually("the kind is told", || last_error(&rtmp).to_string().contains("takes rtmp and not srt"));
     let mut encoder =

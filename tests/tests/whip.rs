@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::process::Command;
 
 use streams_tests::{
-    Chromium, Film, GoLive, Https, Namespace, Options, Stack, WhipEncoder, WhipInput, eventually, film, probe, report,
+    Chromium, Film, Https, Namespace, Options, Stack, WhipEncoder, WhipInput, camera_played_well, eventually, film,
+    report,
 };
 
 const SDP: (&str, &str) = ("Content-Type", "application/sdp");
@@ -50,29 +50,13 @@ fn record(stack: &Stack, whip: &WhipInput, name: &str) -> PathBuf {
     file
 }
 
-/// Asserts that a recording of some ten seconds decodes whole, with pictures and Opus.
-fn is_whole(file: &std::path::Path, frames_min: u64) {
-    // Times stay as they are: a camera has no frame rate that they could be rounded to.
-    let decode = ["-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"];
-    let output = Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(file).args(decode).output();
-    let complaints = output.expect("ffmpeg is installed").stderr;
-    assert!(complaints.is_empty(), "decoding says: {}", String::from_utf8_lossy(&complaints));
-    let found = probe(file);
-    let streams = found["streams"].as_array().expect("streams");
-    let of = |kind: &str| streams.iter().find(|stream| stream["codec_type"] == kind).expect("a stream of each kind");
-    let (video, audio) = (of("video"), of("audio"));
-    assert_eq!((video["codec_name"].as_str(), audio["codec_name"].as_str()), (Some("h264"), Some("opus")));
-    let frames: u64 = video["nb_read_frames"].as_str().and_then(|count| count.parse().ok()).expect("a count");
-    assert!(frames >= frames_min, "{frames} frames");
-}
-
 #[test]
 fn ffmpeg_pushes_by_whip_and_its_film_is_watched_whole() {
     let stack = start();
     let whip = WhipInput::new(&stack, "ffmpeg");
     let Some(encoder) = WhipEncoder::ffmpeg(&stack, &whip, Film::Gop2s) else { return };
     stack.wait_status(&whip.input, "active");
-    is_whole(&record(&stack, &whip, "ffmpeg.mp4"), 220);
+    camera_played_well(&record(&stack, &whip, "ffmpeg.mp4"), 220);
     let shown = stack.json(&["live", "get", &whip.input.id]);
     assert_eq!(shown["protocol"], "whip", "{shown}");
     // It deletes its session, so the broadcast ends without waiting for it to come back.
@@ -88,7 +72,7 @@ fn aiortc_pushes_by_whip_and_a_killed_one_may_come_back() {
     let Some(encoder) = WhipEncoder::aiortc(&whip, &source) else { return };
     stack.wait_status(&whip.input, "active");
     // It encodes by itself, as fast as the machine lets it beside others.
-    is_whole(&record(&stack, &whip, "aiortc.mp4"), 50);
+    camera_played_well(&record(&stack, &whip, "aiortc.mp4"), 50);
     encoder.kill_hard();
     stack.wait_status(&whip.input, "reconnecting");
     let again = WhipEncoder::aiortc(&whip, &source).expect("it was there before");
@@ -104,7 +88,7 @@ fn chromium_pushes_its_camera_by_whip_and_chromium_and_play_watch_it() {
     let whip = WhipInput::new(&stack, "chromium");
     let encoder = WhipEncoder::chromium(&whip, &format!("http://127.0.0.1:{}/healthz", stack.ports.http_dev));
     stack.wait_status(&whip.input, "active");
-    is_whole(&record(&stack, &whip, "chromium.mp4"), 50);
+    camera_played_well(&record(&stack, &whip, "chromium.mp4"), 50);
     let watch = stack.urls(&whip.input.id).watch;
     let output = chromium.run(&Namespace::here(), &["--url", &watch, "--seconds", "8"]);
     let report = report(&output);
@@ -117,7 +101,7 @@ fn chromium_pushes_its_camera_by_whip_and_chromium_and_play_watch_it() {
 #[test]
 fn every_refusal_has_its_status() {
     let stack = start();
-    let (whip, rtmp) = (WhipInput::new(&stack, "whip"), GoLive::input(&stack, "rtmp"));
+    let (whip, rtmp) = (WhipInput::new(&stack, "whip"), stack.live_of("browser", "rtmp"));
     let (address, path) = (edge(&stack), path_of(&whip));
     let bearer = format!("Bearer {}", whip.input.key);
     let key = ("Authorization", bearer.as_str());
